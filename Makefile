@@ -1,0 +1,37 @@
+# Two commands for users: `make app` and `make test`. Each makes its own environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PORT ?= 8501
+export CLEAR_HUG_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data))
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: app test test-all lint bench train clean
+
+app: $(READY)
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+
+test: $(READY) lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.qrs_ludb
+
+$(READY): requirements.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,28 @@
+"""CLEAR-HUG: ECG beats, their reconstruction, a diagnosis, and why. Research use only.
+
+>>> import clear_hug as ch
+>>> tokens = ch.tokenize_beats(ch.simulate_ecg("normal"))
+>>> tokens.values.shape[0], tokens.values.shape[2]
+(12, 96)
+"""
+
+from clear_hug.beats import BeatTokens, NoBeats, tokenize_beats
+from clear_hug.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from clear_hug.diagnosis import Diagnosis, diagnose
+from clear_hug.ecg import ECG, ECGError, ecg_from_leads
+from clear_hug.explain import Attribution, explain
+from clear_hug.io import read_ecg
+from clear_hug.leads import LEADS
+from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig, MaskedCLEAR
+from clear_hug.qrs import detect_qrs
+from clear_hug.reconstruct import Reconstruction, reconstruct
+from clear_hug.simulate import simulate_ecg
+from clear_hug.tasks import TASKS, Task
+
+__all__ = [
+    "CLEAR", "CLEARHUG", "ECG", "HUG", "LEADS", "PRESETS", "TASKS",
+    "Attribution", "BeatTokens", "CLEARConfig", "Checkpoint", "CheckpointError", "Diagnosis", "ECGError",
+    "MaskedCLEAR", "NoBeats", "Reconstruction", "Task",
+    "detect_qrs", "diagnose", "ecg_from_leads", "explain", "load_checkpoint", "read_ecg", "reconstruct",
+    "save_checkpoint", "simulate_ecg", "tokenize_beats",
+]  # fmt: skip

@@ -1,0 +1,149 @@
+"""Sparse attention along the heart's conduction: who may look at whom, and the layer that obeys.
+
+A boolean mask says **True = may attend**; axes are (batch, query, key). A token that is not there
+is never attended to, whatever the pattern, and every row sees at least itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clear_hug.leads import N_LEADS
+
+PATTERNS: tuple[str, ...] = ("paper", "conduction", "full")
+"""What one beat token may see of the other beats: all of them ("paper"), the same beat in the other
+leads ("conduction"), or, for comparison only, no structure at all ("full")."""
+
+
+class Layout(NamedTuple):
+    """Which lead and beat each slot of a token sequence stands for.
+
+    lead : (batch, token) long;  beat : (batch, token) long, -1 for a lead token
+    there : (batch, token) bool; False = masked, padded, absent or left out
+    """
+
+    lead: Tensor
+    beat: Tensor
+    there: Tensor
+
+
+def token_layout(there: Tensor) -> Layout:
+    """The full sequence: 12 lead tokens, then the beats in (lead, beat) order.
+
+    there : (batch, 12, beat) bool
+    """
+    batch, leads, beats = there.shape
+    device = there.device
+    rows = torch.arange(leads, device=device)
+    lead = torch.cat([rows, rows.repeat_interleave(beats)]).expand(batch, -1)
+    beat = torch.cat([rows.new_full((leads,), -1), torch.arange(beats, device=device).repeat(leads)])
+    return Layout(lead, beat.expand(batch, -1), torch.cat([there.any(2), there.flatten(1)], dim=1))
+
+
+def encoder_mask(layout: Layout, pattern: str) -> Tensor:
+    """(batch, query, key): c[l] sees B_l; b[l,j] sees c[l] and, by pattern, other beats."""
+    return _mask(layout, pattern, hidden=None)
+
+
+def decoder_mask(layout: Layout, pattern: str = "paper") -> Tensor:
+    """(batch, query, key): a hidden b[l,j] sees c[l] and B^j, a visible one c[l] and all visible.
+
+    Hidden tokens are those of `layout` that are not there; nobody but themselves sees them.
+    """
+    return _mask(layout, pattern, hidden=~layout.there)
+
+
+def _mask(layout: Layout, pattern: str, hidden: Tensor | None) -> Tensor:
+    lead, beat, there = layout
+    itself = torch.eye(lead.shape[1], dtype=torch.bool, device=lead.device)
+    if pattern == "full":
+        return there[:, None, :] | itself
+    same_lead = lead[:, :, None] == lead[:, None, :]
+    same_beat = beat[:, :, None] == beat[:, None, :]
+    query, key = (beat >= 0)[:, :, None], (beat >= 0)[:, None, :]
+    if pattern == "conduction":
+        between = same_beat
+    elif hidden is not None:
+        between = same_beat | ~hidden[:, :, None]
+    else:
+        between = torch.ones_like(same_beat)
+    to_lead = query & ~key & same_lead
+    to_beats = (~query & same_lead) | (query & between)
+    return to_lead | (to_beats & key & there[:, None, :]) | itself
+
+
+def compact(x: Tensor, layout: Layout) -> tuple[Tensor, Layout, Tensor]:
+    """Leave out the beat tokens that are not there, so that their cost is not paid.
+
+    Lead tokens always stay, first, and the rest keeps its (lead, beat) order. Records of a batch
+    that hold fewer tokens than the longest keep some that are not there, as masked padding.
+
+    Returns
+    -------
+    x : (batch, kept, width);  layout : of the kept;  index : (batch, kept) of the full sequence
+
+    """
+    keep = layout.there.clone()
+    keep[:, :N_LEADS] = True
+    kept = int(keep.sum(1).max())
+    batch, n = keep.shape
+    if kept == n:
+        return x, layout, torch.arange(n, device=x.device).expand(batch, -1)
+    index = torch.argsort((~keep).to(torch.uint8), dim=1, stable=True)[:, :kept]
+    x = torch.gather(x, 1, index[..., None].expand(-1, -1, x.shape[-1]))
+    return x, Layout(*(torch.gather(part, 1, index) for part in layout)), index
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention under a boolean mask."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None, weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Attend.
+
+        Parameters
+        ----------
+        x : (batch, token, width)
+        mask : (batch, query, key) bool, True = may attend; None = all may
+        weights : also return the (batch, head, query, key) weights; the output is the same
+
+        """
+        batch, n, width = x.shape
+        q, k, v = self.qkv(x).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        shared = None if mask is None else mask[:, None]
+        if not weights:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=shared)
+            return self.out(y.transpose(1, 2).reshape(batch, n, width)), None
+        scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+        if shared is not None:
+            scores = scores.masked_fill(~shared, float("-inf"))
+        w = scores.softmax(-1)
+        return self.out((w @ v).transpose(1, 2).reshape(batch, n, width)), w
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm_2 = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, feed_forward), nn.GELU(), nn.Linear(feed_forward, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None, weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        y, w = self.attention(self.norm_1(x), mask, weights)
+        x = x + self.dropout(y)
+        return x + self.dropout(self.feed_forward(self.norm_2(x))), w

@@ -1,0 +1,206 @@
+"""A checkpoint is a folder: weights as safetensors, all else as JSON; never pickle.
+
+model.safetensors   weights of CLEAR and HUG
+config.json         sizes, tasks, how it was trained
+calibration.json    a Platt map and an operating threshold a label
+metrics.json        what was measured
+README.md           the model card
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from clear_hug.model import CLEAR, CLEARHUG, HUG, CLEARConfig, config_dict
+from clear_hug.tasks import TASKS, Task
+
+FORMAT = 1  # of config.json; raised when an older reader could misread it
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+DEFAULT = "small"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be opened, in a sentence that says what is wrong with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A model ready to use, and what is known of it.
+
+    Attributes
+    ----------
+    model : CLEARHUG in evaluation mode, shared and never changed
+    name : of the folder
+    tasks : label sets, in the order of the logits
+    platt : (label, 2) float64; probability = sigmoid(platt[:, 0] * logit + platt[:, 1])
+    thresholds : (label,) float64; a label is called at and above its own
+    training, metrics : what stands in config.json and metrics.json
+    digest : sha256 of the weights and the calibration
+
+    """
+
+    model: CLEARHUG
+    name: str
+    tasks: tuple[Task, ...]
+    platt: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """task/label, one a logit."""
+        return tuple(f"{task.name}/{label}" for task in self.tasks for label in task.labels)
+
+    @property
+    def description(self) -> dict[str, str]:
+        """task/label -> plain words."""
+        return {f"{t.name}/{label}": t.descriptions[label] for t in self.tasks for label in t.labels}
+
+    def row(self, target: str) -> int:
+        """The logit that `target` ("task/label", or the label where one task alone has it) names."""
+        rows = [i for i, name in enumerate(self.targets) if target in (name, name.split("/", 1)[1])]
+        if len(rows) != 1:
+            what = "stands in several tasks" if rows else "is not answered by this checkpoint"
+            raise ValueError(f"target {target!r} {what}; expected one of {', '.join(self.targets)}.")
+        return rows[0]
+
+
+def list_checkpoints(folder: Path | None = None) -> list[str]:
+    """Names of the checkpoints that ship, the default first."""
+    found = sorted(p.parent.name for p in (folder or CHECKPOINTS).glob("*/model.safetensors"))
+    return sorted(found, key=lambda name: name != DEFAULT)
+
+
+def save_checkpoint(
+    folder: str | Path,
+    model: CLEARHUG,
+    tasks: tuple[Task, ...],
+    *,
+    platt: NDArray[np.float64] | None = None,
+    thresholds: NDArray[np.float64] | None = None,
+    training: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    card: str | None = None,
+) -> Path:
+    """Write a checkpoint aside, then move it into place whole."""
+    folder = Path(folder)
+    labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    n = len(labels)
+    if model.hug.head.out_features != n:
+        raise CheckpointError(f"the model has {model.hug.head.out_features} logits, the tasks {n} labels.")
+    platt = np.tile([1.0, 0.0], (n, 1)) if platt is None else platt
+    thresholds = np.full(n, 0.5) if thresholds is None else thresholds
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+        save_file(state, aside / "model.safetensors")
+        config = {
+            "format": FORMAT,
+            "clear": config_dict(model.clear.config),
+            "hug": {"per_lead": model.hug.per_lead},
+            "tasks": [task.name for task in tasks],
+            "labels": labels,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "training": dict(training or {}),
+        }
+        _write_json(aside / "config.json", config)
+        calibration = {
+            label: {"slope": float(a), "intercept": float(b), "threshold": float(t)}
+            for label, (a, b), t in zip(labels, platt, thresholds, strict=True)
+        }
+        _write_json(aside / "calibration.json", calibration)
+        _write_json(aside / "metrics.json", dict(metrics or {}))
+        (aside / "README.md").write_text(card or f"# {folder.name}\n\nNot measured yet.\n")
+        aside.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
+    """Open a checkpoint: the shipped default, another shipped one by name, or a folder.
+
+    Raises
+    ------
+    CheckpointError : what is missing, torn or of another shape, by name
+
+    """
+    folder = Path(path)
+    if not folder.is_dir() and (CHECKPOINTS / str(path)).is_dir():
+        folder = CHECKPOINTS / str(path)
+    if not folder.is_dir():
+        known = ", ".join(list_checkpoints()) or "none"
+        raise CheckpointError(f"no checkpoint {str(path)!r}; shipped: {known}. Or name a checkpoint folder.")
+    config = _read_json(folder / "config.json")
+    if config.get("format") != FORMAT:
+        raise CheckpointError(f"{folder.name}: format {config.get('format')!r}; this version reads {FORMAT}.")
+    try:
+        tasks = tuple(TASKS[name] for name in config["tasks"])
+        clear = CLEAR(CLEARConfig(**config["clear"]))
+        labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+        model = CLEARHUG(clear, HUG(clear.config.width, len(labels), **config["hug"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder.name}/config.json does not describe a model: {error}.") from error
+    if labels != config.get("labels"):
+        raise CheckpointError(f"{folder.name}: its labels are not those of {', '.join(config['tasks'])}.")
+    weights = folder / "model.safetensors"
+    try:
+        state = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder.name}/model.safetensors cannot be read: {error}.") from error
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    for name in sorted(expected.keys() | state.keys()):
+        found = tuple(state[name].shape) if name in state else None
+        if found != expected.get(name):
+            wanted = expected.get(name) or "nothing"
+            raise CheckpointError(f"{folder.name}: tensor {name} is {found or 'missing'}, expected {wanted}.")
+    bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise CheckpointError(f"{folder.name}: tensor {bad[0]} holds values that are not finite.")
+    model.load_state_dict(state)
+    model.eval().requires_grad_(False)
+    calibration = _read_json(folder / "calibration.json")
+    try:
+        rows = [calibration[label] for label in labels]
+        platt = np.array([[row["slope"], row["intercept"]] for row in rows], dtype=np.float64)
+        thresholds = np.array([row["threshold"] for row in rows], dtype=np.float64)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder.name}/calibration.json lacks {error}.") from error
+    digest = hashlib.sha256(weights.read_bytes() + platt.tobytes() + thresholds.tobytes()).hexdigest()
+    metrics = _read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
+    training = config.get("training", {})
+    return Checkpoint(model, folder.name, tasks, platt, thresholds, training, metrics, digest)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.parent.name}/{path.name} cannot be read: {error}.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path.parent.name}/{path.name} holds no object.")
+    return value

@@ -1,0 +1,276 @@
+"""The ECG value: twelve leads in millivolt on one time axis, and what may be done to it.
+
+An absent lead, or an absent sample, is NaN; nothing in this package invents a signal to stand in
+for it. `units_known=False` says that the shape is real and the voltage is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import signal as dsp
+
+from clear_hug.leads import EXTRA_LEADS, LEADS, N_LEADS, canonical_lead
+
+Array = NDArray[np.float32]
+
+WINDOW_SECONDS = 10.0  # what the model reads at a time
+BRIDGE_SECONDS = 0.02  # a gap no longer than this is bridged by a straight line
+MIN_FS, MAX_FS = 50.0, 20_000.0  # Hz; outside this a file does not hold a diagnostic ECG
+
+
+class ECGError(ValueError):
+    """An ECG that cannot be used, in a sentence that names the value and the way out."""
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array = np.ascontiguousarray(array)
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class ECG:
+    """One recording.
+
+    Attributes
+    ----------
+    signal : (12, sample) float32, mV
+        Rows in the order of `LEADS`; NaN where a lead or a sample is absent. Read-only.
+    fs : float, Hz
+    record_id : str
+        A name for people; never a patient's.
+    units_known : bool
+        False: arbitrary units, from which no voltage is to be read.
+    derived : tuple of lead names
+        Limb leads computed from two others (Einthoven, Goldberger), not recorded.
+    extra : lead name -> (sample,) float32, mV
+        Leads beyond the twelve: shown, never fed to the model.
+    warnings : tuple of sentences
+        What was found odd while reading, for the page to say.
+    source : str
+        The format the record came from, in words.
+    age : years or None;  sex : "F", "M" or None
+    simulated : bool
+        Made by code, not by a heart.
+    truth : mapping
+        For a simulated record: what was planted ("beats", "leads", "r_peaks" in s, ...).
+    """
+
+    signal: Array
+    fs: float
+    record_id: str = ""
+    units_known: bool = True
+    derived: tuple[str, ...] = ()
+    extra: Mapping[str, Array] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    source: str = ""
+    age: float | None = None
+    sex: str | None = None
+    simulated: bool = False
+    truth: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        signal = np.asarray(self.signal, dtype=np.float32)
+        if signal.ndim != 2 or signal.shape[0] != N_LEADS:
+            raise ECGError(
+                f"signal has shape {signal.shape}; expected (12, sample) in the order {', '.join(LEADS)}. "
+                "Use ecg_from_leads() for other leads or another order."
+            )
+        if signal.shape[1] == 0:
+            raise ECGError("the record holds no sample.")
+        if not MIN_FS <= self.fs <= MAX_FS:
+            raise ECGError(f"fs = {self.fs:g} Hz; expected {MIN_FS:g} to {MAX_FS:g} Hz.")
+        if np.isinf(signal).any():
+            signal = np.where(np.isinf(signal), np.float32(np.nan), signal)
+        object.__setattr__(self, "signal", _read_only(signal))
+        object.__setattr__(self, "fs", float(self.fs))
+        object.__setattr__(
+            self, "extra", {k: _read_only(np.asarray(v, np.float32)) for k, v in self.extra.items()}
+        )
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.signal.shape[1])
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.fs
+
+    @cached_property
+    def present(self) -> NDArray[np.bool_]:
+        """(12,) True where the lead has at least one sample."""
+        there: NDArray[np.bool_] = np.any(np.isfinite(self.signal), axis=1)
+        return there
+
+    @property
+    def absent_leads(self) -> tuple[str, ...]:
+        return tuple(lead for lead, there in zip(LEADS, self.present, strict=True) if not there)
+
+    @cached_property
+    def flat(self) -> NDArray[np.bool_]:
+        """(12,) True where a lead is there and never moves: an electrode off, not a heart."""
+        low = np.nanmin(np.where(np.isfinite(self.signal), self.signal, np.inf), axis=1)
+        high = np.nanmax(np.where(np.isfinite(self.signal), self.signal, -np.inf), axis=1)
+        return self.present & (high - low <= 0)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that the record holds: the key of every cache."""
+        h = hashlib.sha256()
+        head = (self.record_id, self.units_known, self.derived, self.warnings, self.source,
+                self.age, self.sex, self.simulated, sorted(self.extra))  # fmt: skip
+        h.update(repr(head).encode())
+        h.update(struct.pack("<dq", self.fs, self.n_samples))
+        h.update(self.signal.tobytes())
+        for name in sorted(self.extra):
+            h.update(self.extra[name].tobytes())
+        return h.hexdigest()
+
+
+def ecg_from_leads(leads: Mapping[str, ArrayLike], fs: float, **fields: Any) -> ECG:
+    """An ECG from named leads, in any order, under any of their usual names.
+
+    Missing limb leads are derived where two are there (and marked); other missing leads are NaN.
+
+    Parameters
+    ----------
+    leads : name -> (sample,) in mV
+    fs : Hz
+    **fields : any other field of `ECG`
+
+    Raises
+    ------
+    ECGError : an unknown or repeated lead, leads of different lengths, no standard lead at all
+    """
+    rows: dict[str, Array] = {}
+    for name, values in leads.items():
+        lead = canonical_lead(name)
+        where = f" in {fields['record_id']}" if fields.get("record_id") else ""
+        if lead is None:
+            raise ECGError(
+                f"unknown lead {name!r}{where}; expected {', '.join(LEADS)} or {', '.join(EXTRA_LEADS)}."
+            )
+        if lead in rows:
+            raise ECGError(f"lead {lead} stands twice{where}; keep one of the two.")
+        rows[lead] = np.asarray(values, dtype=np.float32).ravel()
+    lengths = {lead: row.size for lead, row in rows.items()}
+    if len(set(lengths.values())) > 1:
+        raise ECGError(f"leads differ in length: {lengths}; all twelve need one time axis.")
+    if not any(lead in rows for lead in LEADS):
+        raise ECGError(f"none of the twelve leads is in the record (found: {', '.join(rows) or 'nothing'}).")
+    n = next(iter(lengths.values()))
+    signal = np.full((N_LEADS, n), np.nan, dtype=np.float32)
+    for i, lead in enumerate(LEADS):
+        if lead in rows:
+            signal[i] = rows[lead]
+    signal, derived = derive_limb_leads(signal)
+    extra = {lead: row for lead, row in rows.items() if lead not in LEADS}
+    return ECG(signal, fs, derived=derived, extra=extra, **fields)
+
+
+_LIMB_FROM_I_II = np.array(
+    [[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]], dtype=np.float64
+)  # I, II, III, aVR, aVL, aVF as multiples of (I, II)
+
+
+def derive_limb_leads(signal: Array) -> tuple[Array, tuple[str, ...]]:
+    """Fill absent limb leads from any two that are there (Einthoven's and Goldberger's identities).
+
+    Parameters
+    ----------
+    signal : (12, sample); absent leads are NaN
+
+    Returns
+    -------
+    signal : (12, sample) with the derivable limb leads filled; derived : their names
+    """
+    there = np.isfinite(signal[:6]).any(axis=1)
+    if there.all() or there.sum() < 2:
+        return signal, ()
+    rows = np.flatnonzero(there)[:2]
+    if np.linalg.matrix_rank(_LIMB_FROM_I_II[rows]) < 2:  # never for two of the six
+        return signal, ()
+    basis = np.linalg.inv(_LIMB_FROM_I_II[rows]) @ signal[rows].astype(np.float64)
+    out = signal.copy()
+    missing = np.flatnonzero(~there)
+    out[missing] = (_LIMB_FROM_I_II[missing] @ basis).astype(np.float32)
+    return out, tuple(LEADS[i] for i in missing)
+
+
+def bridge_gaps(signal: NDArray[Any], fs: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Straight lines over absent samples, and which samples are still to be called absent.
+
+    Gaps up to `BRIDGE_SECONDS` count as there afterwards. Longer ones are bridged only so that a
+    filter can run over them; the returned mask says where.
+
+    Returns
+    -------
+    filled : (lead, sample), finite wherever the lead has any sample, else 0
+    absent : (lead, sample) bool
+    """
+    missing = ~np.isfinite(signal)
+    if not missing.any():
+        return signal, missing
+    filled = signal.copy()
+    absent = missing.copy()
+    longest = int(round(BRIDGE_SECONDS * fs))
+    axis = np.arange(signal.shape[1])
+    for row in np.flatnonzero(missing.any(axis=1)):
+        gap = missing[row]
+        if gap.all():
+            filled[row] = 0
+            continue
+        filled[row, gap] = np.interp(axis[gap], axis[~gap], signal[row, ~gap])
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], gap.view(np.int8), [0]])))
+        for start, stop in edges.reshape(-1, 2):
+            if stop - start <= longest:
+                absent[row, start:stop] = False
+    return filled, absent
+
+
+def resample(signal: NDArray[Any], fs: float, to: float) -> NDArray[Any]:
+    """Polyphase resampling along the last axis, anti-aliased; `signal` must be finite."""
+    if fs == to:
+        return signal
+    ratio = Fraction(to / fs).limit_denominator(1000)
+    return dsp.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+
+
+def bandpass(signal: NDArray[Any], fs: float, low: float, high: float, order: int = 2) -> NDArray[Any]:
+    """Zero-phase Butterworth band-pass along the last axis; `signal` must be finite."""
+    nyquist = fs / 2
+    sos = (
+        dsp.butter(order, (low, high), "bandpass", fs=fs, output="sos")
+        if high < nyquist
+        else dsp.butter(order, low, "highpass", fs=fs, output="sos")
+    )
+    pad = min(signal.shape[-1] - 1, int(round(2 * fs)))
+    return dsp.sosfiltfilt(sos, signal, axis=-1, padtype="even", padlen=pad)
+
+
+def cut(ecg: ECG, start: float, stop: float) -> ECG:
+    """The stretch from `start` to `stop` (s) as an ECG of its own."""
+    a, b = int(round(start * ecg.fs)), int(round(stop * ecg.fs))
+    return replace(ecg, signal=ecg.signal[:, a:b], extra={k: v[a:b] for k, v in ecg.extra.items()}, truth={})
+
+
+def window_edges(duration: float, seconds: float = WINDOW_SECONDS) -> NDArray[np.float64]:
+    """Edges (window + 1,) in s of the equal stretches a record is read in.
+
+    A record of up to `seconds` (and half a second of grace) is one window; a longer one is cut into
+    the fewest equal windows of that length, so that every second is read exactly once.
+    """
+    n = max(1, int(np.ceil((duration - 0.5) / seconds)))
+    return np.linspace(0.0, duration, n + 1)

@@ -1,0 +1,79 @@
+"""The twelve leads: order, groups, names in the wild, place on the paper, colour.
+
+Everything that depends on *which* lead a row is reads it from here, so that a lead can never
+be out of step with its name.
+"""
+
+from __future__ import annotations
+
+import re
+
+LEADS: tuple[str, ...] = (
+    "I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6",
+)  # fmt: skip
+"""The standard order; row `l` of every (lead, ...) array is `LEADS[l]`."""
+
+N_LEADS = len(LEADS)
+
+GROUPS: dict[str, tuple[int, ...]] = {
+    "limb": (0, 1, 2),
+    "augmented": (3, 4, 5),
+    "precordial": (6, 7, 8, 9, 10, 11),
+}
+"""HUG's lead groups: name -> rows. The order of the dict is the order of every (group,) array."""
+
+GROUP_OF: tuple[int, ...] = tuple(
+    next(g for g, rows in enumerate(GROUPS.values()) if lead in rows) for lead in range(N_LEADS)
+)
+"""Row of `GROUPS` that each lead belongs to."""
+
+PAIRS: tuple[tuple[int, int], ...] = ((0, 1), (0, 2), (1, 2))
+"""HUG's level-2 pairs of groups, as rows of `GROUPS`."""
+
+EXTRA_LEADS: tuple[str, ...] = (
+    "V7", "V8", "V9", "V3R", "V4R", "V5R", "V6R", "X", "Y", "Z",
+)  # fmt: skip
+"""Leads that are kept and shown, and never fed to the model."""
+
+PAPER_3X4: tuple[tuple[str, ...], ...] = (
+    ("I", "aVR", "V1", "V4"),
+    ("II", "aVL", "V2", "V5"),
+    ("III", "aVF", "V3", "V6"),
+)
+"""Rows of the usual 3 x 4 print; 2.5 s a column."""
+
+COLOURS: dict[str, str] = {
+    "I": "#1b6ca8", "II": "#2a8fd0", "III": "#5fb0e5",
+    "aVR": "#9c6a00", "aVL": "#c28a12", "aVF": "#dcab48",
+    "V1": "#12694d", "V2": "#178562", "V3": "#1fa27a",
+    "V4": "#8a3f86", "V5": "#a95aa5", "V6": "#c67fc2",
+}  # fmt: skip
+"""One colour a lead, one hue a group (colour-blind safe: blue, ochre, green and purple)."""
+
+_CANONICAL = {name.upper(): name for name in LEADS + EXTRA_LEADS}
+_SYNONYMS = {
+    "DI": "I", "DII": "II", "DIII": "III", "D1": "I", "D2": "II", "D3": "III",
+    "L1": "I", "L2": "II", "L3": "III", "1": "I", "2": "II", "3": "III",
+    "R": "aVR", "L": "aVL", "F": "aVF", "VR": "aVR", "VL": "aVL", "VF": "aVF",
+    "C1": "V1", "C2": "V2", "C3": "V3", "C4": "V4", "C5": "V5", "C6": "V6",
+    "C7": "V7", "C8": "V8", "C9": "V9", "RV3": "V3R", "RV4": "V4R", "RV5": "V5R", "RV6": "V6R",
+    "VX": "X", "VY": "Y", "VZ": "Z",
+}  # fmt: skip
+_PREFIX = re.compile(
+    r"^(MDC[_ ]ECG[_ ](ELEC[_ ]POTL[_ ]|LEAD[_ ])?|LEAD[_ -]?|ECG[_ -]?|EKG[_ -]?|ABL[_ -]?)"
+)
+
+
+def canonical_lead(name: str) -> str | None:
+    """The standard name of a lead as files write it, or None where it is not one we know.
+
+    >>> canonical_lead("MDC_ECG_LEAD_AVR"), canonical_lead("Lead II"), canonical_lead("avf")
+    ('aVR', 'II', 'aVF')
+    >>> canonical_lead("PLETH") is None
+    True
+    """
+    text = name.strip().upper()
+    text = _PREFIX.sub("", text)
+    text = re.sub(r"[\s_.]|(?<=^V)-(?=\d)", "", text)
+    text = re.sub(r"^V0?(\d)$", r"V\1", text)
+    return _CANONICAL.get(text) or _SYNONYMS.get(text)

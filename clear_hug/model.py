@@ -1,0 +1,494 @@
+"""CLEAR, the masked autoencoder over beat tokens; HUG, the affine head over lead tokens.
+
+`CLEAR` and `HUG` hold no randomness: the same input gives the same bits. What is random in
+pre-training (which tokens are hidden, whether the scale is told) lives in `MaskedCLEAR`.
+
+Source: Pan et al., "Tracing the Heart's Pathways", AAAI 2026, arXiv 2512.24002; written anew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from clear_hug.attention import PATTERNS, Block, Layout, compact, decoder_mask, encoder_mask, token_layout
+from clear_hug.leads import GROUP_OF, GROUPS, N_LEADS, PAIRS
+
+TYPICAL_SCALE = 0.2  # mV; SD of a lead of an ordinary ECG: the origin of the log-scale axis
+N_GROUPS = len(GROUPS)
+
+
+@dataclass(frozen=True)
+class CLEARConfig:
+    """Sizes and choices of a CLEAR encoder and decoder; `PRESETS` names the usual ones.
+
+    token_samples is the length of a beat token at 100 Hz; pattern one of `attention.PATTERNS`.
+    """
+
+    width: int = 192
+    depth: int = 6
+    heads: int = 6
+    feed_forward: int = 384
+    decoder_width: int = 128
+    decoder_depth: int = 2
+    decoder_heads: int = 4
+    decoder_feed_forward: int = 256
+    pattern: str = "paper"
+    token_samples: int = 96
+
+    def __post_init__(self) -> None:
+        for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
+            if getattr(self, width) % getattr(self, heads):
+                raise ValueError(
+                    f"{width} = {getattr(self, width)} does not divide by {heads} = {getattr(self, heads)}."
+                )
+        if self.pattern not in PATTERNS:
+            raise ValueError(f"pattern = {self.pattern!r}; expected one of {', '.join(PATTERNS)}.")
+
+
+PRESETS: dict[str, CLEARConfig] = {
+    "base": CLEARConfig(768, 12, 8, 1024, 512, 4, 16, 1024),  # the paper's sizes
+    "small": CLEARConfig(),  # ships
+    "tiny": CLEARConfig(32, 2, 4, 64, 32, 1, 4, 64),  # tests
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Beats:
+    """A batch of records as the model reads it; slots that are not there hold anything.
+
+    values : (batch, 12, beat, 96) float, mV or arbitrary
+    there : (batch, 12, beat) bool
+    seconds : (batch, beat) float, s; R peak within the window of at most about 10 s
+    inside : (batch, beat, 96) bool; the samples that lie in the beat's window
+    units_known : (batch,) bool; the values are mV
+    """
+
+    values: Tensor
+    there: Tensor
+    seconds: Tensor
+    inside: Tensor
+    units_known: Tensor
+
+    def to(self, device: torch.device | str) -> Beats:
+        return Beats(**{k: getattr(self, k).to(device, non_blocking=True) for k in self.__dataclass_fields__})
+
+    def hide(self, hidden: Tensor) -> Beats:
+        """The same records with the tokens of `hidden` (batch, 12, beat) not there."""
+        return replace(self, there=self.there & ~hidden)
+
+    def lead_scale(self) -> tuple[Tensor, Tensor]:
+        """SD over the samples of the tokens that are there, and which leads have any.
+
+        Returns
+        -------
+        scale : (batch, 12) float32, 1 where the lead has no token;  there : (batch, 12) bool
+
+        """
+        weight = (self.there[..., None] & self.inside[:, None]).float()
+        x = torch.where(weight.bool(), self.values.float(), 0.0)
+        n = weight.sum((2, 3))
+        mean = x.sum((2, 3)) / n.clamp_min(1)
+        variance = ((x - mean[..., None, None]) ** 2 * weight).sum((2, 3)) / n.clamp_min(1)
+        there = self.there.any(2)
+        return torch.where(there, variance.sqrt().clamp_min(1e-12), 1.0), there
+
+
+class Timing(nn.Module):
+    """When a beat comes: its R-peak time and the RR intervals around it, as one vector."""
+
+    PERIODS = (0.5, 20.0)  # s; shortest and longest wave of the encoding
+    omega: Tensor
+
+    def __init__(self, width: int, waves: int = 16) -> None:
+        super().__init__()
+        short, long = self.PERIODS
+        periods = short * (long / short) ** (torch.arange(waves) / (waves - 1))
+        self.register_buffer("omega", 2 * math.pi / periods, persistent=False)
+        self.time = nn.Linear(2 * waves, width)
+        self.rr = nn.Sequential(nn.Linear(5, 64), nn.GELU(), nn.Linear(64, width))
+
+    def forward(self, seconds: Tensor, there: Tensor) -> Tensor:
+        """(batch, beat, width) from R-peak times (batch, beat) s; an interval needs both its beats."""
+        angle = seconds.float()[..., None] * self.omega
+        both = there[:, 1:] & there[:, :-1]
+        gap = (seconds[:, 1:] - seconds[:, :-1]).float().clamp(0.2, 4.0).log()
+        gap = torch.where(both, gap, 0.0)
+        known = both.float()
+        edge = known.new_zeros(known.shape[0], 1)
+        before, known_before = torch.cat([edge, gap], 1), torch.cat([edge, known], 1)
+        after, known_after = torch.cat([gap, edge], 1), torch.cat([known, edge], 1)
+        change = (after - before) * known_before * known_after
+        rr = torch.stack([before, known_before, after, known_after, 4 * change], dim=-1)
+        return self.time(torch.cat([angle.sin(), angle.cos()], -1)) + self.rr(rr)
+
+
+class LeadScale(nn.Module):
+    """The lead scale as a vector for the lead token: log mV, or a learned "unknown"."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.known = nn.Sequential(nn.Linear(1, 64), nn.GELU(), nn.Linear(64, width))
+        self.unknown = nn.Parameter(torch.zeros(width))
+
+    def forward(self, scale: Tensor, known: Tensor) -> Tensor:
+        log = (scale / TYPICAL_SCALE).log().clamp(-4, 4)
+        return torch.where(known[..., None], self.known(log[..., None]), self.unknown)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What the encoder makes of a batch.
+
+    lead_tokens : (batch, 12, width);  lead_there : (batch, 12) bool
+    x : (batch, kept, width), layout, index : the sequence without the tokens that are not there
+    scale : (batch, 12) of the lead, 1 where it has no token
+    attention : a layer each, (batch, head, kept, kept); empty unless asked for
+    """
+
+    lead_tokens: Tensor
+    lead_there: Tensor
+    x: Tensor
+    layout: Layout
+    index: Tensor
+    scale: Tensor
+    attention: tuple[Tensor, ...] = ()
+
+
+class CLEAR(nn.Module):
+    """Encoder over beat and lead tokens, and the decoder that rebuilds hidden beats."""
+
+    def __init__(self, config: CLEARConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.token = nn.Linear(c.token_samples, c.width)
+        self.lead = nn.Parameter(torch.zeros(N_LEADS, c.width))  # added to the beats of a lead
+        self.summary = nn.Parameter(torch.zeros(N_LEADS, c.width))  # c[l], the lead token
+        self.scale = LeadScale(c.width)
+        self.timing = Timing(c.width)
+        self.blocks = nn.ModuleList(Block(c.width, c.heads, c.feed_forward) for _ in range(c.depth))
+        self.norm = nn.LayerNorm(c.width)
+
+        self.bridge = nn.Linear(c.width, c.decoder_width)
+        self.hidden = nn.Parameter(torch.zeros(c.decoder_width))
+        self.decoder_lead = nn.Parameter(torch.zeros(N_LEADS, c.decoder_width))
+        self.decoder_timing = Timing(c.decoder_width)
+        self.decoder_blocks = nn.ModuleList(
+            Block(c.decoder_width, c.decoder_heads, c.decoder_feed_forward) for _ in range(c.decoder_depth)
+        )
+        self.decoder_norm = nn.LayerNorm(c.decoder_width)
+        self.to_samples = nn.Linear(c.decoder_width, c.token_samples)
+        self.to_scale = nn.Linear(c.decoder_width, 1)
+        self.apply(_initialise)
+        for parameter in (self.lead, self.summary, self.hidden, self.decoder_lead, self.scale.unknown):
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+    def encode(self, beats: Beats, attention: bool = False, scale_told: Tensor | None = None) -> Encoded:
+        """Encode what is there.
+
+        Parameters
+        ----------
+        beats : Beats
+        attention : also return the attention weights of every layer
+        scale_told : (batch,) bool; False withholds the lead scale of a record although it is known
+
+        """
+        scale, lead_there = beats.lead_scale()
+        there = beats.there
+        told = beats.units_known if scale_told is None else beats.units_known & scale_told
+        x = torch.where(there[..., None], beats.values.float() / scale[..., None, None], 0.0)
+        tokens = self.token(x) + self.lead[:, None]
+        tokens = tokens + self.timing(beats.seconds, there.any(1))[:, None]
+        summary = self.summary + self.scale(scale, told[:, None] & lead_there)
+        sequence = torch.cat([summary.to(tokens.dtype), tokens.flatten(1, 2)], dim=1)
+        sequence, layout, index = compact(sequence, token_layout(there))
+        mask = encoder_mask(layout, self.config.pattern)
+        maps = []
+        for block in self.blocks:
+            sequence, weights = block(sequence, mask, attention)
+            if weights is not None:
+                maps.append(weights)
+        sequence = self.norm(sequence)
+        return Encoded(sequence[:, :N_LEADS], lead_there, sequence, layout, index, scale, tuple(maps))
+
+    def decode(self, beats: Beats, encoded: Encoded, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Rebuild hidden tokens from what `encoded` saw.
+
+        Parameters
+        ----------
+        beats : the records with the hidden tokens not there
+        encoded : encode(beats)
+        wanted : (batch, 12, beat) bool; the hidden tokens to rebuild
+
+        Returns
+        -------
+        values : (batch, 12, beat, 96) in units of the lead's scale; meaningful where `wanted`
+        log_scale : (batch, 12) log of the lead's scale over the mean scale of the visible leads,
+            predicted from the rebuilt tokens of the lead (meaningful where a lead has a wanted token)
+
+        """
+        batch, _, n_beats = beats.there.shape
+        seen = self.bridge(encoded.x)
+        full = seen.new_zeros(batch, N_LEADS * (1 + n_beats), seen.shape[-1])
+        full = full.scatter(1, encoded.index[..., None].expand_as(seen), seen)
+        there = beats.there.flatten(1)
+        place = (
+            self.decoder_lead[:, None]
+            + self.decoder_timing(beats.seconds, (beats.there | wanted).any(1))[:, None]
+        )
+        tokens = torch.where(there[..., None], full[:, N_LEADS:], self.hidden) + place.flatten(1, 2)
+        x = torch.cat([full[:, :N_LEADS], tokens.to(full.dtype)], dim=1)
+        layout = token_layout(beats.there)
+        mask = decoder_mask(layout, self.config.pattern)
+        for block in self.decoder_blocks:
+            x, _ = block(x, mask)
+        x = self.decoder_norm(x)[:, N_LEADS:].view(batch, N_LEADS, n_beats, -1)
+        weight = wanted[..., None].to(x.dtype)
+        pooled = (x * weight).sum(2) / weight.sum(2).clamp_min(1)
+        return self.to_samples(x), self.to_scale(pooled)[..., 0]
+
+
+def reference_log_scale(scale: Tensor, there: Tensor) -> Tensor:
+    """(batch, 1) mean log scale of the visible leads: what `CLEAR.decode` predicts scales against."""
+    log = torch.where(there, scale.log(), 0.0)
+    mean = log.sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp_min(1)
+    return torch.where(there.any(1, keepdim=True), mean, math.log(TYPICAL_SCALE))
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class HUG(nn.Module):
+    """Hierarchical head: lead tokens -> groups -> pairs of groups -> all -> logits; affine throughout.
+
+    Level 1 maps each lead token (one map a group, or one a lead) and takes the mean over the leads
+    of a group that are there; level 2 maps each pair of groups; level 3 maps the three pairs. The
+    seven vectors are averaged and a linear layer gives the logits.
+
+    Lead tokens are read relative to `reference`, the mean lead token of the training records, so
+    that the bias is the logit of an average record and of an empty one: a group without any lead
+    adds its level-1 constant alone, which stands in the bias. Hence, whatever is there,
+
+        logits = bias() + contributions().sum over leads.
+    """
+
+    reference: Tensor
+    group_of: Tensor
+
+    def __init__(self, width: int, n_labels: int, per_lead: bool = True) -> None:
+        super().__init__()
+        self.per_lead = per_lead
+        self.level_1 = nn.Parameter(torch.empty(N_LEADS if per_lead else N_GROUPS, width, width))
+        self.level_1_bias = nn.Parameter(torch.zeros(N_GROUPS, width))
+        self.level_2 = nn.ModuleList([nn.Linear(2 * width, width) for _ in PAIRS])
+        self.level_3 = nn.Linear(len(PAIRS) * width, width)
+        self.head = nn.Linear(width, n_labels)
+        self.register_buffer("reference", torch.zeros(N_LEADS, width))
+        self.register_buffer("group_of", torch.tensor(GROUP_OF), persistent=False)
+        nn.init.xavier_uniform_(self.level_1)
+        for layer in (*self.level_2, self.level_3):
+            nn.init.xavier_uniform_(layer.weight)
+        nn.init.trunc_normal_(self.head.weight, std=0.01)
+
+    def _pairs(self) -> list[tuple[nn.Linear, tuple[int, int]]]:
+        return list(zip(cast(list[nn.Linear], list(self.level_2)), PAIRS, strict=True))
+
+    def _mapped(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 12, width): each lead's share of its group's level-1 vector; 0 where absent."""
+        maps = self.level_1 if self.per_lead else self.level_1[self.group_of]
+        centred = torch.where(lead_there[..., None], lead_tokens - self.reference, 0.0)
+        in_group = nn.functional.one_hot(self.group_of, N_GROUPS).to(centred.dtype)
+        count = lead_there.to(centred.dtype) @ in_group
+        share = 1 / count.clamp_min(1)[:, self.group_of]
+        return torch.einsum("bld,lde->ble", centred, maps.to(centred.dtype)) * share[..., None]
+
+    def forward(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, label) logits from lead tokens (batch, 12, width) and which leads are there."""
+        mapped = self._mapped(lead_tokens, lead_there)
+        groups = self.level_1_bias + torch.stack(
+            [mapped[:, list(rows)].sum(1) for rows in GROUPS.values()], dim=1
+        )
+        pairs = [layer(groups[:, pair].flatten(1)) for layer, pair in self._pairs()]
+        top = self.level_3(torch.cat(pairs, dim=-1))
+        seven = groups.sum(1) + torch.stack(pairs, 1).sum(1) + top
+        return self.head(seven / (N_GROUPS + len(PAIRS) + 1))
+
+    def _effective(self) -> tuple[Tensor, Tensor]:
+        """How a group's level-1 vector reaches the logits.
+
+        Returns
+        -------
+        paths : (7, group, label, width) through the three groups, the three pairs and the top
+        bias : (label,) logits of three zero vectors
+
+        """
+        width = self.head.in_features
+        head = self.head.weight / (N_GROUPS + len(PAIRS) + 1)
+        paths = head.new_zeros(N_GROUPS + len(PAIRS) + 1, N_GROUPS, *head.shape)
+        constant = torch.zeros_like(self.level_3.bias)
+        top_bias: Tensor = self.level_3.bias
+        for p, (layer, pair) in enumerate(self._pairs()):
+            into_top = self.level_3.weight[:, p * width : (p + 1) * width]
+            constant = constant + layer.bias
+            top_bias = top_bias + into_top @ layer.bias
+            for side, g in enumerate(pair):
+                weight = layer.weight[:, side * width : (side + 1) * width]
+                paths[N_GROUPS + p, g] = head @ weight
+                paths[-1, g] = paths[-1, g] + head @ into_top @ weight
+        for g in range(N_GROUPS):
+            paths[g, g] = head
+        return paths, self.head.bias + head @ (constant + top_bias)
+
+    def bias(self) -> Tensor:
+        """(label,) the logits with nothing there: v(empty), and the start of every contribution."""
+        paths, bias = self._effective()
+        return bias + torch.einsum("pglw,gw->l", paths, self.level_1_bias)
+
+    def contributions(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 7, 12, label): each lead's exact contribution on each path to the logits.
+
+        Paths 0-2 are the groups themselves (level 1), 3-5 the pairs (level 2), 6 the top (level 3);
+        the sum over paths is the lead's contribution, and the sum over leads with `bias()` the logit.
+        """
+        paths, _ = self._effective()
+        mapped = self._mapped(lead_tokens, lead_there)
+        return torch.einsum("blw,plnw->bpln", mapped, paths[:, self.group_of])
+
+    @torch.no_grad()
+    def centre(self, mean_lead_tokens: Tensor) -> None:
+        """Move the reference to (12, width) mean lead tokens; logits of whole records stay the same."""
+        whole = torch.ones(1, N_LEADS, dtype=torch.bool, device=mean_lead_tokens.device)
+        moved = self._mapped(mean_lead_tokens[None], whole)[0]
+        for g, rows in enumerate(GROUPS.values()):
+            self.level_1_bias[g] += moved[list(rows)].sum(0)
+        self.reference.copy_(mean_lead_tokens)
+
+
+class CLEARHUG(nn.Module):
+    """CLEAR under HUG: beats to logits."""
+
+    def __init__(self, clear: CLEAR, hug: HUG) -> None:
+        super().__init__()
+        self.clear = clear
+        self.hug = hug
+
+    def forward(self, beats: Beats, scale_told: Tensor | None = None) -> Tensor:
+        """(batch, label) logits."""
+        encoded = self.clear.encode(beats, scale_told=scale_told)
+        return self.hug(encoded.lead_tokens, encoded.lead_there)
+
+
+class MaskedCLEAR(nn.Module):
+    """CLEAR in training: owns every random choice, each record's drawn from its own seed.
+
+    mask_ratio : share of a record's tokens that are hidden
+    whole_lead, whole_beat : chance that the hidden tokens of a record are whole leads (or beats) first
+    """
+
+    def __init__(
+        self,
+        clear: CLEAR,
+        mask_ratio: float = 0.75,
+        whole_lead: float = 0.3,
+        whole_beat: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 < mask_ratio < 1:
+            raise ValueError(f"mask_ratio = {mask_ratio:g}; expected a share above 0 and below 1.")
+        self.clear = clear
+        self.mask_ratio, self.whole_lead, self.whole_beat, self.seed = (
+            mask_ratio,
+            whole_lead,
+            whole_beat,
+            seed,
+        )
+
+    def draw(self, there: Tensor, records: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """What to hide, drawn by (seed, epoch, record): the same however records are batched.
+
+        Parameters
+        ----------
+        there : (batch, 12, beat) bool;  records : (batch,) int, which record each is
+
+        Returns
+        -------
+        hidden : (batch, 12, beat) bool;  scale_told : (batch,) bool
+
+        """
+        hidden = torch.zeros_like(there)
+        told = torch.zeros(len(there), dtype=torch.bool, device=there.device)
+        for i, record in enumerate(records.tolist()):
+            generator = torch.Generator().manual_seed(hash((self.seed, epoch, record)) & 0x7FFFFFFFFFFFFFFF)
+            one = there[i].cpu()
+            beats = int(one.any(0).nonzero().max()) + 1  # padding must not change the draw
+            score = torch.rand(N_LEADS, beats, generator=generator)
+            kind, lead_score, beat_score, coin = (
+                torch.rand(1, generator=generator),
+                torch.rand(N_LEADS, 1, generator=generator),
+                torch.rand(1, beats, generator=generator),
+                torch.rand(1, generator=generator),
+            )
+            if kind < self.whole_lead:
+                # half of what is hidden: whole leads, the rest spread over the others
+                score = score + (lead_score > self.mask_ratio / 2).logical_not() * 2
+            elif kind < self.whole_lead + self.whole_beat:
+                score = score + (beat_score > self.mask_ratio / 2).logical_not() * 2
+            score = score.masked_fill(~one[:, :beats], -1)
+            n = int(one.sum())
+            top = score.flatten().topk(min(n - 1, round(self.mask_ratio * n))).indices
+            mask = torch.zeros(N_LEADS * beats, dtype=torch.bool)
+            mask[top] = True
+            hidden[i, :, :beats] = mask.view(N_LEADS, beats).to(there.device)
+            told[i] = bool(coin < 0.5)
+        return hidden, told
+
+    def forward(self, beats: Beats, records: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Loss of rebuilding what was hidden, over its real samples only.
+
+        Returns
+        -------
+        loss, mse (in units of the lead's scale), r2 (of the hidden samples), scale (squared log error)
+
+        """
+        hidden, told = self.draw(beats.there, records, epoch)
+        return masked_loss(self.clear, beats, hidden, told)
+
+
+def masked_loss(clear: CLEAR, beats: Beats, hidden: Tensor, told: Tensor) -> dict[str, Tensor]:
+    """The pre-training loss for given hidden tokens; see `MaskedCLEAR.forward`."""
+    visible = beats.hide(hidden)
+    encoded = clear.encode(visible, scale_told=told)
+    rebuilt, log_scale = clear.decode(visible, encoded, hidden)
+    own_scale, _ = beats.lead_scale()
+    scale = torch.where(encoded.lead_there, encoded.scale, own_scale)
+    weight = (hidden[..., None] & beats.inside[:, None]).float()
+    target = torch.where(weight.bool(), beats.values.float() / scale[..., None, None], 0.0)
+    # a lead whose few visible samples were flat by chance must not own the loss
+    target = target.clamp(-20, 20)
+    error = ((rebuilt.float() - target) ** 2 * weight).sum()
+    n = weight.sum().clamp_min(1)
+    mse = error / n
+    total = (target**2 * weight).sum().clamp_min(1e-12)
+    asked = hidden.any(2) & beats.units_known[:, None]
+    truth = own_scale.log() - reference_log_scale(encoded.scale, encoded.lead_there)
+    scale_error = ((log_scale.float() - truth.clamp(-4, 4)) ** 2 * asked).sum() / asked.sum().clamp_min(1)
+    return {
+        "loss": mse + 0.1 * scale_error,
+        "mse": mse.detach(),
+        "r2": 1 - (error / total).detach(),
+        "scale": scale_error.detach(),
+    }
+
+
+def config_dict(config: CLEARConfig) -> dict[str, Any]:
+    """The config as JSON-ready values."""
+    return asdict(config)

@@ -1,0 +1,334 @@
+"""An ECG as it is printed: true millimetres, 1 mm and 5 mm squares, a calibration pulse, lead names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from clear_hug.ecg import ECG
+from clear_hug.leads import LEADS, PAPER_3X4
+from clear_hug.plots.theme import Theme, axis, figure, layout, reach, record_name, stack, theme, thin
+
+SMALL, LARGE = 1, 5  # mm, the squares of ECG paper
+PULSE_MV, PULSE_SECONDS = 1.0, 0.2
+PULSE_ROOM = 14  # mm left of the traces
+PX_PER_MM = 4.5  # at the width a wide page gives a 10 s print; sets the height alone, the aspect is locked
+LABEL_ROOM = 16  # mm of trace above which a lead's name stands
+NOMINAL = 15.0  # mm from trough to peak for the median lead of a record in arbitrary units
+
+LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "3x4": PAPER_3X4,
+    "6x2": tuple(zip(LEADS[:6], LEADS[6:], strict=True)),
+    "12x1": tuple((lead,) for lead in LEADS),
+}
+"""name -> rows of lead names; the stretch shown is shared equally among the columns."""
+DISTANCE = {"3x4": 25.0, "6x2": 22.0, "12x1": 16.0}  # mm between base lines, at least
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """One lead's stretch of paper.
+
+    lead, state : its name; "recorded", "derived" or "absent"
+    start, stop : s;  base : mm, its base line
+    time : (sample,) s;  mm : (sample,) height on the paper;  mv : (sample,) in the record's own unit
+    label_at : mm, where its name stands clear of the trace
+    """
+
+    lead: str
+    state: str
+    start: float
+    stop: float
+    base: float
+    time: NDArray[np.float32]
+    mm: NDArray[np.float32]
+    mv: NDArray[np.float32]
+    label_at: float
+
+
+@dataclass(frozen=True, eq=False)
+class Paper:
+    """All strips of a print.
+
+    rows : (row,) mm, base lines from the top;  top, bottom : mm, edges of the paper
+    gain : mm a mV (or a unit);  speed : mm/s
+    """
+
+    strips: tuple[Strip, ...]
+    rows: NDArray[np.float64]
+    top: float
+    bottom: float
+    start: float
+    stop: float
+    gain: float
+    speed: float
+
+
+def _ecg_data(
+    ecg: ECG, start: float, seconds: float, layout: str, rhythm: str | None, speed: float, gain: float
+) -> Paper:
+    """Lay the leads out on paper; nothing is drawn here."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout = {layout!r}; expected one of {', '.join(LAYOUTS)}.")
+    named = dict(zip(LEADS, ecg.signal, strict=True)) | dict(ecg.extra)
+    if rhythm is not None and rhythm not in named:
+        raise ValueError(f"rhythm = {rhythm!r}; expected one of {', '.join(named)}, or None.")
+    start = float(np.clip(start, 0.0, max(ecg.duration - 1 / ecg.fs, 0.0)))
+    rows: list[tuple[str, ...]] = list(LAYOUTS[layout])
+    if layout == "12x1":
+        rows += [(lead,) for lead in ecg.extra]
+    elif rhythm is not None:
+        rows.append((rhythm,))
+
+    scale = gain if ecg.units_known else _nominal_gain(ecg.signal)
+    pieces: list[list[tuple[str, float, float, Any, Any]]] = []
+    low, high = [], []
+    for row in rows:
+        width = seconds / len(row)
+        cells = []
+        bounds = []
+        for column, lead in enumerate(row):
+            a, b = start + column * width, start + (column + 1) * width
+            first, last = round(a * ecg.fs), min(round(b * ecg.fs) + 1, ecg.n_samples)
+            values = named[lead][first:last]
+            time, mv = thin(np.arange(first, last) / ecg.fs, values, ecg.fs)
+            base = np.nanmedian(mv) if np.isfinite(mv).any() else 0.0
+            mm = ((mv - base) * scale).astype(np.float32)
+            cells.append((lead, a, b, (time, mv), mm))
+            bounds.append(reach(mm))
+        pieces.append(cells)
+        low.append(min(b[0] for b in bounds))
+        high.append(max(b[1] for b in bounds))
+    below, above = np.array(low), np.array(high)
+    distance = DISTANCE[layout]
+    bases = stack(below, above, gap=4, least=distance, most=3 * distance)
+    bases = np.round(bases / LARGE) * LARGE  # on a thick line, where the eye can measure from
+    strips = []
+    for cells, base_mm in zip(pieces, bases.tolist(), strict=True):
+        for lead, a, b, (time, mv), mm in cells:
+            near = mm[time <= a + LABEL_ROOM / speed]
+            strips.append(
+                Strip(
+                    lead=lead,
+                    state=_state(ecg, lead, named),
+                    start=a,
+                    stop=b,
+                    base=base_mm,
+                    time=time,
+                    mm=mm + np.float32(base_mm),
+                    mv=mv,
+                    label_at=base_mm + max(3.0, min(reach(near)[1] + 1.0, 1.5 * distance)),
+                )
+            )
+    room = 3 * distance / 2
+    return Paper(
+        strips=tuple(strips),
+        rows=bases,
+        top=LARGE * np.ceil((min(max(float(above[0]), 10.0), room) + 7) / LARGE),
+        bottom=float(bases[-1]) + LARGE * np.floor((max(min(float(below[-1]), -5.0), -room) - 2) / LARGE),
+        start=start,
+        stop=start + seconds,
+        gain=scale,
+        speed=speed,
+    )
+
+
+def _state(ecg: ECG, lead: str, named: Mapping[str, Any]) -> str:
+    if not np.isfinite(named[lead]).any():
+        return "absent"
+    return "derived" if lead in ecg.derived else "recorded"
+
+
+def _nominal_gain(signal: NDArray[np.float32]) -> float:
+    """mm a unit that make the median lead `NOMINAL` mm tall: the shape is legible, the voltage is not."""
+    rows = [row[np.isfinite(row)] for row in signal]
+    tall = [float(np.ptp(np.percentile(row, [0.2, 99.8]))) for row in rows if row.size]
+    tall = [t for t in tall if t > 0]
+    return NOMINAL / float(np.median(tall)) if tall else 1.0
+
+
+def plot_ecg(
+    ecg: ECG,
+    start: float = 0.0,
+    seconds: float = 10.0,
+    layout: str = "3x4",
+    rhythm: str | None = "II",
+    speed: float = 25,
+    gain: float = 10,
+    marks: Sequence[float] | NDArray[np.floating] | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """The ECG on paper.
+
+    Parameters
+    ----------
+    ecg : ECG
+    start, seconds : stretch shown, s
+    layout : a key of `LAYOUTS`; "12x1" also shows the leads beyond the twelve
+    rhythm : lead of the strip below ("3x4", "6x2"), or None
+    speed : mm/s;  gain : mm/mV (a record in arbitrary units is scaled to be legible instead)
+    marks : R peaks, s
+    dark : theme
+    """
+    paper = _ecg_data(ecg, start, seconds, layout, rhythm, speed, gain)
+    look = theme(dark)
+    return figure(_paper_traces(paper, look, marks, ecg.units_known), _paper_layout(paper, ecg, look))
+
+
+def _paper_traces(
+    paper: Paper,
+    look: Theme,
+    marks: Sequence[float] | NDArray[np.floating] | None,
+    units_known: bool,
+    colours: Mapping[str, str] | None = None,
+    suffix: Mapping[str, str] | None = None,
+) -> list[Any]:
+    unit = "mV" if units_known else "(arbitrary unit)"
+    traces: list[Any] = []
+    for strip in paper.strips:
+        if strip.state == "absent":
+            continue
+        note = " (derived)" if strip.state == "derived" else ""
+        traces.append(
+            go.Scatter(
+                x=strip.time,
+                y=strip.mm,
+                customdata=strip.mv,
+                mode="lines",
+                name=strip.lead,
+                line={"color": (colours or {}).get(strip.lead, look.ink), "width": 1.3},
+                hovertemplate=f"<b>{strip.lead}</b>{note}  %{{x:.3f}} s  "
+                f"%{{customdata:.3f}} {unit}<extra></extra>",
+            )
+        )
+    traces.append(_frame(paper, look, units_known))
+    traces.append(_labels(paper, look, colours or {}, suffix or {}))
+    if marks is not None:
+        traces.append(_marks(paper, look, np.asarray(marks, dtype=np.float64)))
+    return traces
+
+
+def _frame(paper: Paper, look: Theme, units_known: bool) -> Any:
+    """Calibration pulses and the ticks that part two leads of a row, as one trace."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    if units_known:
+        left = paper.start - 10 / paper.speed
+        edge, wide = 2 / paper.speed, PULSE_SECONDS
+        for base in paper.rows.tolist():
+            up = base + PULSE_MV * paper.gain
+            x += [left, left + edge, left + edge, left + edge + wide, left + edge + wide,
+                  left + 2 * edge + wide, None]  # fmt: skip
+            y += [base, base, up, up, base, base, None]
+    for strip in paper.strips:
+        if strip.start > paper.start:
+            x += [strip.start, strip.start, None]
+            y += [strip.base - 2.5, strip.base + 2.5, None]
+    line = {"color": look.ink, "width": 1.3}
+    return go.Scatter(x=x, y=y, mode="lines", name="calibration", line=line, hoverinfo="skip")
+
+
+def _labels(paper: Paper, look: Theme, colours: Mapping[str, str], suffix: Mapping[str, str]) -> Any:
+    words = {"recorded": "", "derived": " derived", "absent": " absent"}
+    text, colour = [], []
+    for strip in paper.strips:
+        extra = words[strip.state] or ""
+        extra += f" {suffix[strip.lead]}" if strip.lead in suffix and strip.state != "absent" else ""
+        text.append(f"<b>{strip.lead}</b>{extra}")
+        absent = strip.state == "absent"
+        colour.append(look.muted if absent else colours.get(strip.lead, look.ink))
+    return go.Scatter(
+        x=[strip.start + 1 / paper.speed for strip in paper.strips],
+        y=[strip.label_at for strip in paper.strips],
+        mode="text",
+        name="leads",
+        text=text,
+        textposition="top right",
+        textfont={"size": 14, "color": colour},
+        hoverinfo="skip",
+        cliponaxis=False,
+    )
+
+
+def _marks(paper: Paper, look: Theme, marks: NDArray[np.float64]) -> Any:
+    """R peaks above the last row that runs the whole width, else above the first."""
+    whole = [s for s in paper.strips if s.start == paper.start and s.stop == paper.stop]
+    seen = marks[(marks >= paper.start) & (marks <= paper.stop)]
+    if whole and len(whole) < len(paper.strips):
+        strip = whole[-1]
+        height = [_above(strip, t) for t in seen]
+    else:
+        height = [paper.top - 2.0] * seen.size
+    return go.Scatter(
+        x=seen,
+        y=height,
+        mode="markers",
+        name="R peaks",
+        marker={"symbol": "triangle-down", "size": 9, "color": look.accent},
+        hovertemplate="R peak %{x:.3f} s<extra></extra>",
+    )
+
+
+def _above(strip: Strip, time: float) -> float:
+    near = strip.mm[np.abs(strip.time - time) < 0.1]
+    top = float(np.nanmax(near)) if np.isfinite(near).any() else strip.base
+    return min(top, strip.base + 40) + 2.5
+
+
+def _paper_layout(paper: Paper, ecg: ECG, look: Theme, title: str = "") -> dict[str, Any]:
+    parts = [f"{paper.speed:g} mm/s", f"{paper.start:.1f} to {paper.stop:.1f} s"]
+    if ecg.units_known:
+        parts.insert(1, f"{paper.gain:g} mm/mV")
+    else:
+        parts.append(f"<b><span style='color:{look.accent}'>arbitrary units: voltage cannot be read</span></b>")
+    wide = paper.speed * (paper.stop - paper.start) + PULSE_ROOM + 2
+    tall = paper.top - paper.bottom
+    # longer or faster prints shrink to the width of the page; then the 1 mm lines would only be a haze
+    px = min(PX_PER_MM, 1180 / wide)
+    fine = {"showgrid": px > 2.2, "gridcolor": look.minor, "gridwidth": 1}
+    x = axis(
+        look,
+        "time (s)",
+        range=[paper.start - PULSE_ROOM / paper.speed, paper.stop + 2 / paper.speed],
+        tick0=0,
+        dtick=LARGE / paper.speed,
+        ticklabelstep=max(1, round(paper.speed / LARGE)),
+        gridcolor=look.major,
+        gridwidth=1,
+        minor={"tick0": 0, "dtick": SMALL / paper.speed, **fine},
+        constrain="domain",
+        ticks="",
+        tickformat=".6~g",
+    )
+    y = axis(
+        look,
+        f"{paper.gain:g} mm = 1 mV" if ecg.units_known else "arbitrary units",
+        range=[paper.bottom, paper.top],
+        tick0=0,
+        dtick=LARGE,
+        showticklabels=False,
+        gridcolor=look.major,
+        gridwidth=1,
+        minor={"tick0": 0, "dtick": SMALL, **fine},
+        scaleanchor="x",
+        scaleratio=1 / paper.speed,  # 1 mm up is as long as 1 mm along
+        constrain="domain",
+    )
+    title = title or record_name(ecg)
+    subtitle = " · ".join(parts)
+    height = round(tall * px) + 66 + 48
+    return layout(
+        look,
+        title,
+        subtitle,
+        height=height,
+        margin={"l": 40, "r": 12, "t": 66, "b": 48},
+        plot_bgcolor=look.paper,
+        xaxis=x,
+        yaxis=y,
+    )

@@ -1,0 +1,291 @@
+"""Beats: one R-peak mark a beat, found on all leads together.
+
+Arrays in, sample indices out; nothing of this package is imported here, so that a detector can be
+read, tried and replaced on its own. Ours, in four steps:
+
+1. Every lead is looked at in the band where QRS stand out, and divided by its own usual beat, so that
+   no unit, gain or polarity matters and a loud lead counts no more than a faint one.
+2. The leads vote: the energy is what most good leads agree on at that moment, less what an impulse
+   would leave in them. An artefact in half of the leads, or a pacing spike, is no beat.
+3. Peaks of the energy above the noise are beats, unless they are the T wave of the beat before; where
+   the rhythm says that one is missing, the search goes lower.
+4. The mark is put on the first major peak of the QRS, one instant for all leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import fft
+from scipy.signal import find_peaks
+
+Array = NDArray[Any]
+
+MIN_SECONDS = 0.3  # a shorter signal holds no beat to speak of
+OTHERS_MIN_SECONDS = 1.0  # the filters of neurokit2 and wfdb refuse less
+WORK_FS = 250.0  # Hz; every record is looked at near this rate, whatever its own
+CHUNK, MARGIN = 60.0, 5.0  # s; a longer record is read in pieces that overlap by the margin
+
+# Gaussian bands of one width, so that an impulse leaves the same trace in both: where QRS stand out
+# (Elgendi 2010: 8 to 20 Hz), and above it, where a QRS has faded and an impulse has not.
+QRS_HZ, IMPULSE_HZ, BAND_SD = 14.0, 34.0, 5.0
+BASELINE_HZ = 4.0
+IMPULSE = 0.5  # share of the second band taken off the first; more of it costs narrow QRS
+SHAPE_BAND = (2.0, 40.0)  # Hz; what the mark is placed on: the whole QRS, no baseline, no mains
+
+BLOCK = 2.0  # s; holds a beat at 30 / min
+FAINTEST = 0.0025  # of a lead's SD; a QRS that drowns deeper in the baseline is none
+AGREEMENT = 0.4  # quantile over the good leads: more than half of them must show a beat
+THRESHOLD, SEARCH_BACK = 0.35, 0.2  # of the usual beat's height above the noise
+MIN_CONTRAST = 3.0  # usual beat over median energy; twelve leads of noise reach about 2.7, ECGs 4 and more
+REFRACTORY = 0.2  # s; no ventricle beats twice within it
+T_WINDOW, T_HEIGHT = 0.36, 0.6  # s and share of the beat before: a T wave (Pan and Tompkins 1985)
+MAX_HEIGHT = 2.0  # of the usual beat; what is higher may be an artefact and hides no beat after it
+MISSED_RR = 1.5  # of the usual RR; a longer one is searched again
+
+REACH = 0.1  # s; how far from the middle of its energy the mark of a wide QRS may lie
+FIRST_PEAK = 0.6  # of the QRS's greatest magnitude: what makes a peak a major one
+SATURATION = 1.5  # of a lead's usual beat; an artefact in one lead may not place the mark alone
+
+
+def detect_qrs(signal: ArrayLike, fs: float, method: str = "clear") -> NDArray[np.int64]:
+    """R peaks of a record, one mark a beat for all of its leads.
+
+    Parameters
+    ----------
+    signal : (12, sample), (lead, sample) or (sample,), any unit
+        NaN where a lead or a sample is absent.
+    fs : Hz
+    method : a key of `DETECTORS`
+
+    Returns
+    -------
+    (beat,) int64, sorted sample indices at `fs`; empty where no beat is found
+
+    Raises
+    ------
+    ValueError : an unknown method, or a signal of another shape
+    """
+    if method not in DETECTORS:
+        raise ValueError(f"unknown QRS detector {method!r}; choose one of {', '.join(DETECTORS)}.")
+    leads = np.asarray(signal)
+    leads = leads[None] if leads.ndim == 1 else leads
+    if leads.ndim != 2:
+        raise ValueError(f"signal has shape {leads.shape}; expected (lead, sample) or (sample,).")
+    n = leads.shape[1]
+    if n < MIN_SECONDS * fs:
+        return np.empty(0, np.int64)
+    return np.unique(np.clip(DETECTORS[method](leads, float(fs)), 0, n - 1)).astype(np.int64)
+
+
+def _clear(signal: Array, fs: float) -> Array:
+    """Ours, piece by piece: levels stay local and memory bounded however long the record."""
+    n = signal.shape[1]
+    step, margin = round(CHUNK * fs), round(MARGIN * fs)
+    if n <= step + margin:
+        return _clear_piece(signal, fs)
+    found: list[int] = []
+    for start in range(0, n, step):
+        left = max(0, start - margin)
+        peaks = left + _clear_piece(signal[:, left : start + step + margin], fs)
+        # A beat on a seam is seen from both sides, perhaps a sample apart.
+        after = found[-1] + REFRACTORY * fs if found else -1
+        found.extend(peaks[(peaks >= start) & (peaks < start + step) & (peaks > after)].tolist())
+    return np.array(found, dtype=np.int64)
+
+
+def _clear_piece(signal: Array, fs: float) -> Array:
+    leads = _usable(signal)
+    if not len(leads):
+        return np.empty(0, np.int64)
+    envelope, impulse, shape, rate = _views(leads, fs)
+    usual = _usual_height(envelope, rate)
+    if usual.max() < FAINTEST:
+        return np.empty(0, np.int64)
+    # How far a lead's beats stand above what lies between them: about 2 for noise, 10 and more for an ECG.
+    contrast = usual / (np.median(envelope, axis=1) + 1e-9)
+    weight = np.clip((contrast - 2.0) / 6.0, 0.02, 1.0) * (usual >= FAINTEST)
+    good = weight >= 0.5 * weight.max()
+    agreed, spiky = np.quantile([envelope[good], impulse[good]] / usual[good, None], AGREEMENT, axis=1)
+    beats = _pick(np.maximum(agreed - IMPULSE * spiky, 0), rate)
+    return np.rint(_place(beats, shape, weight, rate) * fs).astype(np.int64)
+
+
+def _usable(signal: Array) -> Array:
+    """(lead, sample) float32: the leads that move, gaps bridged, without offset, of unit SD."""
+    there = np.isfinite(signal)
+    keep = there.any(axis=1)
+    leads, there = np.array(signal[keep], dtype=np.float64), there[keep]
+    axis = np.arange(leads.shape[1])
+    for lead, known in zip(leads, there, strict=True):
+        if not known.all():
+            lead[~known] = np.interp(axis[~known], axis[known], lead[known])
+    leads /= np.maximum(np.abs(leads).max(axis=1, keepdims=True, initial=0), np.finfo(float).tiny)
+    leads -= leads.mean(axis=1, keepdims=True)
+    sd = leads.std(axis=1, keepdims=True)
+    moves = sd[:, 0] > 1e-6
+    return (leads[moves] / sd[moves]).astype(np.float32)
+
+
+def _views(leads: Array, fs: float) -> tuple[Array, Array, Array, float]:
+    """QRS-band envelope, impulse-band envelope and shape, (lead, sample) each, and their rate in Hz.
+
+    One Fourier transform filters without delay and changes the rate, so that a record reads the same
+    at any `fs`.
+    """
+    n = leads.shape[1]
+    size = fft.next_fast_len(n + round(fs), real=True)
+    # From the last sample half a cosine leads back to the first: a circle without a step or a kink.
+    ramp = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, size - n, dtype=np.float32))
+    back = leads[:, -1:] + ramp * (leads[:, :1] - leads[:, -1:])
+    spectrum = fft.rfft(np.concatenate([leads, back], axis=1), axis=1)
+    new = fft.next_fast_len(int(np.ceil(size * WORK_FS / fs)))
+    rate = new * fs / size
+    low, high = SHAPE_BAND
+    bins = min(spectrum.shape[1], new // 2, int(3 * high * size / fs))
+    hz = np.arange(bins) * fs / size
+    no_baseline = 1 - np.exp(-0.5 * (hz / BASELINE_HZ) ** 2)  # or a great step would ring
+    gains = (
+        np.exp(-0.5 * ((hz - QRS_HZ) / BAND_SD) ** 2) * no_baseline,
+        np.exp(-0.5 * ((hz - IMPULSE_HZ) / BAND_SD) ** 2),
+        hz**4 / (hz**4 + low**4) / (1 + (hz / high) ** 4),
+    )
+    views = np.zeros((len(gains), len(leads), new), np.complex64)
+    for view, gain in zip(views, gains, strict=True):
+        view[:, :bins] = spectrum[:, :bins] * gain.astype(np.float32)
+    # Positive frequencies alone give the analytic signal: its magnitude is the envelope.
+    views = fft.ifft(views, axis=2, overwrite_x=True)[:, :, : int((n - 1) / fs * rate) + 1]
+    envelope, impulse = np.abs(views[:2])
+    return envelope, impulse, views[2].real, rate
+
+
+def _usual_height(rows: Array, rate: float, quantile: float = 0.5) -> Array:
+    """(row,) height of a usual beat: the median (or a quantile) over blocks of each block's maximum."""
+    n_blocks = max(1, round(rows.shape[1] / (BLOCK * rate)))
+    highest = np.stack([block.max(axis=1) for block in np.array_split(rows, n_blocks, axis=1)], axis=1)
+    # Silence (padding, an electrode off for a while) says nothing of the beats, nor does one great step.
+    heard = np.where(highest > 0.003 * highest.max(axis=1, keepdims=True), highest, np.nan)
+    alive = heard >= 0.05 * np.nanquantile(heard, 0.75, axis=1, keepdims=True, method="lower")
+    heights = np.where(alive, highest, np.nan)
+    return np.maximum(np.nanquantile(heights, quantile, axis=1, method="lower"), 1e-6)
+
+
+def _pick(energy: Array, rate: float) -> Array:
+    """(beat,) positions of the beats among the peaks of the energy (sample,)."""
+    floor = float(np.median(energy))
+    typical, small = (float(_usual_height(energy[None], rate, q)[0]) for q in (0.5, 0.25))
+    if typical < MIN_CONTRAST * floor:
+        return np.empty(0, np.int64)
+    # Where many beats are premature and tall, the small ones set the level; a long pause may not.
+    usual = max(small, 0.5 * typical)
+    # Zeros around let a beat that the record cuts in half have its peak on the edge.
+    peaks = find_peaks(np.pad(energy, 1), distance=max(1, round(REFRACTORY * rate)))[0] - 1
+    height = np.minimum((energy[peaks] - floor) / (usual - floor), MAX_HEIGHT)
+    beats: list[int] = []
+    for i in np.flatnonzero(height >= THRESHOLD).tolist():
+        t_wave = (
+            beats
+            and peaks[i] - peaks[beats[-1]] < T_WINDOW * rate
+            and height[i] < T_HEIGHT * height[beats[-1]]
+        )
+        if not t_wave:
+            beats.append(i)
+    return peaks[_search_back(peaks, height, beats, rate)]
+
+
+def _search_back(peaks: Array, height: Array, beats: list[int], rate: float) -> list[int]:
+    """Add the highest peak in each gap that is too long for the rhythm, down to a lower threshold."""
+    if len(beats) < 3:
+        return beats
+    gap = np.diff(peaks[beats])
+    added: list[int] = []
+    for k in np.flatnonzero(gap > MISSED_RR * np.median(gap)):
+        between = np.arange(beats[k] + 1, beats[k + 1])
+        away = np.minimum(peaks[between] - peaks[beats[k]], peaks[beats[k + 1]] - peaks[between])
+        between = between[(away >= T_WINDOW * rate) & (height[between] >= SEARCH_BACK)]
+        if between.size:
+            added.append(int(between[np.argmax(height[between])]))
+    return sorted(beats + added)
+
+
+def _place(beats: Array, shape: Array, weight: Array, rate: float) -> Array:
+    """(beat,) s: the first major peak of the QRS's magnitude over all leads.
+
+    R comes before S, whichever of the two is the taller: the first major peak keeps to one wave of the
+    QRS where the tallest would jump from beat to beat. A magnitude knows no polarity, and taking it over
+    all leads gives one instant for all. Just before a paced beat it may be the pacing spike.
+    """
+    loud = np.clip(shape / _usual_height(np.abs(shape), rate)[:, None], -SATURATION, SATURATION)
+    magnitude = np.sqrt(weight @ np.square(loud))
+    reach = round(REACH * rate)
+    seconds = np.empty(len(beats))
+    for k, beat in enumerate(beats):
+        start = max(0, beat - reach)
+        qrs = magnitude[start : beat + reach + 1]
+        tops, _ = find_peaks(qrs, height=FIRST_PEAK * qrs.max())
+        top = start + int(tops[0] if len(tops) else np.argmax(qrs))
+        seconds[k] = (top + _vertex(magnitude[max(0, top - 1) : top + 2])) / rate
+    return seconds
+
+
+def _vertex(around: Array) -> float:
+    """Where between three samples their parabola peaks, -0.5 to 0.5 from the middle one."""
+    if len(around) < 3:
+        return 0.0
+    left, middle, right = (float(value) for value in around)
+    bend = left - 2 * middle + right
+    return min(0.5, max(-0.5, 0.5 * (left - right) / bend)) if bend < 0 else 0.0
+
+
+def _one_lead(signal: Array) -> Array:
+    """(1 or 0, sample) lead II where it moves, else the first lead that does."""
+    order = [1, 0, *range(2, len(signal))] if len(signal) > 1 else [0]
+    for row in order:
+        lead = _usable(signal[row : row + 1])
+        if len(lead):
+            return lead
+    return np.empty((0, signal.shape[1]), np.float32)
+
+
+def _neurokit(signal: Array, fs: float) -> Array:
+    """The default of neurokit2 on one lead: the gradient against its running mean."""
+    import neurokit2
+
+    lead = _one_lead(signal)
+    if not len(lead) or lead.shape[1] < OTHERS_MIN_SECONDS * fs:
+        return np.empty(0, np.int64)
+    cleaned = neurokit2.ecg_clean(lead[0].astype(np.float64), sampling_rate=fs, method="neurokit")
+    _, found = neurokit2.ecg_peaks(cleaned, sampling_rate=fs, method="neurokit")
+    return np.asarray(found["ECG_R_Peaks"], dtype=np.int64)
+
+
+def _xqrs(signal: Array, fs: float) -> Array:
+    """XQRS of wfdb on one lead, its marks (early at low rates) moved to the R peak by our rule."""
+    from wfdb.processing import XQRS
+
+    lead = _one_lead(signal)
+    if not len(lead) or lead.shape[1] < OTHERS_MIN_SECONDS * fs:
+        return np.empty(0, np.int64)
+    detector = XQRS(sig=lead[0].astype(np.float64), fs=fs)
+    with np.errstate(all="ignore"):  # it normalises by what it has learnt, which may be 0
+        detector.detect(verbose=False)
+    envelope, _, shape, rate = _views(lead, fs)
+    early, late = round(0.05 * rate), round(0.15 * rate)
+    beats: list[int] = []
+    for mark in np.rint(np.asarray(detector.qrs_inds) / fs * rate).astype(int).tolist():
+        start = max(0, mark - early)
+        beat = start + int(np.argmax(envelope[0, start : mark + late]))
+        if not beats or beat - beats[-1] > REFRACTORY * rate:  # two marks may move to one beat
+            beats.append(beat)
+    return np.rint(_place(np.array(beats, int), shape, np.ones(1), rate) * fs).astype(np.int64)
+
+
+DETECTORS: dict[str, Callable[[Array, float], Array]] = {
+    "clear": _clear,
+    "neurokit": _neurokit,
+    "xqrs": _xqrs,
+}
+"""Detector name -> function of (lead, sample) and fs in Hz; the first is the default."""

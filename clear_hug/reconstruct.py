@@ -1,0 +1,137 @@
+"""reconstruct(checkpoint, tokens, hidden) -> Reconstruction: hidden beats rebuilt, in mV."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clear_hug.beats import TOKEN_SAMPLES, BeatTokens, split_windows
+from clear_hug.checkpoint import Checkpoint
+from clear_hug.diagnosis import BATCH, check_hidden, hide, run
+from clear_hug.ecg import ECGError
+from clear_hug.leads import N_LEADS
+from clear_hug.model import CLEARHUG, reference_log_scale
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What the decoder makes of hidden beats.
+
+    Attributes
+    ----------
+    values : (12, beat, 96) float32, mV (or the record's own unit)
+        Rebuilt where `hidden`; the record's own samples, untouched, elsewhere. 0 outside the beat's
+        window.
+    hidden : (12, beat) bool; hidden and there to be rebuilt
+    rmse : (12, beat) root mean square error against the hidden truth, same unit; NaN where not hidden
+    r : (12, beat) Pearson correlation with it; NaN where not hidden
+    lead_scale : (12,) the scale each lead was painted with
+    scale_predicted : (12,) bool; True where all of a lead was hidden, so that its scale is the model's
+    units_known : bool;  model, device : names;  seconds;  note : a sentence or ""
+
+    """
+
+    values: NDArray[np.float32]
+    hidden: NDArray[np.bool_]
+    rmse: NDArray[np.float64]
+    r: NDArray[np.float64]
+    lead_scale: NDArray[np.float32]
+    scale_predicted: NDArray[np.bool_]
+    units_known: bool
+    model: str
+    device: str
+    seconds: float
+    note: str = ""
+
+    @property
+    def r2(self) -> float:
+        """Share of the variance of the hidden samples that is rebuilt, over all hidden tokens."""
+        return self._r2
+
+    _r2: float = float("nan")
+
+
+def reconstruct(
+    checkpoint: Checkpoint,
+    tokens: BeatTokens,
+    hidden: NDArray[np.bool_],
+    device: torch.device | None = None,
+) -> Reconstruction:
+    """Rebuild hidden beats from those left visible; the visible are given back untouched.
+
+    Parameters
+    ----------
+    checkpoint : from `load_checkpoint`
+    tokens : from `tokenize_beats`
+    hidden : (12, beat) bool
+
+    Raises
+    ------
+    ECGError : nothing is left visible
+
+    """
+    started = time.perf_counter()
+    hidden = check_hidden(tokens, hidden) & tokens.valid
+    if hidden.any() and not (tokens.valid & ~hidden).any():
+        raise ECGError("every beat is hidden; leave at least one visible to rebuild the others from.")
+    windows = split_windows(tokens)
+
+    def work(model: CLEARHUG, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rebuilt = np.zeros((N_LEADS, tokens.n_beats, TOKEN_SAMPLES), dtype=np.float32)
+        scales = np.zeros((N_LEADS, tokens.n_beats), dtype=np.float32)
+        for i in range(0, len(windows), BATCH):
+            batch = windows[i : i + BATCH]
+            visible = hide(batch, hidden).to(device)
+            whole = hide(batch, np.zeros_like(hidden)).to(device)
+            wanted = whole.there & ~visible.there
+            encoded = model.clear.encode(visible)
+            values, log_scale = model.clear.decode(visible, encoded, wanted)
+            guess = (log_scale.float() + reference_log_scale(encoded.scale, encoded.lead_there)).exp()
+            scale = torch.where(encoded.lead_there, encoded.scale, guess)
+            values = values.float() * scale[..., None, None]
+            for k, window in enumerate(batch):
+                n = window.beats.size
+                rebuilt[:, window.beats] = values[k, :, :n].cpu().numpy()
+                scales[:, window.beats] = scale[k, :, None].cpu().numpy()
+        return rebuilt, scales
+
+    (rebuilt, scales), where, note = run(checkpoint, work, device)
+    values = np.where((hidden[..., None]) & tokens.inside, rebuilt, tokens.values)
+    rmse, r, r2 = _errors(tokens, values, hidden)
+    lead_scale = np.where(tokens.present, scales.mean(axis=1), np.float32(np.nan))
+    return Reconstruction(
+        values=values,
+        hidden=hidden,
+        rmse=rmse,
+        r=r,
+        lead_scale=lead_scale,
+        scale_predicted=tokens.present & ~(tokens.valid & ~hidden).any(axis=1),
+        units_known=tokens.units_known,
+        model=checkpoint.name,
+        device=where,
+        seconds=time.perf_counter() - started,
+        note=note,
+        _r2=r2,
+    )
+
+
+def _errors(
+    tokens: BeatTokens, values: NDArray[np.float32], hidden: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """(12, beat) RMSE and Pearson r over the samples of each hidden token, and R2 over all of them."""
+    inside = np.broadcast_to(tokens.inside, values.shape).astype(np.float64)
+    n = np.maximum(inside.sum(-1), 1)
+    truth, guess = tokens.values.astype(np.float64), values.astype(np.float64)
+    square = ((guess - truth) ** 2 * inside).sum(-1)
+    a = (truth - ((truth * inside).sum(-1) / n)[..., None]) * inside
+    b = (guess - ((guess * inside).sum(-1) / n)[..., None]) * inside
+    spread = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.where(hidden & (spread > 0), (a * b).sum(-1) / spread, np.nan)
+    rmse = np.where(hidden, np.sqrt(square / n), np.nan)
+    total = (truth**2 * inside).sum(-1)[hidden].sum()
+    return rmse, r, float(1 - square[hidden].sum() / total) if total > 0 else float("nan")

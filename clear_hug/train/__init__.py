@@ -1,0 +1,1 @@
+"""Training: `python -m clear_hug.train {prepare,pretrain,finetune,baseline,evaluate}`."""

@@ -1,0 +1,249 @@
+"""baseline: what our figures are held against, trained on the same records by the same rules.
+
+"resnet": a plain 1-D ResNet on the 100 Hz trace, each lead over its own SD (no voltage: most records
+at hand have none). "random": a linear probe on the lead tokens of a CLEAR that was never trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from clear_hug.diagnosis import collate
+from clear_hug.leads import N_LEADS
+from clear_hug.model import CLEAR, PRESETS
+from clear_hug.tasks import TASKS, Task
+from clear_hug.train.corpus import Corpus
+from clear_hug.train.loop import Average, learning_rate, parameter_groups
+from clear_hug.train.metrics import auroc, macro
+
+SAMPLES = 1000  # 10 s at 100 Hz
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """How to train a baseline.
+
+    Args:
+        kind: resnet or random
+        tasks: label sets, learned at once
+        train_folds: learned from
+        watch_folds: looked at after each epoch; may be empty
+        test_folds: predicted at the end
+        epochs: passes over the records (resnet)
+        batch_size: records a step (resnet)
+        lr: peak learning rate (resnet)
+        weight_decay: of the matrices (resnet), or ridge of the probe's weights (random)
+        amplitude: SD of the log of a factor on each lead
+        shift: largest shift in time, s
+        drop_lead: chance that a record loses some leads
+        average: decay of the averaged weights, which are what predicts
+        seed: of weights, order and augmentation
+    """
+
+    kind: str = "resnet"
+    tasks: tuple[str, ...] = ("superdiagnostic",)
+    train_folds: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
+    watch_folds: tuple[int, ...] = (8,)
+    test_folds: tuple[int, ...] = (8,)
+    epochs: int = 20
+    batch_size: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    amplitude: float = 0.1
+    shift: float = 1.0
+    drop_lead: float = 0.2
+    average: float = 0.99
+    seed: int = 0
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a skip."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(inputs, outputs, 7, stride, 3, bias=False),
+            nn.BatchNorm1d(outputs),
+            nn.ReLU(),
+            nn.Conv1d(outputs, outputs, 7, 1, 3, bias=False),
+            nn.BatchNorm1d(outputs),
+        )
+        self.skip: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.skip = nn.Sequential(
+                nn.Conv1d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm1d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.skip(x))
+
+
+class ResNet(nn.Module):
+    """A plain 1-D ResNet: (batch, 12, sample) at 100 Hz -> (batch, label) logits."""
+
+    def __init__(self, n_labels: int, widths: tuple[int, ...] = (48, 64, 96, 128, 192)) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv1d(N_LEADS, widths[0], 15, 2, 7, bias=False), nn.BatchNorm1d(widths[0]), nn.ReLU()
+        )
+        pairs = zip((widths[0], *widths[:-1]), widths, strict=True)
+        self.body = nn.Sequential(*(Residual(a, b, 2) for a, b in pairs))
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(2 * widths[-1], n_labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(self.stem(x))
+        return self.head(self.dropout(torch.cat([x.mean(-1), x.amax(-1)], -1)))
+
+
+def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = BaselineConfig()) -> None:  # noqa: B008
+    """Train a baseline and write its logits on the test folds to <run>/predictions.npz.
+
+    Args:
+        run: folder of the run
+        corpus: folder of prepared shards
+        recipe: how
+    """
+    data = Corpus(corpus)
+    tasks = [TASKS[name] for name in recipe.tasks]
+    rows = {
+        name: np.flatnonzero(np.isin(data.fold, folds) & data.labelled)
+        for name, folds in (
+            ("train", recipe.train_folds),
+            ("watch", recipe.watch_folds),
+            ("test", recipe.test_folds),
+        )
+    }
+    labels = data.labels(tasks, rows["train"])
+    predict = {"resnet": _resnet, "random": _random}[recipe.kind](data, rows, labels, tasks, recipe)
+    names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        run / "predictions.npz",
+        records=[data.records[i]["record"] for i in rows["test"]],
+        targets=names,
+        logits=predict,
+    )
+    print(f"{recipe.kind}: {_told(data, tasks, rows['test'], predict)} on folds {recipe.test_folds}")
+
+
+def _told(data: Corpus, tasks: list[Task], rows: NDArray[np.int64], logits: NDArray[np.floating]) -> str:
+    words, start = [], 0
+    for task in tasks:
+        truth = data.labels([task], rows)
+        some = truth.any(axis=1)
+        each = auroc(logits[some, start : start + len(task.labels)], truth[some])
+        words.append(f"{task.name} macro AUROC {macro(each):.4f}")
+        start += len(task.labels)
+    return ", ".join(words)
+
+
+def _traces(data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(record, 12, 1000): each lead over its SD, cut or padded with zeros to 10 s."""
+    out = np.zeros((len(rows), N_LEADS, SAMPLES), dtype=np.float32)
+    for k, i in enumerate(rows):
+        trace = data.trace(int(i))[:, :SAMPLES]
+        sd = trace.std(axis=1, keepdims=True)
+        out[k, :, : trace.shape[1]] = trace / np.where(sd > 0, sd, 1)
+    return out
+
+
+def _resnet(
+    data: Corpus,
+    rows: dict[str, NDArray[np.int64]],
+    labels: NDArray[np.float32],
+    tasks: list,
+    r: BaselineConfig,
+) -> NDArray[np.float32]:
+    torch.manual_seed(r.seed)
+    rng = np.random.default_rng(r.seed)
+    x, y = torch.from_numpy(_traces(data, rows["train"])), torch.from_numpy(labels)
+    test = {name: torch.from_numpy(_traces(data, rows[name])) for name in ("watch", "test")}
+    model = ResNet(labels.shape[1])
+    average_of = ResNet(labels.shape[1])
+    optimizer = torch.optim.AdamW(parameter_groups(model, r.weight_decay), lr=r.lr)
+    kept = Average(model, r.average)
+    steps_an_epoch = -(-len(x) // r.batch_size)
+    step = 0
+    for epoch in tqdm(range(r.epochs), desc="resnet", unit=" epoch"):
+        model.train()
+        for rows_now in np.array_split(rng.permutation(len(x)), steps_an_epoch):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, r.epochs * steps_an_epoch, r.lr, steps_an_epoch)
+            now = _augment(x[rows_now], r)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(now)
+            loss = F.binary_cross_entropy_with_logits(logits.float(), y[rows_now])
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            kept.update(model)
+            step += 1
+        if rows["watch"].size:
+            average_of.load_state_dict(kept.weights)
+            told = _told(data, tasks, rows["watch"], _logits(average_of, test["watch"]))
+            tqdm.write(f"epoch {epoch + 1}: watch {told}")
+    average_of.load_state_dict(kept.weights)
+    return _logits(average_of, test["test"])
+
+
+def _augment(x: Tensor, r: BaselineConfig) -> Tensor:
+    batch = len(x)
+    x = x * (r.amplitude * torch.randn(batch, N_LEADS, 1)).exp()
+    loses = torch.rand(batch, 1, 1) < r.drop_lead
+    lost = loses & (torch.rand(batch, N_LEADS, 1) < 0.5 * torch.rand(batch, 1, 1))
+    shift = torch.randint(-int(100 * r.shift), int(100 * r.shift) + 1, (batch,))
+    return torch.stack([torch.roll(one, int(s), -1) for one, s in zip(x * ~lost, shift, strict=True)])
+
+
+@torch.inference_mode()
+def _logits(model: ResNet, x: Tensor) -> NDArray[np.float32]:
+    model.eval()
+    return np.concatenate([model(part).float().numpy() for part in x.split(128)])
+
+
+def _random(
+    data: Corpus,
+    rows: dict[str, NDArray[np.int64]],
+    labels: NDArray[np.float32],
+    tasks: list,
+    r: BaselineConfig,
+) -> NDArray[np.float32]:
+    torch.manual_seed(r.seed)
+    clear = CLEAR(PRESETS["small"]).eval()
+
+    @torch.inference_mode()
+    def features(rows: NDArray[np.int64]) -> Tensor:
+        parts = []
+        for i in range(0, len(rows), 64):
+            encoded = clear.encode(collate([data.window(int(j)) for j in rows[i : i + 64]]))
+            parts.append((encoded.lead_tokens * encoded.lead_there[..., None]).flatten(1))
+        return torch.cat(parts).clone()
+
+    x = features(rows["train"])
+    mean, sd = x.mean(0), x.std(0).clamp_min(1e-6)
+    y = torch.from_numpy(labels)
+    probe = nn.Linear(x.shape[1], y.shape[1])
+    nn.init.zeros_(probe.weight)
+    optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=300, line_search_fn="strong_wolfe")
+    x = (x - mean) / sd
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(probe(x), y) + r.weight_decay * (probe.weight**2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with torch.inference_mode():
+        return probe((features(rows["test"]) - mean) / sd).numpy()

@@ -1,0 +1,677 @@
+"""What every page shares: open_page, the records to choose from, caches, messages.
+
+The only streamlit import in the package. A choice (record, detector, checkpoint, label) stands in the
+address of the page, so that a link shows what its sender saw; an uploaded ECG never does, and lives in
+its own session alone. Results live in caches keyed by the digest of the record and of the checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from clear_hug.beats import BeatTokens, tokenize_beats
+from clear_hug.checkpoint import (
+    CHECKPOINTS,
+    Checkpoint,
+    CheckpointError,
+    list_checkpoints,
+    load_checkpoint,
+)
+from clear_hug.diagnosis import Diagnosis, diagnose, pick_device
+from clear_hug.ecg import ECG, WINDOW_SECONDS, ECGError
+from clear_hug.explain import Attribution, explain
+from clear_hug.io import EXTENSIONS, find_records, read_ecg, read_ecg_upload
+from clear_hug.leads import GROUPS, LEADS
+from clear_hug.qrs import DETECTORS
+from clear_hug.reconstruct import Reconstruction, reconstruct
+from clear_hug.simulate import SIMULATED, TITLES
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+APP = "CLEAR-HUG Explorer"
+NOTICE = "For research only: not a medical device, and no basis for a diagnosis or a treatment."
+HOME = "app.py"
+UPLOADS = "uploads"  # session_state: id -> ECG, of this session alone
+UPLOAD_SHOWN = "upload_shown"  # session_state: the id that is looked at, or None
+MOST_UPLOADS = 5
+MOST_OPTIONS = 2000  # in one menu; above it a search field narrows the list
+log = logging.getLogger(__name__)
+
+
+# Records: where they come from and what they are called
+
+
+@dataclass(frozen=True)
+class Record:
+    """An ECG that can be opened.
+
+    id : in links;  title : for people, and says "simulated" where it is;  kind : a key of `KINDS`
+    path : of a record in the folder
+    """
+
+    id: str
+    title: str
+    kind: str
+    path: str = ""
+
+
+KINDS = {"built in": "built in", "folder": "from the folder", "upload": "your file"}
+DEFAULT_RECORD = "real"
+_BUILT_IN = {
+    DEFAULT_RECORD: Record(DEFAULT_RECORD, "real: the 12-lead ECG that pydicom carries", "built in"),
+    **{f"simulated-{kind}": Record(f"simulated-{kind}", TITLES[kind], "built in") for kind in SIMULATED},
+}
+
+
+def data_folder() -> str:
+    """The folder named by CLEAR_HUG_DATA, or ""."""
+    return os.environ.get("CLEAR_HUG_DATA", "")
+
+
+@st.cache_data(ttl=60, max_entries=4, show_spinner="Listing the folder ...")
+def _folder_records(folder: str) -> dict[str, Record]:
+    """Ids are hashes: a file's name may be a patient's, and a link must not carry it."""
+    records = {}
+    for path in find_records(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        key = "folder-" + hashlib.sha256(path.relative_to(folder).as_posix().encode()).hexdigest()[:16]
+        records[key] = Record(key, name, "folder", str(path))
+    return records
+
+
+def list_records() -> dict[str, Record]:
+    """All that this session may open: id -> Record, built in first, then its uploads, then the folder."""
+    uploads = {
+        key: Record(key, ecg.record_id or "your file", "upload")
+        for key, ecg in st.session_state.get(UPLOADS, {}).items()
+    }
+    try:
+        folder = _folder_records(data_folder()) if data_folder() else {}
+    except ECGError:
+        folder = {}  # app.py says so
+    return {**_BUILT_IN, **uploads, **folder}
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _built_in(key: str) -> ECG:
+    if key == DEFAULT_RECORD:
+        from pydicom.data import get_testdata_file
+
+        return read_ecg(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+    return SIMULATED[key.removeprefix("simulated-")]()
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the record ...")
+def _from_folder(path: str, changed: int) -> ECG:
+    return read_ecg(path)
+
+
+def read_record(record: Record) -> ECG:
+    """The ECG of a record in `list_records()`."""
+    if record.kind == "upload":
+        return st.session_state[UPLOADS][record.id]
+    if record.kind == "folder":
+        path = Path(record.path)
+        return _from_folder(record.path, path.stat().st_mtime_ns if path.exists() else 0)
+    return _built_in(record.id)
+
+
+def upload(files: Mapping[str, bytes]) -> str:
+    """Keep an uploaded ECG in this session and show it; returns its id. Raises ECGError."""
+    ecg = read_ecg_upload(files)
+    key = f"upload-{ecg.digest[:16]}"
+    others = {k: v for k, v in st.session_state.get(UPLOADS, {}).items() if k != key}
+    st.session_state[UPLOADS] = dict([*others.items(), (key, ecg)][-MOST_UPLOADS:])
+    choose(record=key)
+    return key
+
+
+# Choices: they stand in the address
+
+
+def choose(**choices: str | None) -> None:
+    """Write choices into the address of the page; None takes one out.
+
+    An uploaded record is no part of an address: this session alone remembers that it is shown.
+    """
+    for name, value in choices.items():
+        if name == "record":
+            mine = value if value in st.session_state.get(UPLOADS, {}) else None
+            st.session_state[UPLOAD_SHOWN] = mine
+            value = None if mine else value
+        if value is None:
+            st.query_params.pop(name, None)
+        else:
+            st.query_params[name] = value
+
+
+def _choice(name: str, options: Sequence[str] | Mapping[str, Any], default: str) -> str:
+    """What the address names, if it is there to be chosen; says so where it is not."""
+    asked = st.query_params.get(name)
+    if asked is None or asked in options:
+        return asked or default
+    st.session_state.setdefault("missed", {})[name] = asked
+    return default
+
+
+# Caches: shared by all users, so keyed by the content and never by a name
+
+
+def checkpoint_folders() -> dict[str, Path]:
+    """Name -> folder: the one named by CLEAR_HUG_CHECKPOINT first, then those that ship."""
+    folders = {name: CHECKPOINTS / name for name in list_checkpoints()}
+    own = os.environ.get("CLEAR_HUG_CHECKPOINT")
+    return {Path(own).name: Path(own), **folders} if own else folders
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the model ...")
+def _checkpoint(folder: str, changed: int) -> Checkpoint:
+    checkpoint = load_checkpoint(folder)
+    diagnose(checkpoint, tokenize_beats(_built_in("simulated-normal")))  # the first pass is the slow one
+    return checkpoint
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _tokens(digest: str, method: str, _ecg: ECG) -> BeatTokens:
+    return tokenize_beats(_ecg, method)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _diagnose(
+    model: str, digest: str, method: str, _checkpoint: Checkpoint, _tokens: BeatTokens
+) -> Diagnosis:
+    return diagnose(_checkpoint, _tokens)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _explain(
+    model: str,
+    digest: str,
+    detector: str,
+    target: str,
+    method: str,
+    level: str,
+    _checkpoint: Checkpoint,
+    _tokens: BeatTokens,
+) -> Attribution:
+    return explain(_checkpoint, _tokens, target, method, level)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _reconstruct(
+    model: str, digest: str, method: str, hidden: bytes, _checkpoint: Checkpoint, _tokens: BeatTokens
+) -> Reconstruction:
+    mask = np.frombuffer(hidden, dtype=bool).reshape(_tokens.valid.shape)
+    return reconstruct(_checkpoint, _tokens, mask)
+
+
+# The page
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """What a page is about: one record, seen by one detector and one checkpoint."""
+
+    record: Record
+    ecg: ECG
+    detector: str
+    model: str
+    dark: bool
+
+    @cached_property
+    def tokens(self) -> BeatTokens:
+        return _tokens(self.ecg.digest, self.detector, self.ecg)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        folder = checkpoint_folders().get(self.model)
+        if folder is None:
+            raise CheckpointError(
+                "No checkpoint is there, so that this page has no model to ask. Put one into "
+                "checkpoints/, or name its folder in CLEAR_HUG_CHECKPOINT, and start the app again."
+            )
+        weights = folder / "model.safetensors"
+        return _checkpoint(str(folder), weights.stat().st_mtime_ns if weights.exists() else 0)
+
+    @property
+    def _key(self) -> tuple[str, str, str]:
+        return self.checkpoint.digest, self.ecg.digest, self.detector
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        return _diagnose(*self._key, self.checkpoint, self.tokens)
+
+    def explain(self, target: str, method: str = "hug", level: str = "lead") -> Attribution:
+        return _explain(*self._key, target, method, level, self.checkpoint, self.tokens)
+
+    def reconstruct(self, hidden: NDArray[np.bool_]) -> Reconstruction:
+        return _reconstruct(*self._key, hidden.tobytes(), self.checkpoint, self.tokens)
+
+    @property
+    def ranking(self) -> list[int]:
+        """Rows of the diagnosis, the most probable first."""
+        return np.argsort(-self.diagnosis.probabilities, kind="stable").tolist()
+
+    def words(self, row: int) -> str:
+        """Row of the diagnosis -> the label in plain words."""
+        return self.checkpoint.description[self.checkpoint.targets[row]]
+
+    @property
+    def target(self) -> str:
+        """The label that the address names, or the most probable one."""
+        targets = self.checkpoint.targets
+        return _choice("target", targets, targets[self.ranking[0]])
+
+    @property
+    def model_card(self) -> str:
+        card = checkpoint_folders()[self.model] / "README.md"
+        return (
+            card.read_text(encoding="utf-8") if card.is_file() else "This checkpoint carries no model card."
+        )
+
+    @property
+    def unit(self) -> str:
+        return "mV" if self.ecg.units_known else "arbitrary units"
+
+    @property
+    def is_long(self) -> bool:
+        return self.ecg.duration > WINDOW_SECONDS + 0.5
+
+    def stretch(self) -> tuple[float, float]:
+        """(start, seconds) of the 10 s to show; a long record gets a slider for it."""
+        if not self.is_long:
+            return 0.0, WINDOW_SECONDS
+        last = int(np.ceil(self.ecg.duration - WINDOW_SECONDS))
+        _keep_in("start", 0, last)
+        label = f"From second, of {self.ecg.duration:.0f} s"
+        return float(st.slider(label, 0, last, 0, key="start", bind="query-params")), WINDOW_SECONDS
+
+
+def open_page(title: str) -> Page:
+    """The first line of every page: look, navigation, notice, and the record that it is about.
+
+    Stops the page, with a sentence, where the record cannot be read.
+    """
+    st.set_page_config(f"{title} · {APP}", layout="wide", initial_sidebar_state=230)
+    st.html(_CSS)
+    records = list_records()
+    uploaded = st.session_state.get(UPLOAD_SHOWN)
+    chosen = _choice("record", records, uploaded if uploaded in records else DEFAULT_RECORD)
+    detector = _choice("detector", DETECTORS, next(iter(DETECTORS)))
+    folders = checkpoint_folders()
+    model = _choice("model", folders, next(iter(folders), ""))
+    record = records[chosen]
+
+    with st.sidebar:
+        _navigation()
+        _record_menu(records, chosen)
+        _model_menu(folders, model)
+
+    what = "" if record.title.startswith(("real", "simulated")) else f"{KINDS[record.kind]}: "
+    st.html(f'<div class="head"><h1>{title}</h1><p>{_html(what + record.title)}</p></div>')
+    st.caption(NOTICE)
+    for name, asked in st.session_state.pop("missed", {}).items():
+        st.warning(say(f"This link names the {name} {asked!r}, which is not here; another one is shown."))
+    with guard(stop=True):
+        ecg = read_record(record)
+        return Page(record, ecg, detector, model, dark=st.context.theme.type == "dark")
+    raise AssertionError("guard(stop=True) stops the page")
+
+
+@contextmanager
+def guard(stop: bool = False) -> Iterator[None]:
+    """Turn what goes wrong inside into one sentence on the page: the one place that does."""
+    try:
+        yield
+        return
+    except (ECGError, CheckpointError) as error:
+        st.error(say(str(error)))
+    except Exception:
+        log.exception("a page failed")
+        st.error(
+            "Something unexpected went wrong here. The log of the app has the details; "
+            "the record stays chosen, and the other pages still work."
+        )
+    if stop:
+        st.stop()
+
+
+def _navigation() -> None:
+    here = st.query_params.to_dict()  # links carry the choices, so that a new tab shows the same record
+    st.page_link(HOME, label="Home", query_params=here)
+    for path in sorted((Path(__file__).parent.parent / "pages").glob("*.py")):
+        label = re.sub(r"^\d+_", "", path.stem).replace("_", " ")
+        st.page_link(f"pages/{path.name}", label=label, query_params=here)
+
+
+def _record_menu(records: dict[str, Record], chosen: str) -> None:
+    kind = records[chosen].kind
+    options = [
+        key
+        for key, record in records.items()
+        if record.kind != "folder" or kind == "folder" or len(records) < MOST_OPTIONS
+    ]
+    if len(options) > MOST_OPTIONS:
+        at = max(0, options.index(chosen) - MOST_OPTIONS // 2)
+        options = options[at : at + MOST_OPTIONS]
+    _menu("Record", options, chosen, "record", "menu_record", lambda key: records[key].title)
+    alike = [key for key, record in records.items() if record.kind == kind]
+    at = alike.index(chosen)
+    left, right = st.columns(2, wrap=False)
+    left.button("Previous", on_click=choose, kwargs={"record": alike[at - 1]}, width="stretch",
+                disabled=len(alike) < 2)  # fmt: skip
+    right.button("Next", on_click=choose, kwargs={"record": alike[(at + 1) % len(alike)]}, width="stretch",
+                 disabled=len(alike) < 2)  # fmt: skip
+
+
+def _model_menu(folders: dict[str, Path], model: str) -> None:
+    if len(folders) > 1:
+        _menu("Model", list(folders), model, "model", "menu_model", str)
+    device = {"cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (MPS)"}[pick_device().type]
+    st.caption(f"Model: {say(model) or 'none'} · runs on: {device}")
+
+
+# Menus
+
+
+def choices(label: str, options: Sequence[Any], key: str, default: Any = None) -> Any:
+    """A row of buttons, one of which is always pressed."""
+    first = options[0] if default is None else default
+    return st.segmented_control(label, options, default=first, required=True, key=key, bind="query-params")
+
+
+def number(label: str, key: str, low: int, high: int, default: int) -> int:
+    """A whole number; what another record left there is brought into range."""
+    _keep_in(key, low, high)
+    return int(st.number_input(label, low, high, default, key=key, bind="query-params"))
+
+
+def _keep_in(key: str, low: int, high: int) -> None:
+    value = st.session_state.get(key)
+    if isinstance(value, int) and not low <= value <= high:
+        st.session_state[key] = min(max(value, low), high)
+
+
+def _menu(
+    label: str, options: Sequence[str], chosen: str, name: str, key: str, words: Callable[[str], str]
+) -> str:
+    """A menu that stands at `chosen` and writes the choice `name` into the address."""
+    st.session_state[key] = chosen
+    st.selectbox(label, options, format_func=words, key=key, on_change=_chosen, args=(key, name))
+    return chosen
+
+
+def _chosen(key: str, name: str) -> None:
+    if st.session_state[key] is not None:
+        choose(**{name: st.session_state[key]})
+
+
+def detector_menu(page: Page) -> None:
+    _menu("Beats found by", list(DETECTORS), page.detector, "detector", "menu_detector", _detector_words)
+
+
+def _detector_words(name: str) -> str:
+    known = {
+        "clear": "CLEAR-HUG's own, all leads",
+        "neurokit": "neurokit2, one lead",
+        "xqrs": "XQRS, one lead",
+    }
+    return known.get(name, name)
+
+
+def target_menu(page: Page) -> str:
+    """The label to look at; the most probable one, until another is chosen."""
+    order = [page.checkpoint.targets[row] for row in page.ranking]
+    chance = dict(zip(page.checkpoint.targets, page.diagnosis.probabilities, strict=True))
+
+    def words(target: str) -> str:
+        return f"{page.checkpoint.description[target]} ({chance[target]:.0%})"
+
+    return _menu("Label", order, page.target, "target", "menu_target", words)
+
+
+def pick_built_in(page: Page) -> None:
+    chosen = page.record.id if page.record.id in _BUILT_IN else None
+    _menu_or_none("Built in", list(_BUILT_IN), chosen, "pick_built_in", lambda key: _BUILT_IN[key].title)
+
+
+def pick_from_folder(page: Page) -> None:
+    if not data_folder():
+        st.markdown("**A folder of your own**")
+        st.caption(say("Set CLEAR_HUG_DATA to a folder of ECG files before the start to list them here."))
+        return
+    records = _folder_records(data_folder())
+    if not records:
+        st.info("The folder named by CLEAR_HUG_DATA holds no ECG file.")
+        return
+    wanted = ""
+    if len(records) > MOST_OPTIONS:
+        wanted = st.text_input("Search the folder", placeholder="part of a name").lower()
+    found = [key for key, record in records.items() if wanted in record.title.lower()]
+    chosen = page.record.id if page.record.id in found else None
+    label = f"From the folder ({len(found)} record{'' if len(found) == 1 else 's'})"
+    _menu_or_none(label, found[:MOST_OPTIONS], chosen, "pick_folder", lambda key: records[key].title)
+
+
+def _menu_or_none(
+    label: str, options: Sequence[str], chosen: str | None, key: str, words: Callable[[str], str]
+) -> None:
+    st.session_state[key] = chosen
+    st.selectbox(label, options, index=None, format_func=words, key=key, on_change=_chosen,
+                 args=(key, "record"), placeholder="Type to search ...")  # fmt: skip
+
+
+def pick_upload() -> None:
+    """An uploader; what cannot be read is said in a sentence, and the record shown stays."""
+    st.file_uploader(
+        "Your file, or all files of a WFDB record (kept in this session only)",
+        UPLOAD_TYPES,
+        accept_multiple_files=True,
+        key="uploader",
+        on_change=_uploaded,
+    )
+    said = st.session_state.get("upload_failed")
+    if said:
+        st.error(say(said))
+
+
+def _uploaded() -> None:
+    files = st.session_state.get("uploader") or []
+    st.session_state["upload_failed"] = ""
+    if not files:
+        return
+    try:
+        upload({file.name: file.getvalue() for file in files})
+    except ECGError as error:
+        st.session_state["upload_failed"] = str(error)
+    except Exception:
+        log.exception("an upload failed")
+        st.session_state["upload_failed"] = "This file cannot be read. The log of the app has the details."
+
+
+def link(page: str, label: str, **choices: str) -> None:
+    """A link to another page that carries the choices made on this one."""
+    st.page_link(f"pages/{page}.py", label=label, query_params={**st.query_params.to_dict(), **choices})
+
+
+def show(figure: go.Figure, key: str, alt: str) -> None:
+    """Draw a figure over the whole width; `alt` says in words what it shows."""
+    config = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+    st.plotly_chart(figure, width="stretch", theme=None, key=key, config=config, alt=alt)
+
+
+# Words
+
+
+def say(text: str) -> str:
+    """Text as it is, with nothing in it read as Markdown (file names hold `_` and `*`)."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|$:~<>])", r"\\\1", text)
+
+
+def _html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Sentences as a Markdown list."""
+    return "\n".join(f"- {say(sentence)}" for sentence in sentences)
+
+
+def facts(ecg: ECG) -> dict[str, str]:
+    """What is known of a record, name -> words."""
+    known = {
+        "Format": ecg.source or "unknown",
+        "Length": f"{ecg.duration:.1f} s at {ecg.fs:g} Hz",
+        "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
+        "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived) else "",
+        "Derived from other limb leads": ", ".join(ecg.derived),
+        "Absent leads": ", ".join(ecg.absent_leads),
+        "Leads beyond the twelve": ", ".join(ecg.extra),
+        "Patient": ", ".join(
+            part
+            for part in (
+                f"{ecg.age:g} years" if ecg.age is not None else "",
+                {"F": "female", "M": "male"}.get(ecg.sex or "", ""),
+            )
+            if part
+        ),
+        "Planted change": str(ecg.truth.get("change", "")) if ecg.simulated else "",
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def coverage(tokens: BeatTokens) -> list[str]:
+    """What of the record its beat tokens do not hold, in sentences."""
+    said = []
+    if tokens.n_dropped:
+        said.append(f"{_count(tokens.n_dropped, 'beat')} found and dropped: more than a window can take.")
+    else:
+        said.append("No beat was dropped.")
+    share = tokens.uncovered / tokens.duration
+    said.append(
+        f"{tokens.uncovered:.1f} s of {tokens.duration:.1f} s ({share:.0%}) lie outside every beat's window "
+        "(0.96 s around the R peak)" + ("; the end of T may be among them." if share > 0.15 else ".")
+    )
+    return said
+
+
+def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
+    """What an answer rests on, in sentences."""
+    windows = len(diagnosis.window_spans)
+    there = [lead for lead, here in zip(LEADS, tokens.present, strict=True) if here]
+    gone = [lead for lead in LEADS if lead not in there]
+    said = [
+        f"{_count(tokens.n_beats, 'beat')} in {_count(len(there), 'lead')}"
+        + (f", read in {windows} windows; the answer is the mean of their logits." if windows > 1 else ".")
+    ]
+    if gone:
+        said.append(f"Without a usable beat, so left out: {', '.join(gone)}.")
+    patchy = int((~tokens.valid[tokens.present]).sum())
+    if patchy:
+        said.append(f"{_count(patchy, 'beat token')} left out: flat, or samples absent.")
+    if ecg.derived:
+        said.append(f"Derived from other limb leads: {', '.join(ecg.derived)}.")
+    said += coverage(tokens)
+    if not ecg.units_known:
+        said.append("The voltage is unknown: the model saw the shape alone.")
+    if ecg.simulated:
+        said.append("This ECG is simulated; the model was trained on real ones.")
+    return said
+
+
+def scale_words(rebuilt: Reconstruction) -> list[str]:
+    """How the voltage of what was rebuilt is known, in sentences."""
+    predicted = [lead for lead, yes in zip(LEADS, rebuilt.scale_predicted, strict=True) if yes]
+    said = []
+    if predicted:
+        said.append(
+            f"No beat of {', '.join(predicted)} was visible: the scale there is the model's prediction."
+        )
+    if not rebuilt.units_known:
+        said.append("The record's unit is unknown: errors are in its own unit, not in mV.")
+    return said
+
+
+def sum_words(attribution: Attribution) -> str:
+    """The proof that contributions add up, as a line of Markdown."""
+    total = float(np.nansum(attribution.values))
+    order = np.argsort(np.nan_to_num(attribution.values))
+    low, high = int(order[0]), int(order[-1])
+    parts = []
+    if attribution.values[high] > 0:
+        parts.append(f"most for: **{attribution.names[high]}** ({attribution.values[high]:+.2f})")
+    if attribution.values[low] < 0:
+        parts.append(f"most against: **{attribution.names[low]}** ({attribution.values[low]:+.2f})")
+    return (
+        f"bias {attribution.bias:+.3f} + sum of contributions {total:+.3f} = logit {attribution.logit:+.3f}; "
+        f"difference {abs(attribution.residual):.7f}" + (f" · {', '.join(parts)}" if parts else "")
+    )
+
+
+LEAD_TOKEN_WORDS = (
+    "A contribution belongs to a lead token: the model's summary of a lead. In the “paper” pattern of "
+    "attention the beats it reads have themselves seen other leads."
+)
+
+
+def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:
+    """Which model answered, where, and how fast."""
+    st.caption(f"Model {say(result.model)} on {say(result.device)}, {1000 * result.seconds:.0f} ms.")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+# Ways to hide beats
+
+
+def _mask(tokens: BeatTokens, leads: Any = slice(None), beats: Any = slice(None)) -> NDArray[np.bool_]:
+    mask = np.zeros_like(tokens.valid)
+    mask[leads, beats] = True
+    return mask & tokens.valid
+
+
+def _at_random(tokens: BeatTokens, lead: int, beat: int, seed: int) -> NDArray[np.bool_]:
+    """80 % of the tokens that are there, as in pre-training (Pan et al., 2026)."""
+    there = np.flatnonzero(tokens.valid)
+    mask = np.zeros(tokens.valid.size, dtype=bool)
+    mask[np.random.default_rng(seed).choice(there, int(0.8 * there.size), replace=False)] = True
+    return mask.reshape(tokens.valid.shape)
+
+
+HIDE: dict[str, tuple[tuple[str, ...], Callable[[BeatTokens, int, int, int], NDArray[np.bool_]]]] = {
+    "One lead": (("lead",), lambda tokens, lead, beat, seed: _mask(tokens, lead)),
+    "One beat, one lead": (("lead", "beat"), lambda tokens, lead, beat, seed: _mask(tokens, lead, beat)),
+    "One beat, all leads": (("beat",), lambda tokens, lead, beat, seed: _mask(tokens, beats=beat)),
+    "V1 to V6": ((), lambda tokens, lead, beat, seed: _mask(tokens, list(GROUPS["precordial"]))),
+    "80 % at random": (("seed",), _at_random),
+}
+"""What to hide -> (which of lead, beat, seed it asks for; (tokens, lead, beat, seed) -> (12, beat) bool)."""
+
+UPLOAD_TYPES = [extension.lstrip(".") for extension in (*EXTENSIONS, ".zip")]
+
+_CSS = """<style>
+.stMainBlockContainer {padding: 1.1rem 2rem 1.5rem}
+.stAppHeader {height: 2.2rem; background: transparent}
+[data-testid="stSidebarHeader"] {height: 2.2rem; margin-bottom: 0}
+.stMainBlockContainer > div > .stVerticalBlock, .stMainBlockContainer > .stVerticalBlock {gap: .55rem}
+.stSidebar .stVerticalBlock {gap: .45rem}
+.head {display: flex; align-items: baseline; gap: .9rem}
+.head h1 {font-size: 1.45rem; margin: 0; padding: 0}
+.head p {font-size: 1rem; margin: 0; opacity: .85}
+</style>"""

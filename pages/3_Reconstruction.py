@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+
+from clear_hug import ui
+from clear_hug.leads import LEADS
+from clear_hug.ui import guard, open_page, st
+
+page = open_page("Reconstruction")
+with guard():
+    from clear_hug.plots import plot_reconstruction
+
+    tokens = page.tokens
+    controls = st.columns([2.2, 1.2, 1.2, 4])
+    with controls[0]:
+        preset = st.selectbox("Hide", list(ui.HIDE), key="hide", bind="query-params")
+    asks, hide = ui.HIDE[preset]
+    lead, beat, seed = LEADS.index("V3"), 0, 0
+    with controls[1]:
+        if "lead" in asks:
+            lead = LEADS.index(st.selectbox("Lead", LEADS, lead, key="lead", bind="query-params"))
+        if "seed" in asks:
+            seed = ui.number("Seed", "seed", 0, 999, 0)
+    with controls[2]:
+        if "beat" in asks:
+            beat = ui.number("Beat", "beat", 1, tokens.n_beats, min(3, tokens.n_beats)) - 1
+    with controls[3]:
+        start, seconds = page.stretch()
+
+    hidden = hide(tokens, lead, beat, seed)
+    if not hidden.any():
+        st.info("There is no such beat in this record: its lead is absent or flat. Hide something else.")
+        st.stop()
+    rebuilt = page.reconstruct(hidden)
+    n, every = int(rebuilt.hidden.sum()), int(tokens.valid.sum())
+    st.markdown(
+        f"**{n} of {every} beat tokens hidden, rebuilt from the others: R² {rebuilt.r2:.2f}**, median error "
+        f"{np.nanmedian(rebuilt.rmse):.3f} {page.unit} (RMSE). " + ui.say(" ".join(ui.scale_words(rebuilt)))
+    )
+    if rebuilt.note:
+        st.warning(ui.say(rebuilt.note))
+
+    shown = [LEADS[row] for row in np.flatnonzero(rebuilt.hidden.any(axis=1))]
+    figure = plot_reconstruction(tokens, rebuilt, start, seconds, shown, dark=page.dark)
+    ui.show(figure, "rebuilt", f"The hidden beats of {', '.join(shown)}: recorded, and rebuilt by the model")
+
+    with st.expander("Error of each hidden token"):
+        rows, beats = np.nonzero(rebuilt.hidden)
+        errors = {
+            "Lead": [LEADS[row] for row in rows],
+            "Beat": beats + 1,
+            "R peak, s": tokens.r_peaks[beats].round(3),
+            f"RMSE, {page.unit}": rebuilt.rmse[rows, beats].round(4),
+            "r": rebuilt.r[rows, beats].round(3),
+            "Scale": np.where(rebuilt.scale_predicted[rows], "predicted", "from the lead's visible beats"),
+        }
+        st.dataframe(pd.DataFrame(errors), hide_index=True)
+    ui.model_line(rebuilt)

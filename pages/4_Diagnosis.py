@@ -1,0 +1,53 @@
+import numpy as np
+import pandas as pd
+
+from clear_hug import ui
+from clear_hug.ui import guard, open_page, st
+
+page = open_page("Diagnosis")
+with guard():
+    from clear_hug.plots import plot_probabilities, plot_window_probabilities
+
+    answer, checkpoint = page.diagnosis, page.checkpoint
+    called = [row for row in page.ranking if answer.called[row]]
+    top = page.ranking[0]
+    if called:
+        words = "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in called)
+        st.markdown(f"**Called: {ui.say(words)}.**")
+    else:
+        chance = f"{answer.probabilities[top]:.0%}"
+        st.markdown(
+            f"**No label is called.** The most probable is {ui.say(page.words(top))} ({ui.say(chance)})."
+        )
+    if answer.note:
+        st.warning(ui.say(answer.note))
+
+    left, right = st.columns([5, 2], gap="medium")
+    with left:
+        names = [task.name for task in checkpoint.tasks]
+        task = ui.choices("Label set", names, "task") if len(names) > 1 else names[0]
+        figure = plot_probabilities(answer, checkpoint.description, task, dark=page.dark)
+        ui.show(figure, "probabilities", "Probability and threshold of each label; the table below has both")
+    with right:
+        st.markdown("**What the answer rests on**")
+        st.markdown(ui.bullets(ui.rests_on(page.ecg, page.tokens, answer)))
+        ui.link("5_Explanation", "Why: the exact contributions", target=checkpoint.targets[top])
+
+    if len(answer.window_spans) > 1:
+        target = ui.target_menu(page)
+        figure = plot_window_probabilities(answer, checkpoint, target, dark=page.dark)
+        ui.show(figure, "windows", f"Probability of {checkpoint.description[target]} in each window")
+
+    with st.expander("All labels as a table"):
+        rows = {
+            "Task": answer.tasks,
+            "Label": answer.labels,
+            "In words": [page.words(row) for row in range(len(answer.labels))],
+            "Probability": answer.probabilities.round(3),
+            "Threshold": answer.thresholds.round(3),
+            "Called": np.where(answer.called, "yes", "no"),
+        }
+        st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True)
+    with st.expander(f"Model card of {ui.say(answer.model)}"):
+        st.markdown(page.model_card)
+    ui.model_line(answer)

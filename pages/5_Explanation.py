@@ -1,0 +1,41 @@
+from clear_hug import ui
+from clear_hug.ui import guard, open_page, st
+
+page = open_page("Explanation")
+with guard():
+    from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
+
+    controls = st.columns([3, 4])
+    with controls[0]:
+        target = ui.target_menu(page)
+    with controls[1]:
+        start, seconds = page.stretch()
+    lead = page.explain(target)
+    words = page.checkpoint.description[target]
+    st.markdown(ui.sum_words(lead))
+
+    trace, bars, fall, attention = st.tabs(["On the trace", "Bars", "Waterfall", "Attention"])
+    with trace:
+        figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark)
+        ui.show(figure, "painted", f"The ECG, each lead in the colour of its contribution to {words}")
+        st.caption(ui.LEAD_TOKEN_WORDS)
+    with bars:
+        level = ui.choices("Contributions by", ["lead", "group", "pair", "level"], "level")
+        figure = plot_contributions(page.explain(target, level=level), dark=page.dark)
+        ui.show(figure, "bars", f"What each {level} adds to the logit of {words}, or takes from it")
+        st.caption(ui.LEAD_TOKEN_WORDS)
+    with fall:
+        ui.show(
+            plot_waterfall(lead, dark=page.dark),
+            "waterfall",
+            f"From the bias by leads to the logit of {words}",
+        )
+    with attention:
+        looked = page.explain(target, "attention", "token")
+        figure = plot_attention(looked, page.tokens, dark=page.dark)
+        ui.show(figure, "attention", "The share of each lead token's attention that each of its beats gets")
+        st.caption(
+            "Attention shows where each lead token looked, the same for every label. It adds up to nothing, "
+            "and is no measure of importance."
+        )
+    ui.model_line(lead)
