@@ -38,6 +38,7 @@ class BeatTokens:
     lead_scale : (12,) float32, mV
         SD over the samples of the lead's tokens; NaN for a lead without any, or of unknown units.
     r_peaks : (beat,) float64, s on the original trace
+        A beat without a token in any lead keeps its place, so that no RR interval bridges it.
     windows : (beat, 2) float64, s on the original trace
         The part of the trace that the token holds: cut at the mid-points to the neighbouring R peaks.
     valid : (12, beat) bool
@@ -108,7 +109,8 @@ class BeatTokens:
     @property
     def uncovered(self) -> float:
         """Seconds of the record that no token holds (before, after and between the windows)."""
-        return float(self.duration - np.diff(self.windows, axis=1).sum())
+        covered = np.diff(self.windows, axis=1)[self.valid.any(axis=0)].sum()
+        return max(0.0, float(self.duration - covered))
 
     @property
     def heart_rate(self) -> float:
@@ -186,9 +188,9 @@ def tokenize_beats(
         raise NoBeats(f"{name} has R peaks but no lead with a signal at any of them.")
     return cut_tokens(
         trace,
-        kept[some],
-        spans[some] / TOKEN_FS,
-        valid[:, some],
+        kept,
+        spans / TOKEN_FS,
+        valid,
         n_dropped=int(found.size - some.sum()),
         units_known=ecg.units_known,
         duration=ecg.duration,
@@ -262,13 +264,13 @@ class Window(NamedTuple):
 
 
 def split_windows(tokens: BeatTokens) -> list[Window]:
-    """The windows of at most 10 s that hold a beat; a record of one window comes back as it is."""
+    """The windows of at most 10 s that hold a token; a record of one window comes back as it is."""
     edges = window_edges(tokens.duration)
     if edges.size == 2:
         return [Window(tokens, np.arange(tokens.n_beats), 0.0, tokens.duration)]
     window = np.clip(np.searchsorted(edges, tokens.r_peaks, side="right") - 1, 0, edges.size - 2)
     out = []
-    for w in np.unique(window):
+    for w in np.unique(window[tokens.valid.any(axis=0)]):
         beats = np.flatnonzero(window == w)
         out.append(Window(select_beats(tokens, beats), beats, float(edges[w]), float(edges[w + 1])))
     return out

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from clear_hug.ecg import freeze
 from clear_hug.model import CLEAR, CLEARHUG, HUG, CLEARConfig, config_dict
 from clear_hug.tasks import TASKS, Task
 
@@ -62,6 +63,9 @@ class Checkpoint:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
 
+    def __post_init__(self) -> None:
+        freeze(self)
+
     @property
     def targets(self) -> tuple[str, ...]:
         """task/label, one a logit."""
@@ -83,8 +87,9 @@ class Checkpoint:
 
 def list_checkpoints(folder: Path | None = None) -> list[str]:
     """Names of the checkpoints that ship, the default first."""
-    found = sorted(p.parent.name for p in (folder or CHECKPOINTS).glob("*/model.safetensors"))
-    return sorted(found, key=lambda name: name != DEFAULT)
+    found = {p.parent.name for p in (folder or CHECKPOINTS).glob("*/model.safetensors")}
+    whole = (name for name in found if not name.startswith("."))  # one that is being written has a dot
+    return sorted(whole, key=lambda name: (name != DEFAULT, name))
 
 
 def save_checkpoint(
@@ -129,9 +134,11 @@ def save_checkpoint(
         _write_json(aside / "metrics.json", dict(metrics or {}))
         (aside / "README.md").write_text(card or f"# {folder.name}\n\nNot measured yet.\n")
         aside.chmod(0o755)
+        old = aside.with_name(f"{aside.name}-old")  # the old one goes only when the new one stands
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, old)
         os.replace(aside, folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
@@ -184,8 +191,11 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
         rows = [calibration[label] for label in labels]
         platt = np.array([[row["slope"], row["intercept"]] for row in rows], dtype=np.float64)
         thresholds = np.array([row["threshold"] for row in rows], dtype=np.float64)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder.name}/calibration.json lacks {error}.") from error
+    for label, numbers in zip(labels, np.column_stack([platt, thresholds]), strict=True):
+        if not np.isfinite(numbers).all():
+            raise CheckpointError(f"{folder.name}/calibration.json: {label} holds no finite number.")
     digest = hashlib.sha256(weights.read_bytes() + platt.tobytes() + thresholds.tobytes()).hexdigest()
     metrics = _read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     training = config.get("training", {})

@@ -17,9 +17,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from clear_hug.beats import TOKEN_SAMPLES, BeatTokens, Window, split_windows
 from clear_hug.checkpoint import Checkpoint
+from clear_hug.ecg import freeze
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEARHUG, Beats
 
@@ -55,6 +57,9 @@ class Diagnosis:
     device: str
     seconds: float
     note: str = ""
+
+    def __post_init__(self) -> None:
+        freeze(self)
 
     @property
     def called(self) -> NDArray[np.bool_]:
@@ -127,27 +132,25 @@ def run(
 
     """
     device = device or pick_device()
-    with torch.inference_mode():
-        try:
-            model = _on(checkpoint.model, device)
-            with precision(model, device):
-                return work(model, device), str(device), ""
-        except torch.OutOfMemoryError:
-            if device.type == "cpu":
-                raise
+    try:
+        model = _on(checkpoint.model, device)  # outside: a copy made in inference mode knows no gradient
+        with torch.inference_mode(), precision(model, device):
+            return work(model, device), str(device), ""
+    except torch.OutOfMemoryError:
+        if device.type == "cpu":
+            raise
     torch.cuda.empty_cache()
     cpu = torch.device("cpu")
-    with torch.inference_mode():
-        model = _on(checkpoint.model, cpu)
-        with precision(model, cpu):
-            note = f"The {device.type} ran out of memory; this was computed on the CPU."
-            return work(model, cpu), "cpu", note
+    model = _on(checkpoint.model, cpu)
+    with torch.inference_mode(), precision(model, cpu):
+        note = f"The {device.type} ran out of memory; this was computed on the CPU."
+        return work(model, cpu), "cpu", note
 
 
 def probabilities(checkpoint: Checkpoint, logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Calibrated probabilities (..., label) of logits (..., label)."""
     z = checkpoint.platt[:, 0] * np.asarray(logits, dtype=np.float64) + checkpoint.platt[:, 1]
-    return 1 / (1 + np.exp(-z))
+    return expit(z)
 
 
 def diagnose(

@@ -39,6 +39,13 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def freeze(value: Any) -> None:
+    """Make the arrays of a frozen dataclass read-only: a cached value is shared by all its users."""
+    for name, array in vars(value).items():
+        if isinstance(array, np.ndarray):
+            object.__setattr__(value, name, _read_only(array))
+
+
 @dataclass(frozen=True, eq=False)
 class ECG:
     """One recording.
@@ -262,7 +269,7 @@ def bandpass(signal: NDArray[Any], fs: float, low: float, high: float, order: in
 
 def cut(ecg: ECG, start: float, stop: float) -> ECG:
     """The stretch from `start` to `stop` (s) as an ECG of its own."""
-    a, b = int(round(start * ecg.fs)), int(round(stop * ecg.fs))
+    a, b = (max(0, int(round(edge * ecg.fs))) for edge in (start, stop))
     return replace(ecg, signal=ecg.signal[:, a:b], extra={k: v[a:b] for k, v in ecg.extra.items()}, truth={})
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clear_hug.beats import BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import BATCH, check_hidden, hide, run
+from clear_hug.ecg import freeze
 from clear_hug.leads import GROUPS, LEADS, N_LEADS, PAIRS
 from clear_hug.model import CLEARHUG
 
@@ -61,6 +62,9 @@ class Attribution:
     device: str
     note: str = ""
 
+    def __post_init__(self) -> None:
+        freeze(self)
+
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
@@ -69,7 +73,6 @@ class _Seen:
     logits : (label,) and bias : (label,), both float64
     paths : (7, 12, label) contributions, mean over the windows
     attention : (12, beat) weight of each lead token on its own beats, last layer, mean over heads
-    itself : (12,) weight it keeps for itself, mean over windows
     """
 
     logits: NDArray[np.float64]
@@ -79,7 +82,11 @@ class _Seen:
 
 
 def _see(
-    checkpoint: Checkpoint, tokens: BeatTokens, hidden: NDArray[np.bool_], attention: bool
+    checkpoint: Checkpoint,
+    tokens: BeatTokens,
+    hidden: NDArray[np.bool_],
+    attention: bool,
+    device: torch.device | None,
 ) -> tuple[_Seen, str, str]:
     windows = split_windows(tokens)
 
@@ -109,7 +116,7 @@ def _see(
         mean = np.concatenate(paths).mean(axis=0)
         return _Seen(np.concatenate(logits).mean(axis=0), bias, mean, looked)
 
-    return run(checkpoint, work)
+    return run(checkpoint, work, device)
 
 
 def _hug(seen: _Seen, row: int, tokens: BeatTokens, hidden: NDArray[np.bool_], level: str) -> _Explained:
@@ -158,6 +165,7 @@ def explain(
     method: str = "hug",
     level: str | None = None,
     hidden: NDArray[np.bool_] | None = None,
+    device: torch.device | None = None,
 ) -> Attribution:
     """Explain one logit of one record.
 
@@ -184,7 +192,7 @@ def explain(
         raise ValueError(f"level = {level!r}; {method} explains {', '.join(how.levels)}.")
     hidden = check_hidden(tokens, hidden)
     row = checkpoint.row(target) if target else None
-    seen, device, note = _see(checkpoint, tokens, hidden, attention=not how.adds_up)
+    seen, where, note = _see(checkpoint, tokens, hidden, attention=not how.adds_up, device=device)
     if row is None:
         row = int(np.argmax(checkpoint.platt[:, 0] * seen.logits + checkpoint.platt[:, 1]))
     values, names = how.read(seen, row, tokens, hidden, level)
@@ -200,7 +208,7 @@ def explain(
         residual=logit - bias - float(np.nansum(values)) if how.adds_up else float("nan"),
         seconds=time.perf_counter() - started,
         model=checkpoint.name,
-        device=device,
+        device=where,
         note=note,
     )
 

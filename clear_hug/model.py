@@ -9,6 +9,7 @@ Source: Pan et al., "Tracing the Heart's Pathways", AAAI 2026, arXiv 2512.24002;
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
@@ -41,6 +42,9 @@ class CLEARConfig:
     token_samples: int = 96
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if name != "pattern" and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} = {value!r}; expected a whole number of at least 1.")
         for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
             if getattr(self, width) % getattr(self, heads):
                 raise ValueError(
@@ -114,6 +118,7 @@ class Timing(nn.Module):
 
     def forward(self, seconds: Tensor, there: Tensor) -> Tensor:
         """(batch, beat, width) from R-peak times (batch, beat) s; an interval needs both its beats."""
+        seconds = torch.where(there, seconds, 0.0)  # a slot that is not there may hold anything
         angle = seconds.float()[..., None] * self.omega
         both = there[:, 1:] & there[:, :-1]
         gap = (seconds[:, 1:] - seconds[:, :-1]).float().clamp(0.2, 4.0).log()
@@ -200,7 +205,8 @@ class CLEAR(nn.Module):
         scale, lead_there = beats.lead_scale()
         there = beats.there
         told = beats.units_known if scale_told is None else beats.units_known & scale_told
-        x = torch.where(there[..., None], beats.values.float() / scale[..., None, None], 0.0)
+        # masked before it is divided: what is hidden must not reach the gradient of the scale either
+        x = torch.where(there[..., None], beats.values.float(), 0.0) / scale[..., None, None]
         tokens = self.token(x) + self.lead[:, None]
         tokens = tokens + self.timing(beats.seconds, there.any(1))[:, None]
         summary = self.summary + self.scale(scale, told[:, None] & lead_there)
@@ -290,13 +296,16 @@ class HUG(nn.Module):
         self.level_1_bias = nn.Parameter(torch.zeros(N_GROUPS, width))
         self.level_2 = nn.ModuleList([nn.Linear(2 * width, width) for _ in PAIRS])
         self.level_3 = nn.Linear(len(PAIRS) * width, width)
-        self.head = nn.Linear(width, n_labels)
+        with warnings.catch_warnings():  # pre-training saves a head that has no label yet
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.head = nn.Linear(width, n_labels)
         self.register_buffer("reference", torch.zeros(N_LEADS, width))
         self.register_buffer("group_of", torch.tensor(GROUP_OF), persistent=False)
         nn.init.xavier_uniform_(self.level_1)
         for layer in (*self.level_2, self.level_3):
             nn.init.xavier_uniform_(layer.weight)
-        nn.init.trunc_normal_(self.head.weight, std=0.01)
+        if n_labels:
+            nn.init.trunc_normal_(self.head.weight, std=0.01)
 
     def _pairs(self) -> list[tuple[nn.Linear, tuple[int, int]]]:
         return list(zip(cast(list[nn.Linear], list(self.level_2)), PAIRS, strict=True))
@@ -383,7 +392,8 @@ class CLEARHUG(nn.Module):
     def forward(self, beats: Beats, scale_told: Tensor | None = None) -> Tensor:
         """(batch, label) logits."""
         encoded = self.clear.encode(beats, scale_told=scale_told)
-        return self.hug(encoded.lead_tokens, encoded.lead_there)
+        with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
+            return self.hug(encoded.lead_tokens.float(), encoded.lead_there)
 
 
 class MaskedCLEAR(nn.Module):

@@ -32,17 +32,17 @@ CHUNK, MARGIN = 60.0, 5.0  # s; a longer record is read in pieces that overlap b
 # Gaussian bands of one width, so that an impulse leaves the same trace in both: where QRS stand out
 # (Elgendi 2010: 8 to 20 Hz), and above it, where a QRS has faded and an impulse has not.
 QRS_HZ, IMPULSE_HZ, BAND_SD = 14.0, 34.0, 5.0
-BASELINE_HZ = 4.0
+BASELINE_HZ = 2.0  # below it nothing counts
 IMPULSE = 0.5  # share of the second band taken off the first; more of it costs narrow QRS
 SHAPE_BAND = (2.0, 40.0)  # Hz; what the mark is placed on: the whole QRS, no baseline, no mains
 
 BLOCK = 2.0  # s; holds a beat at 30 / min
-FAINTEST = 0.0025  # of a lead's SD; a QRS that drowns deeper in the baseline is none
+FAINTEST = 0.004  # of a lead's SD; a QRS that drowns deeper in the baseline is none
 AGREEMENT = 0.4  # quantile over the good leads: more than half of them must show a beat
 THRESHOLD, SEARCH_BACK = 0.35, 0.2  # of the usual beat's height above the noise
 MIN_CONTRAST = 3.0  # usual beat over median energy; twelve leads of noise reach about 2.7, ECGs 4 and more
 REFRACTORY = 0.2  # s; no ventricle beats twice within it
-T_WINDOW, T_HEIGHT = 0.36, 0.6  # s and share of the beat before: a T wave (Pan and Tompkins 1985)
+T_WINDOW, T_HEIGHT = 0.36, 0.5  # s and share of the beat before: a T wave (Pan and Tompkins 1985)
 MAX_HEIGHT = 2.0  # of the usual beat; what is higher may be an artefact and hides no beat after it
 MISSED_RR = 1.5  # of the usual RR; a longer one is searched again
 

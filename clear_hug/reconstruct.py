@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clear_hug.beats import TOKEN_SAMPLES, BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import BATCH, check_hidden, hide, run
-from clear_hug.ecg import ECGError
+from clear_hug.ecg import ECGError, freeze
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEARHUG, reference_log_scale
 
@@ -47,6 +47,9 @@ class Reconstruction:
     seconds: float
     note: str = ""
 
+    def __post_init__(self) -> None:
+        freeze(self)
+
     @property
     def r2(self) -> float:
         """Share of the variance of the hidden samples that is rebuilt, over all hidden tokens."""
@@ -79,6 +82,13 @@ def reconstruct(
     if hidden.any() and not (tokens.valid & ~hidden).any():
         raise ECGError("every beat is hidden; leave at least one visible to rebuild the others from.")
     windows = split_windows(tokens)
+    visible_beat, hidden_beat = (tokens.valid & ~hidden).any(axis=0), hidden.any(axis=0)
+    for window in windows:
+        if hidden_beat[window.beats].any() and not visible_beat[window.beats].any():
+            raise ECGError(
+                f"every beat from {window.start:.0f} to {window.stop:.0f} s is hidden, which is read at a "
+                "time; leave at least one visible to rebuild the others from."
+            )
 
     def work(model: CLEARHUG, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rebuilt = np.zeros((N_LEADS, tokens.n_beats, TOKEN_SAMPLES), dtype=np.float32)

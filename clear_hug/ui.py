@@ -22,7 +22,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from clear_hug.beats import BeatTokens, tokenize_beats
+from clear_hug.beats import BeatTokens, NoBeats, tokenize_beats
 from clear_hug.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
@@ -160,12 +160,18 @@ def choose(**choices: str | None) -> None:
 
 
 def _choice(name: str, options: Sequence[str] | Mapping[str, Any], default: str) -> str:
-    """What the address names, if it is there to be chosen; says so where it is not."""
+    """What the address names, if it is there to be chosen."""
     asked = st.query_params.get(name)
-    if asked is None or asked in options:
-        return asked or default
-    st.session_state.setdefault("missed", {})[name] = asked
-    return default
+    return asked if asked is not None and asked in options else default
+
+
+def _warn_of(name: str, options: Sequence[str] | Mapping[str, Any]) -> None:
+    """Say that what the address names is not there to be chosen."""
+    asked = st.query_params.get(name)
+    if asked and asked not in options:
+        st.warning(
+            say(f"This link names the {name} {asked[:80]!r}, which is not here; another one is shown.")
+        )
 
 
 # Caches: shared by all users, so keyed by the content and never by a name
@@ -317,15 +323,18 @@ def open_page(title: str) -> Page:
     record = records[chosen]
 
     with st.sidebar:
+        st.html(f'<div class="brand">{APP}</div>')
         _navigation()
         _record_menu(records, chosen)
         _model_menu(folders, model)
 
     what = "" if record.title.startswith(("real", "simulated")) else f"{KINDS[record.kind]}: "
-    st.html(f'<div class="head"><h1>{title}</h1><p>{_html(what + record.title)}</p></div>')
-    st.caption(NOTICE)
-    for name, asked in st.session_state.pop("missed", {}).items():
-        st.warning(say(f"This link names the {name} {asked!r}, which is not here; another one is shown."))
+    st.html(
+        f'<div class="head"><h1>{title}</h1><p>{_html(what + record.title)}</p><small>{NOTICE}</small></div>'
+    )
+    _warn_of("record", records)
+    _warn_of("detector", DETECTORS)
+    _warn_of("model", folders)
     with guard(stop=True):
         ecg = read_record(record)
         return Page(record, ecg, detector, model, dark=st.context.theme.type == "dark")
@@ -338,6 +347,8 @@ def guard(stop: bool = False) -> Iterator[None]:
     try:
         yield
         return
+    except NoBeats as error:
+        st.warning(say(str(error)))
     except (ECGError, CheckpointError) as error:
         st.error(say(str(error)))
     except Exception:
@@ -391,7 +402,14 @@ def _model_menu(folders: dict[str, Path], model: str) -> None:
 def choices(label: str, options: Sequence[Any], key: str, default: Any = None) -> Any:
     """A row of buttons, one of which is always pressed."""
     first = options[0] if default is None else default
-    return st.segmented_control(label, options, default=first, required=True, key=key, bind="query-params")
+    chosen = st.segmented_control(label, options, default=first, required=True, key=key, bind="query-params")
+    return first if chosen is None else chosen  # an address may say "?key="
+
+
+def menu(label: str, options: Sequence[str], key: str, default: str | None = None) -> str:
+    """A menu in which one option is always chosen."""
+    index = options.index(default) if default else 0
+    return st.selectbox(label, options, index, key=key, bind="query-params") or options[index]
 
 
 def number(label: str, key: str, low: int, high: int, default: int) -> int:
@@ -435,6 +453,7 @@ def _detector_words(name: str) -> str:
 
 def target_menu(page: Page) -> str:
     """The label to look at; the most probable one, until another is chosen."""
+    _warn_of("target", page.checkpoint.targets)
     order = [page.checkpoint.targets[row] for row in page.ranking]
     chance = dict(zip(page.checkpoint.targets, page.diagnosis.probabilities, strict=True))
 
@@ -478,11 +497,13 @@ def _menu_or_none(
 def pick_upload() -> None:
     """An uploader; what cannot be read is said in a sentence, and the record shown stays."""
     st.file_uploader(
-        "Your file, or all files of a WFDB record (kept in this session only)",
+        "Your file, or all files of a WFDB record",
         UPLOAD_TYPES,
         accept_multiple_files=True,
         key="uploader",
         on_change=_uploaded,
+        help=f"One of {', '.join(UPLOAD_TYPES)}; a WFDB record needs its .hea and .dat at once. "
+        "The file stays in this session, and is in no link.",
     )
     said = st.session_state.get("upload_failed")
     if said:
@@ -514,6 +535,23 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(figure, width="stretch", theme=None, key=key, config=config, alt=alt)
 
 
+def show_paper(figure: go.Figure, key: str, alt: str) -> None:
+    """Draw ECG paper as high as the width of the page makes it: a millimetre is as long as it is high."""
+    x, y = figure.layout.xaxis, figure.layout.yaxis
+    margin = figure.layout.margin
+    shape = (y.range[1] - y.range[0]) * y.scaleratio / (x.range[1] - x.range[0])
+    sides, ends = margin.l + margin.r, margin.t + margin.b
+    st.html(
+        f"<style>.st-key-paper_{key} "
+        ':is(.stElementContainer, [data-testid="stFullScreenFrame"], .stPlotlyChart) '
+        f"{{height: calc((100cqw - {sides}px) * {shape:.5f} + {ends}px) !important; flex: none !important}}"
+        "</style>"
+    )
+    figure.update_layout(height=None, autosize=True)
+    with st.container(key=f"paper_{key}"):
+        show(figure, key, alt)
+
+
 # Words
 
 
@@ -531,6 +569,13 @@ def bullets(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {say(sentence)}" for sentence in sentences)
 
 
+def show_facts(ecg: ECG) -> None:
+    """What is known of a record, and what was found odd in it."""
+    for sentence in ecg.warnings:
+        st.warning(say(sentence))
+    st.markdown(" · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(ecg).items()))
+
+
 def facts(ecg: ECG) -> dict[str, str]:
     """What is known of a record, name -> words."""
     known = {
@@ -538,9 +583,9 @@ def facts(ecg: ECG) -> dict[str, str]:
         "Length": f"{ecg.duration:.1f} s at {ecg.fs:g} Hz",
         "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
         "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived) else "",
-        "Derived from other limb leads": ", ".join(ecg.derived),
-        "Absent leads": ", ".join(ecg.absent_leads),
-        "Leads beyond the twelve": ", ".join(ecg.extra),
+        "Derived": ", ".join(ecg.derived) + (" from other limb leads" if ecg.derived else ""),
+        "Absent": ", ".join(ecg.absent_leads),
+        "Beyond the twelve": ", ".join(ecg.extra),
         "Patient": ", ".join(
             part
             for part in (
@@ -586,6 +631,7 @@ def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
     if ecg.derived:
         said.append(f"Derived from other limb leads: {', '.join(ecg.derived)}.")
     said += coverage(tokens)
+    said += ecg.warnings
     if not ecg.units_known:
         said.append("The voltage is unknown: the model saw the shape alone.")
     if ecg.simulated:
@@ -617,7 +663,7 @@ def sum_words(attribution: Attribution) -> str:
     if attribution.values[low] < 0:
         parts.append(f"most against: **{attribution.names[low]}** ({attribution.values[low]:+.2f})")
     return (
-        f"bias {attribution.bias:+.3f} + sum of contributions {total:+.3f} = logit {attribution.logit:+.3f}; "
+        f"bias {attribution.bias:+.4f} + sum of contributions {total:+.4f} = logit {attribution.logit:+.4f}; "
         f"difference {abs(attribution.residual):.7f}" + (f" · {', '.join(parts)}" if parts else "")
     )
 
@@ -646,6 +692,12 @@ def _mask(tokens: BeatTokens, leads: Any = slice(None), beats: Any = slice(None)
     return mask & tokens.valid
 
 
+def first_lead(tokens: BeatTokens, wanted: str) -> int:
+    """Row of a lead that has a beat: the wanted one if it can be."""
+    row = LEADS.index(wanted)
+    return row if tokens.present[row] else int(np.argmax(tokens.present))
+
+
 def _at_random(tokens: BeatTokens, lead: int, beat: int, seed: int) -> NDArray[np.bool_]:
     """80 % of the tokens that are there, as in pre-training (Pan et al., 2026)."""
     there = np.flatnonzero(tokens.valid)
@@ -666,12 +718,22 @@ HIDE: dict[str, tuple[tuple[str, ...], Callable[[BeatTokens, int, int, int], NDA
 UPLOAD_TYPES = [extension.lstrip(".") for extension in (*EXTENSIONS, ".zip")]
 
 _CSS = """<style>
-.stMainBlockContainer {padding: 1.1rem 2rem 1.5rem}
+.stMainBlockContainer {padding: 1rem 2rem 1.5rem}
 .stAppHeader {height: 2.2rem; background: transparent}
-[data-testid="stSidebarHeader"] {height: 2.2rem; margin-bottom: 0}
-.stMainBlockContainer > div > .stVerticalBlock, .stMainBlockContainer > .stVerticalBlock {gap: .55rem}
-.stSidebar .stVerticalBlock {gap: .45rem}
-.head {display: flex; align-items: baseline; gap: .9rem}
+[data-testid="stSidebarHeader"] {height: 1.6rem; margin-bottom: 0}
+[data-testid="stSidebarContent"] {padding: 0 .9rem}
+[data-testid="stSidebarUserContent"] {padding: 0 0 1rem}
+.stSidebar .stButton button {padding: 0 .3rem; min-height: 2.1rem}
+.stSidebar .stVerticalBlock {gap: .4rem}
+.stSidebar [data-testid="stColumn"] {min-width: 0}
+.stMainBlockContainer > .stVerticalBlock {gap: .5rem}
+.stMainBlockContainer > .stVerticalBlock {container-type: inline-size}
+.brand {font-weight: 650; letter-spacing: .01em}
+.head {display: flex; align-items: baseline; gap: .9rem; flex-wrap: wrap}
 .head h1 {font-size: 1.45rem; margin: 0; padding: 0}
-.head p {font-size: 1rem; margin: 0; opacity: .85}
+.head p {font-size: 1rem; margin: 0}
+.head small {opacity: .8}
+[data-testid="stFileUploaderDropzone"] {padding: .25rem .4rem; min-height: 2.5rem}
+[data-testid="stFileUploaderDropzoneInstructions"] {display: none}
+[data-testid="stFileUploaderDropzone"] button {min-height: 1.9rem; padding: 0 .5rem}
 </style>"""

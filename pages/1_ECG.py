@@ -1,16 +1,19 @@
+"""The ECG on paper."""
+
+import streamlit as st
+
 from clear_hug import ui
 from clear_hug.leads import LEADS
-from clear_hug.ui import guard, open_page, st
+from clear_hug.plots import LAYOUTS, plot_ecg
+from clear_hug.ui import guard, open_page
 
 page = open_page("ECG")
 with guard():
-    from clear_hug.plots import LAYOUTS, plot_ecg
-
     controls = st.columns([2, 1.2, 1.4, 1.6, 4])
     with controls[0]:
         layout = ui.choices("Layout", list(LAYOUTS), "layout")
     with controls[1]:
-        rhythm = st.selectbox("Rhythm strip", LEADS, 1, key="rhythm", bind="query-params")
+        rhythm = ui.menu("Rhythm strip", LEADS, "rhythm", "II")
     with controls[2]:
         speed = ui.choices("Speed, mm/s", [25, 50], "speed")
     with controls[3]:
@@ -19,5 +22,5 @@ with guard():
         start, seconds = page.stretch()
 
     figure = plot_ecg(page.ecg, start, seconds, layout, rhythm, speed, gain, dark=page.dark)
-    ui.show(figure, "paper", f"{page.record.title} on ECG paper, {start:g} to {start + seconds:g} s")
-    st.markdown(ui.bullets(f"{name}: {value}" for name, value in ui.facts(page.ecg).items()))
+    ui.show_paper(figure, "paper", f"{page.record.title} on ECG paper, {start:g} to {start + seconds:g} s")
+    ui.show_facts(page.ecg)

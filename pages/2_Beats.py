@@ -1,19 +1,21 @@
+"""Where the beats are, and what each lead saw of them."""
+
 import numpy as np
 import pandas as pd
+import streamlit as st
 
 from clear_hug import ui
 from clear_hug.leads import LEADS
-from clear_hug.ui import guard, open_page, st
+from clear_hug.plots import plot_beat_overlay, plot_beat_strip
+from clear_hug.ui import guard, open_page
 
 page = open_page("Beats")
 with guard():
-    from clear_hug.plots import plot_beat_overlay, plot_beat_strip
-
     controls = st.columns([2.4, 1.2, 4.4])
     with controls[0]:
         ui.detector_menu(page)
     with controls[1]:
-        lead = st.selectbox("Lead", ["all", *LEADS], 2, key="strip", bind="query-params")
+        lead = ui.menu("Lead", ["all", *LEADS], "strip", "II")
     with controls[2]:
         start, seconds = page.stretch()
 

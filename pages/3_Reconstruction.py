@@ -1,23 +1,25 @@
+"""Hide beats, and let the model rebuild them from the others."""
+
 import numpy as np
 import pandas as pd
+import streamlit as st
 
 from clear_hug import ui
 from clear_hug.leads import LEADS
-from clear_hug.ui import guard, open_page, st
+from clear_hug.plots import plot_reconstruction
+from clear_hug.ui import guard, open_page
 
 page = open_page("Reconstruction")
 with guard():
-    from clear_hug.plots import plot_reconstruction
-
     tokens = page.tokens
     controls = st.columns([2.2, 1.2, 1.2, 4])
     with controls[0]:
-        preset = st.selectbox("Hide", list(ui.HIDE), key="hide", bind="query-params")
+        preset = ui.menu("Hide", list(ui.HIDE), "hide")
     asks, hide = ui.HIDE[preset]
-    lead, beat, seed = LEADS.index("V3"), 0, 0
+    lead, beat, seed = ui.first_lead(tokens, "V3"), 0, 0
     with controls[1]:
         if "lead" in asks:
-            lead = LEADS.index(st.selectbox("Lead", LEADS, lead, key="lead", bind="query-params"))
+            lead = LEADS.index(ui.menu("Lead", LEADS, "lead", LEADS[lead]))
         if "seed" in asks:
             seed = ui.number("Seed", "seed", 0, 999, 0)
     with controls[2]:

@@ -1,13 +1,15 @@
+"""Every label with its probability, and what the answer rests on."""
+
 import numpy as np
 import pandas as pd
+import streamlit as st
 
 from clear_hug import ui
-from clear_hug.ui import guard, open_page, st
+from clear_hug.plots import plot_probabilities, plot_window_probabilities
+from clear_hug.ui import guard, open_page
 
 page = open_page("Diagnosis")
 with guard():
-    from clear_hug.plots import plot_probabilities, plot_window_probabilities
-
     answer, checkpoint = page.diagnosis, page.checkpoint
     called = [row for row in page.ranking if answer.called[row]]
     top = page.ranking[0]

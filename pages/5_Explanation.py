@@ -1,10 +1,13 @@
+"""Why: the exact contribution of each lead to a label, and where the model looked."""
+
+import streamlit as st
+
 from clear_hug import ui
-from clear_hug.ui import guard, open_page, st
+from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
+from clear_hug.ui import guard, open_page
 
 page = open_page("Explanation")
 with guard():
-    from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
-
     controls = st.columns([3, 4])
     with controls[0]:
         target = ui.target_menu(page)
@@ -17,7 +20,7 @@ with guard():
     trace, bars, fall, attention = st.tabs(["On the trace", "Bars", "Waterfall", "Attention"])
     with trace:
         figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark)
-        ui.show(figure, "painted", f"The ECG, each lead in the colour of its contribution to {words}")
+        ui.show_paper(figure, "painted", f"The ECG, each lead in the colour of its contribution to {words}")
         st.caption(ui.LEAD_TOKEN_WORDS)
     with bars:
         level = ui.choices("Contributions by", ["lead", "group", "pair", "level"], "level")

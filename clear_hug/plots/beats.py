@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens
 from clear_hug.ecg import ECG
-from clear_hug.leads import COLOURS, LEADS, PAPER_3X4
+from clear_hug.leads import LEADS, PAPER_3X4
 from clear_hug.plots.theme import (
+    Theme,
+    along,
     axis,
     boxes,
     figure,
@@ -21,9 +23,12 @@ from clear_hug.plots.theme import (
     lead_rows,
     reach,
     record_name,
+    round_bar,
+    scale_bar,
     stack,
     theme,
     thin,
+    time_axis,
     voltage_unit,
 )
 
@@ -56,21 +61,19 @@ class BeatStrip:
     top: float
 
 
-def _strip_data(
-    ecg: ECG, tokens: BeatTokens, lead: str | None, start: float, seconds: float
-) -> BeatStrip:
+def _strip_data(ecg: ECG, tokens: BeatTokens, lead: str | None, start: float, seconds: float) -> BeatStrip:
     stop = min(start + seconds, ecg.duration)
     first, last = round(start * ecg.fs), round(stop * ecg.fs)
     axis_s = np.arange(first, last) / ecg.fs
     rows = [row for row in lead_rows(lead)]
     values = {}
     for row in rows:
-        time, trace = thin(axis_s, ecg.signal[row, first:last], ecg.fs)
+        time, trace = thin(axis_s, ecg.signal[row, first:last])
         middle = np.nanmedian(trace) if np.isfinite(trace).any() else 0.0
         values[LEADS[row]] = (time, trace - np.float32(middle))
     reaches = np.array([reach(trace) for _, trace in values.values()])
     spread = float(np.median(reaches[:, 1] - reaches[:, 0])) or 1.0
-    bases = stack(reaches[:, 0], reaches[:, 1], 0.15 * spread, 0.4 * spread, 3 * spread)
+    bases = stack(reaches[:, 0], reaches[:, 1], 0.15 * spread, 0.6 * spread, 3 * spread)
     traces = {
         name: (time, trace + np.float32(base), float(base))
         for (name, (time, trace)), base in zip(values.items(), bases, strict=True)
@@ -150,7 +153,7 @@ def plot_beat_strip(
     for name, (time, trace, base) in data.traces.items():
         traces.append(
             go.Scatter(
-                x=time,
+                **along(time),
                 y=trace,
                 customdata=trace - np.float32(base),
                 mode="lines",
@@ -171,6 +174,7 @@ def plot_beat_strip(
                 "symbol": "triangle-down",
                 "size": np.where(chosen, 16, 11),
                 "color": look.accent,
+                "opacity": 1,
             },
             hovertemplate="beat %{customdata}: R peak at %{x:.3f} s<extra></extra>",
         )
@@ -187,15 +191,18 @@ def plot_beat_strip(
                 hoverinfo="skip",
             )
         )
+    bar = round_bar(tall, len(data.traces))
     y_axis: dict[str, Any] = axis(look, f"{lead} ({unit})", range=[data.bottom, ceiling])
     if lead is None:
-        y_axis |= {
-            "title": {"text": f"leads, one scale ({unit})"},
-            "tickmode": "array",
-            "tickvals": [base for _, _, base in data.traces.values()],
-            "ticktext": [f"<b>{name}</b>" for name in data.traces],
-            "showgrid": False,
-        }
+        y_axis = axis(
+            look,
+            f"leads, one scale; bar = {bar:g} {unit}",
+            range=[data.bottom, ceiling],
+            tickmode="array",
+            tickvals=[base for _, _, base in data.traces.values()],
+            ticktext=[f"<b>{name}</b>" for name in data.traces],
+            showgrid=False,
+        )
     stop = start + seconds
     words = [f"{data.beats.size} beats in view", "RR intervals in ms above"]
     if data.bare.size or data.lost:
@@ -207,7 +214,9 @@ def plot_beat_strip(
         f"Beats of {record_name(ecg)}",
         " · ".join(words),
         height=340 if lead is not None else 860,
-        xaxis=axis(look, "time (s)", range=[start, min(stop, ecg.duration)], showgrid=False),
+        margin={"l": 60 if lead is not None else 88, "r": 24, "t": 66, "b": 48},
+        shapes=[scale_bar(bar, start, data.bottom, look.ink)] if lead is None else [],
+        xaxis=time_axis(look, start, min(stop, ecg.duration)),
         yaxis=y_axis,
     )
     return figure(traces, shape)
@@ -311,7 +320,7 @@ def plot_beat_overlay(
             )
             n = data.n[name]
             where = {"xaxis": f"x{tag}", "yaxis": f"y{tag}"}
-            traces += _overlay_traces(data, name, unit, where, COLOURS[name] if not dark else "", look)
+            traces += _overlay_traces(data, name, unit, where, look)
             notes.append(
                 {
                     "text": f"<b>{name}</b>  " + (f"{n} beats" if n else "absent"),
@@ -341,9 +350,7 @@ def plot_beat_overlay(
     return figure(traces, shape)
 
 
-def _overlay_traces(
-    data: Overlay, name: str, unit: str, where: dict[str, str], colour: str, look: Any
-) -> list[Any]:
+def _overlay_traces(data: Overlay, name: str, unit: str, where: dict[str, str], look: Theme) -> list[Any]:
     beats = data.beats[name]
     if not beats.shape[0]:
         return []
@@ -356,8 +363,8 @@ def _overlay_traces(
             y=np.concatenate([beats, gap], axis=1).ravel(),
             mode="lines",
             name=f"{name}, each beat",
-            line={"color": look.opposes, "width": 0.8},
-            opacity=0.45 if n <= 20 else 0.3,
+            line={"color": look.opposes, "width": 1},
+            opacity=0.75 if n <= 20 else 0.5,
             hoverinfo="skip",
             **where,
         ),

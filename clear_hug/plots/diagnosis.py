@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,10 @@ def plot_probabilities(
             width=0.62,
             marker={"color": colour, "line": {"width": 0}},
             customdata=np.array(
-                [[t, w, f"{h:.0%}"] for t, w, h in zip(data.targets, data.words, data.thresholds, strict=True)]
+                [
+                    [t, w, f"{h:.0%}"]
+                    for t, w, h in zip(data.targets, data.words, data.thresholds, strict=True)
+                ]
             ),
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>probability %{x:.1%}"
             "<br>called from %{customdata[2]}<extra></extra>",
@@ -113,7 +117,7 @@ def plot_probabilities(
             marker={"symbol": "line-ns", "size": 22, "line": {"color": look.ink, "width": 2.5}},
             hoverinfo="skip",
         ),
-        # beyond the end of the scale, so that no number ever meets a bar or a threshold
+        # beyond 100 %, so that no number ever meets a bar or a threshold
         go.Scatter(
             x=np.full(data.at.size, 1.012),
             y=data.at,
@@ -122,38 +126,32 @@ def plot_probabilities(
             text=words,
             textposition="middle right",
             textfont={"size": 14, "color": np.where(data.called, look.called, look.ink).tolist()},
-            cliponaxis=False,
             hoverinfo="skip",
         ),
     ]
-    notes = [
-        {
-            "text": f"<b>{name}</b>",
-            "x": 0,
-            "xref": "paper",
-            "xanchor": "left",
-            "y": row,
-            "yref": "y",
-            "showarrow": False,
-            "font": {"size": 15, "color": look.muted},
-        }
-        for name, row in data.tasks
-    ]
+    headings = [f'<b><i><span style="font-size:15px">{name}</span></i></b>' for name, _ in data.tasks]
     n = int(data.at.size + len(data.tasks))
     shape = layout(
         look,
         "Probability of each label" + (f": {task}" if task else ""),
         f"calibrated · upright tick: threshold, called from there on · {int(data.called.sum())} called",
         height=66 + 52 + ROW * n + 12,
-        margin={"l": 330, "r": 110, "t": 66, "b": 52},
-        annotations=notes,
-        xaxis=axis(look, "probability", range=[0, 1], tickformat=".0%", dtick=0.25, fixedrange=True),
+        margin={"l": 330, "r": 12, "t": 66, "b": 52},
+        xaxis=axis(
+            look,
+            "probability",
+            range=[0, 1.16],
+            tickmode="array",
+            tickvals=[0, 0.25, 0.5, 0.75, 1],
+            tickformat=".0%",
+            fixedrange=True,
+        ),
         yaxis=axis(
             look,
             range=[n - 0.4, -0.6],
             tickmode="array",
-            tickvals=data.at,
-            ticktext=names,
+            tickvals=[*data.at.tolist(), *(row for _, row in data.tasks)],
+            ticktext=[*names, *headings],
             showgrid=False,
             fixedrange=True,
         ),
@@ -162,8 +160,8 @@ def plot_probabilities(
     return figure(traces, shape)
 
 
-def _wrap(words: str, most: int = 42) -> str:
-    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
+def _wrap(words: str) -> str:
+    return "<br>".join(textwrap.wrap(words, 44))
 
 
 @dataclass(frozen=True, eq=False)

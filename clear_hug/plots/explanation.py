@@ -8,26 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.colors import sample_colorscale
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 from clear_hug.beats import BeatTokens
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
 from clear_hug.plots.paper import _ecg_data, _paper_layout, _paper_traces
-from clear_hug.plots.theme import Theme, axis, figure, layout, record_name, theme
+from clear_hug.plots.theme import Theme, axis, figure, layout, record_name, signed, theme
 
 if TYPE_CHECKING:
     from clear_hug.explain import Attribution
 
 SHOWN = 1e-5  # of a logit; a residual below it is rounding
 WRITTEN = 16  # beats up to which each weight is written in its square
-
-
-def signed(value: float, like: float | None = None) -> str:
-    """A signed number with the decimals that the largest of its kind (`like`) needs."""
-    size = abs(value if like is None else like)
-    decimals = 2 if size >= 0.095 or size == 0 else min(int(np.ceil(-np.log10(size))) + 1, 6)
-    return f"{value:+.{decimals}f}".replace("-", "−")
 
 
 def _label(target: str) -> str:
@@ -43,7 +36,7 @@ def _check(attribution: Attribution, level: str | None) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """names, values : (part,) in their order, NaN where absent;  largest : |value|;  words : value in text."""
+    """names, values, words : (part,) in order, a value NaN where absent;  largest : of |values|."""
 
     names: tuple[str, ...]
     values: NDArray[np.float64]
@@ -165,7 +158,7 @@ class Fall:
 
 
 def _fall_data(attribution: Attribution) -> Fall:
-    """bias, then each lead in order, then a residual if there is one to see; the last `after` is the logit."""
+    """Bias, then each lead in order, then a residual where it is to be seen; `after` ends at the logit."""
     _check(attribution, "lead")
     names = ["bias", *attribution.names]
     values = [attribution.bias, *attribution.values.tolist()]
@@ -217,11 +210,11 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
     shape = layout(
         look,
         f"From bias to logit: {label}",
-        f"orange supports {label}, blue opposes it · left over {abs(attribution.residual):.1e}",
+        f"orange supports {label}, blue opposes it · left over: {abs(attribution.residual):.0e}",
         height=400,
         xaxis=axis(
             look,
-            "",
+            "bias, leads, logit",
             tickmode="array",
             tickvals=list(range(len(names))),
             ticktext=[f"<b>{name}</b>" for name in names],
@@ -242,7 +235,7 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
 
 
 def _lead_colours(values: NDArray[np.float64], look: Theme) -> tuple[dict[str, str], float]:
-    """lead -> colour on the signed scale, and the end of that scale; leads without a value have none."""
+    """Lead -> colour on the signed scale, and the end of that scale; leads without a value have none."""
     there = np.isfinite(values)
     end = float(np.abs(values[there]).max()) if there.any() else 1.0
     end = end or 1.0
@@ -273,7 +266,7 @@ def plot_painted_ecg(
     """
     _check(attribution, "lead")
     look = theme(dark)
-    paper = _ecg_data(ecg, start, seconds, layout, rhythm, 25, 10)
+    paper = _ecg_data(ecg, start, seconds, layout, rhythm, 25, 10, letters=6)
     colours, end = _lead_colours(attribution.values, look)
     colours |= {lead: look.muted for lead in (*LEADS, *ecg.extra) if lead not in colours}
     label = _label(attribution.target)
@@ -284,16 +277,15 @@ def plot_painted_ecg(
     }
     traces = _paper_traces(paper, look, None, ecg.units_known, colours, numbers)
     bar = {
-        "title": {"text": f"logit<br>of {label}", "font": {"size": 12}},
         "thickness": 14,
-        "len": 0.86,
+        "len": 0.9,
         "y": 0.5,
         "x": 1.005,
         "xpad": 4,
         "outlinewidth": 0,
         "tickmode": "array",
         "tickvals": [-end, 0, end],
-        "ticktext": [f"{signed(-end)}<br>opposes", "0", f"{signed(end)}<br>supports"],
+        "ticktext": [f"{signed(-end)}<br>opposes", "0", f"supports<br>{signed(end)}"],
         "tickfont": {"size": 12, "color": look.ink},
     }
     marker = {
@@ -305,20 +297,38 @@ def plot_painted_ecg(
         "colorbar": bar,
     }
     # a marker that is not there, for a colour bar that is
-    traces.append(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name="scale", hoverinfo="skip"))
-    shape = _paper_layout(paper, ecg, look, f"Where {label} comes from: {record_name(ecg)}")
-    shape["margin"] = {**shape["margin"], "r": 96}
+    traces.append(
+        go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name="scale", hoverinfo="skip")
+    )
+    shape = _paper_layout(
+        paper,
+        ecg,
+        look,
+        f"Where {label} comes from: {record_name(ecg)}",
+        f"colour and number: what the lead adds to the logit of {label}",
+    )
+    shape["margin"] = {**shape["margin"], "r": 104}
     return figure(traces, shape)
+
+
+def _ink_on(colours: list[str]) -> list[str]:
+    """Black or white, whichever reads better on each "rgb(r, g, b)"."""
+    rgb = np.array([unlabel_rgb(colour) for colour in colours]).reshape(-1, 3) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    light = linear @ [0.2126, 0.7152, 0.0722] > 0.179  # where both contrasts are equal (WCAG 2)
+    return np.where(light, "#000000", "#ffffff").tolist()
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
     """One row a (lead, beat) that has a weight.
 
+    beats : (shown,) rows of the beats in view
     lead, beat : (n,) rows;  weight : (n,) share of its lead's attention;  missing : (m, 2) (lead, beat)
     even : share that each beat would have, were a lead to look at all alike
     """
 
+    beats: NDArray[np.int64]
     lead: NDArray[np.int64]
     beat: NDArray[np.int64]
     weight: NDArray[np.float64]
@@ -326,22 +336,34 @@ class AttentionMap:
     even: float
 
 
-def _attention_data(attribution: Attribution, tokens: BeatTokens) -> AttentionMap:
+def _attention_data(
+    attribution: Attribution, tokens: BeatTokens, start: float, seconds: float
+) -> AttentionMap:
     if attribution.level != "token" or attribution.values.shape != tokens.valid.shape:
         shape = attribution.values.shape
         raise ValueError(f"a map of beats needs values (12, beat) = {tokens.valid.shape}; these are {shape}.")
-    lead, beat = np.nonzero(np.isfinite(attribution.values))
+    shown = np.flatnonzero((tokens.r_peaks >= start) & (tokens.r_peaks <= start + seconds))
+    values = attribution.values[:, shown]
+    lead, column = np.nonzero(np.isfinite(values))
+    missing = np.argwhere(~np.isfinite(values))
+    missing[:, 1] = shown[missing[:, 1]]
     return AttentionMap(
+        beats=shown,
         lead=lead,
-        beat=beat,
-        weight=attribution.values[lead, beat],
-        missing=np.argwhere(~np.isfinite(attribution.values)),
+        beat=shown[column],
+        weight=values[lead, column],
+        missing=missing,
         even=1 / max(tokens.n_beats, 1),
     )
 
 
 def plot_attention(
-    attribution: Attribution, tokens: BeatTokens, dark: bool = False, width: float = 1120
+    attribution: Attribution,
+    tokens: BeatTokens,
+    dark: bool = False,
+    start: float = 0.0,
+    seconds: float = 60.0,
+    width: float = 1120,
 ) -> go.Figure:
     """How each lead token shares its attention among its own beats: a square a (lead, beat).
 
@@ -350,21 +372,19 @@ def plot_attention(
     attribution : from `explain(..., method="attention")`
     tokens : of the same record
     dark : theme
+    start, seconds : stretch whose beats are shown, s
     width : px that the page gives the figure, for the size of the squares
 
     The squares' customdata is (row of the lead, row of the beat).
     """
     look = theme(dark)
-    data = _attention_data(attribution, tokens)
-    n = tokens.n_beats
+    data = _attention_data(attribution, tokens, start, seconds)
+    n = data.beats.size
     top = float(data.weight.max()) if data.weight.size else 1.0
     side = float(np.clip((width - 170) / max(n, 1) - 2, 3, 34))
     write = n <= WRITTEN
-    share = data.weight / (top or 1.0)
-    lit = share > 0.55
-    ink = np.where(lit != dark, "#ffffff", "#101418")
-    hover = "<b>%{text}</b>, beat %{customdata[1]}, R peak %{meta}<extra></extra>"
-    del hover
+    scale = [list(stop) for stop in look.sequential]
+    ink = _ink_on(sample_colorscale(scale, (data.weight / (top or 1.0)).tolist())) if write else []
     trace = go.Scatter(
         x=data.beat + 1,
         y=data.lead,
@@ -372,14 +392,15 @@ def plot_attention(
         mode="markers+text" if write else "markers",
         name="attention",
         text=[f"{w * 100:.0f}" for w in data.weight] if write else None,
-        textfont={"size": 12, "color": ink.tolist()} if write else None,
+        textfont={"size": 12, "color": ink} if write else None,
         marker={
             "symbol": "square",
             "size": side,
             "color": data.weight,
             "cmin": 0,
             "cmax": top,
-            "colorscale": [list(stop) for stop in look.sequential],
+            "colorscale": scale,
+            "opacity": 1,
             "line": {"color": look.line, "width": 1 if side > 8 else 0},
             "colorbar": {
                 "title": {"text": "share of the<br>lead's attention", "font": {"size": 12}},
@@ -390,7 +411,8 @@ def plot_attention(
             },
         },
         hovertemplate=[
-            f"<b>{LEADS[lead]}</b>, beat {beat + 1} at {tokens.r_peaks[beat]:.2f} s: {weight:.1%}<extra></extra>"
+            f"<b>{LEADS[lead]}</b>, beat {beat + 1}, R peak {tokens.r_peaks[beat]:.2f} s: {weight:.1%}"
+            "<extra></extra>"
             for lead, beat, weight in zip(data.lead, data.beat, data.weight, strict=True)
         ],
     )
@@ -402,15 +424,22 @@ def plot_attention(
                 y=data.missing[:, 0],
                 mode="markers",
                 name="no token",
-                marker={"symbol": "x-thin", "size": min(side, 9), "line": {"color": look.muted, "width": 1.2}},
+                marker={
+                    "symbol": "x-thin",
+                    "size": min(side, 9),
+                    "line": {"color": look.muted, "width": 1.2},
+                },
                 hovertemplate="no token here<extra></extra>",
             )
         )
     step = max(1, int(np.ceil(n / 16)))
-    ticks = list(range(1, n + 1, step))
+    first = int(data.beats[0]) if n else 0
+    ticks = (data.beats[::step] + 1).tolist()
     words = [f"lead tokens over their own beats, last layer; all alike would be {data.even:.1%} each"]
     if write:
         words.append("numbers in %")
+    if n < tokens.n_beats:
+        words.append(f"{n} of {tokens.n_beats} beats shown")
     if data.missing.size:
         words.append("×: no token")
     shape = layout(
@@ -422,7 +451,7 @@ def plot_attention(
         xaxis=axis(
             look,
             "beat, and its R peak (s)",
-            range=[0.4, n + 0.6],
+            range=[first + 0.4, first + n + 0.6],
             tickmode="array",
             tickvals=ticks,
             ticktext=[f"<b>{k}</b><br>{tokens.r_peaks[k - 1]:.1f}" for k in ticks],

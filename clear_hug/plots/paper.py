@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS, PAPER_3X4
-from clear_hug.plots.theme import Theme, axis, figure, layout, reach, record_name, stack, theme, thin
+from clear_hug.plots.theme import Theme, along, axis, figure, layout, reach, record_name, stack, theme, thin
 
 SMALL, LARGE = 1, 5  # mm, the squares of ECG paper
 PULSE_MV, PULSE_SECONDS = 1.0, 0.2
-PULSE_ROOM = 14  # mm left of the traces
-PX_PER_MM = 4.5  # at the width a wide page gives a 10 s print; sets the height alone, the aspect is locked
-LABEL_ROOM = 16  # mm of trace above which a lead's name stands
+PULSE_EDGE = 2.0  # mm of base line on either side of the pulse
+MARGIN = 4.0  # mm, left of the pulse
+PAGE = 1180  # px, the width a wide page gives a print; sets the height alone, the aspect is locked
+LETTER = 2.5  # mm, the width of a letter of a lead's name on a narrow page
 NOMINAL = 15.0  # mm from trough to peak for the median lead of a record in arbitrary units
 
 LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -27,14 +29,15 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "12x1": tuple((lead,) for lead in LEADS),
 }
 """name -> rows of lead names; the stretch shown is shared equally among the columns."""
-DISTANCE = {"3x4": 25.0, "6x2": 22.0, "12x1": 16.0}  # mm between base lines, at least
+STATES = {"recorded": "", "derived": " derived", "flat": " flat", "absent": " absent"}  # beside the name
+DISTANCE = {"3x4": 25.0, "6x2": 20.0, "12x1": 15.0}  # mm between base lines, at least
 
 
 @dataclass(frozen=True, eq=False)
 class Strip:
     """One lead's stretch of paper.
 
-    lead, state : its name; "recorded", "derived" or "absent"
+    lead, state : its name; "recorded", "derived", "flat" (it never moves) or "absent"
     start, stop : s;  base : mm, its base line
     time : (sample,) s;  mm : (sample,) height on the paper;  mv : (sample,) in the record's own unit
     label_at : mm, where its name stands clear of the trace
@@ -56,6 +59,7 @@ class Paper:
     """All strips of a print.
 
     rows : (row,) mm, base lines from the top;  top, bottom : mm, edges of the paper
+    start, stop : s, of the traces;  left : s, where the calibration pulse begins
     gain : mm a mV (or a unit);  speed : mm/s
     """
 
@@ -65,14 +69,25 @@ class Paper:
     bottom: float
     start: float
     stop: float
+    left: float
     gain: float
     speed: float
 
 
 def _ecg_data(
-    ecg: ECG, start: float, seconds: float, layout: str, rhythm: str | None, speed: float, gain: float
+    ecg: ECG,
+    start: float,
+    seconds: float,
+    layout: str,
+    rhythm: str | None,
+    speed: float,
+    gain: float,
+    letters: int = 0,
 ) -> Paper:
-    """Lay the leads out on paper; nothing is drawn here."""
+    """Lay the leads out on paper; nothing is drawn here.
+
+    `letters` more are to stand beside the name of each lead; the rest as in `plot_ecg`.
+    """
     if layout not in LAYOUTS:
         raise ValueError(f"layout = {layout!r}; expected one of {', '.join(LAYOUTS)}.")
     named = dict(zip(LEADS, ecg.signal, strict=True)) | dict(ecg.extra)
@@ -96,7 +111,7 @@ def _ecg_data(
             a, b = start + column * width, start + (column + 1) * width
             first, last = round(a * ecg.fs), min(round(b * ecg.fs) + 1, ecg.n_samples)
             values = named[lead][first:last]
-            time, mv = thin(np.arange(first, last) / ecg.fs, values, ecg.fs)
+            time, mv = thin(np.arange(first, last) / ecg.fs, values)
             base = np.nanmedian(mv) if np.isfinite(mv).any() else 0.0
             mm = ((mv - base) * scale).astype(np.float32)
             cells.append((lead, a, b, (time, mv), mm))
@@ -105,17 +120,19 @@ def _ecg_data(
         low.append(min(b[0] for b in bounds))
         high.append(max(b[1] for b in bounds))
     below, above = np.array(low), np.array(high)
-    distance = DISTANCE[layout]
-    bases = stack(below, above, gap=4, least=distance, most=3 * distance)
-    bases = np.round(bases / LARGE) * LARGE  # on a thick line, where the eye can measure from
+    distance = max(DISTANCE[layout], PULSE_MV * gain + LARGE)
+    # base lines lie on thick lines, where the eye can measure from
+    bases = stack(below, above, gap=4, least=distance, most=3 * distance, step=LARGE)
     strips = []
     for cells, base_mm in zip(pieces, bases.tolist(), strict=True):
         for lead, a, b, (time, mv), mm in cells:
-            near = mm[time <= a + LABEL_ROOM / speed]
+            state = _state(ecg, lead, named)
+            width = 2 + LETTER * (len(lead + STATES[state]) + letters)
+            near = mm[time <= a + width / speed]
             strips.append(
                 Strip(
                     lead=lead,
-                    state=_state(ecg, lead, named),
+                    state=state,
                     start=a,
                     stop=b,
                     base=base_mm,
@@ -129,10 +146,11 @@ def _ecg_data(
     return Paper(
         strips=tuple(strips),
         rows=bases,
-        top=LARGE * np.ceil((min(max(float(above[0]), 10.0), room) + 7) / LARGE),
-        bottom=float(bases[-1]) + LARGE * np.floor((max(min(float(below[-1]), -5.0), -room) - 2) / LARGE),
+        top=LARGE * math.ceil((min(max(float(above[0]), 10.0), room) + 7) / LARGE),
+        bottom=float(bases[-1]) + LARGE * math.floor((max(min(float(below[-1]), -5.0), -room) - 2) / LARGE),
         start=start,
         stop=start + seconds,
+        left=start - (PULSE_SECONDS * speed + 2 * PULSE_EDGE + SMALL) / speed,
         gain=scale,
         speed=speed,
     )
@@ -141,12 +159,15 @@ def _ecg_data(
 def _state(ecg: ECG, lead: str, named: Mapping[str, Any]) -> str:
     if not np.isfinite(named[lead]).any():
         return "absent"
+    if lead in LEADS and ecg.flat[LEADS.index(lead)]:
+        return "flat"
     return "derived" if lead in ecg.derived else "recorded"
 
 
 def _nominal_gain(signal: NDArray[np.float32]) -> float:
-    """mm a unit that make the median lead `NOMINAL` mm tall: the shape is legible, the voltage is not."""
-    rows = [row[np.isfinite(row)] for row in signal]
+    """Gain, in mm a unit, that makes the median lead `NOMINAL` mm tall: legible shape, no voltage."""
+    some = signal[:, :: max(1, signal.shape[1] // 20_000)]  # enough to know how tall the beats are
+    rows = [row[np.isfinite(row)] for row in some]
     tall = [float(np.ptp(np.percentile(row, [0.2, 99.8]))) for row in rows if row.size]
     tall = [t for t in tall if t > 0]
     return NOMINAL / float(np.median(tall)) if tall else 1.0
@@ -193,51 +214,54 @@ def _paper_traces(
     for strip in paper.strips:
         if strip.state == "absent":
             continue
-        note = " (derived)" if strip.state == "derived" else ""
+        state = STATES[strip.state]
         traces.append(
             go.Scatter(
-                x=strip.time,
+                **along(strip.time),
                 y=strip.mm,
                 customdata=strip.mv,
                 mode="lines",
                 name=strip.lead,
-                line={"color": (colours or {}).get(strip.lead, look.ink), "width": 1.3},
-                hovertemplate=f"<b>{strip.lead}</b>{note}  %{{x:.3f}} s  "
+                line={"color": (colours or {}).get(strip.lead, look.ink), "width": 1.8 if colours else 1.3},
+                hovertemplate=f"<b>{strip.lead}</b>{state}  %{{x:.3f}} s  "
                 f"%{{customdata:.3f}} {unit}<extra></extra>",
             )
         )
-    traces.append(_frame(paper, look, units_known))
+    traces += _frame(paper, look, units_known)
     traces.append(_labels(paper, look, colours or {}, suffix or {}))
     if marks is not None:
         traces.append(_marks(paper, look, np.asarray(marks, dtype=np.float64)))
     return traces
 
 
-def _frame(paper: Paper, look: Theme, units_known: bool) -> Any:
-    """Calibration pulses and the ticks that part two leads of a row, as one trace."""
+def _frame(paper: Paper, look: Theme, units_known: bool) -> list[Any]:
+    """Calibration pulses, and the ticks that part two leads of a row."""
     x: list[float | None] = []
     y: list[float | None] = []
     if units_known:
-        left = paper.start - 10 / paper.speed
-        edge, wide = 2 / paper.speed, PULSE_SECONDS
+        left, edge, wide = paper.left, PULSE_EDGE / paper.speed, PULSE_SECONDS
         for base in paper.rows.tolist():
             up = base + PULSE_MV * paper.gain
             x += [left, left + edge, left + edge, left + edge + wide, left + edge + wide,
                   left + 2 * edge + wide, None]  # fmt: skip
             y += [base, base, up, up, base, base, None]
+    cut_x: list[float | None] = []
+    cut_y: list[float | None] = []
     for strip in paper.strips:
         if strip.start > paper.start:
-            x += [strip.start, strip.start, None]
-            y += [strip.base - 2.5, strip.base + 2.5, None]
-    line = {"color": look.ink, "width": 1.3}
-    return go.Scatter(x=x, y=y, mode="lines", name="calibration", line=line, hoverinfo="skip")
+            cut_x += [strip.start, strip.start, None]
+            cut_y += [strip.base - 2, strip.base + 2, None]
+    ink, faint = {"color": look.ink, "width": 1.3}, {"color": look.muted, "width": 1}
+    return [
+        go.Scatter(x=x, y=y, mode="lines", name="calibration", line=ink, hoverinfo="skip"),
+        go.Scatter(x=cut_x, y=cut_y, mode="lines", name="next lead", line=faint, hoverinfo="skip"),
+    ]
 
 
 def _labels(paper: Paper, look: Theme, colours: Mapping[str, str], suffix: Mapping[str, str]) -> Any:
-    words = {"recorded": "", "derived": " derived", "absent": " absent"}
     text, colour = [], []
     for strip in paper.strips:
-        extra = words[strip.state] or ""
+        extra = STATES[strip.state]
         extra += f" {suffix[strip.lead]}" if strip.lead in suffix and strip.state != "absent" else ""
         text.append(f"<b>{strip.lead}</b>{extra}")
         absent = strip.state == "absent"
@@ -280,21 +304,24 @@ def _above(strip: Strip, time: float) -> float:
     return min(top, strip.base + 40) + 2.5
 
 
-def _paper_layout(paper: Paper, ecg: ECG, look: Theme, title: str = "") -> dict[str, Any]:
+def _paper_layout(paper: Paper, ecg: ECG, look: Theme, title: str = "", words: str = "") -> dict[str, Any]:
     parts = [f"{paper.speed:g} mm/s", f"{paper.start:.1f} to {paper.stop:.1f} s"]
     if ecg.units_known:
         parts.insert(1, f"{paper.gain:g} mm/mV")
     else:
-        parts.append(f"<b><span style='color:{look.accent}'>arbitrary units: voltage cannot be read</span></b>")
-    wide = paper.speed * (paper.stop - paper.start) + PULSE_ROOM + 2
+        parts.append(
+            f"<b><span style='color:{look.accent}'>arbitrary units: voltage cannot be read</span></b>"
+        )
+    left, right = paper.left - MARGIN / paper.speed, paper.stop + PULSE_EDGE / paper.speed
     tall = paper.top - paper.bottom
-    # longer or faster prints shrink to the width of the page; then the 1 mm lines would only be a haze
-    px = min(PX_PER_MM, 1180 / wide)
-    fine = {"showgrid": px > 2.2, "gridcolor": look.minor, "gridwidth": 1}
+    # as large as the page is wide, but a short stretch not so large that it leaves the screen
+    px = min(PAGE / (paper.speed * (right - left)), max(4.5, 700 / tall))
+    # a print that is long or fast shrinks; then the 1 mm lines would only be a haze
+    fine = {"showgrid": px > 2.8, "gridcolor": look.minor, "gridwidth": 1}
     x = axis(
         look,
         "time (s)",
-        range=[paper.start - PULSE_ROOM / paper.speed, paper.stop + 2 / paper.speed],
+        range=[left, right],
         tick0=0,
         dtick=LARGE / paper.speed,
         ticklabelstep=max(1, round(paper.speed / LARGE)),
@@ -318,9 +345,10 @@ def _paper_layout(paper: Paper, ecg: ECG, look: Theme, title: str = "") -> dict[
         scaleanchor="x",
         scaleratio=1 / paper.speed,  # 1 mm up is as long as 1 mm along
         constrain="domain",
+        constraintoward="top",
     )
     title = title or record_name(ecg)
-    subtitle = " · ".join(parts)
+    subtitle = " · ".join([*parts, words] if words else parts)
     height = round(tall * px) + 66 + 48
     return layout(
         look,

@@ -12,7 +12,21 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens
 from clear_hug.leads import LEADS
-from clear_hug.plots.theme import axis, boxes, figure, layout, lead_rows, reach, stack, theme, voltage_unit
+from clear_hug.plots.theme import (
+    axis,
+    boxes,
+    figure,
+    layout,
+    lead_rows,
+    reach,
+    round_bar,
+    scale_bar,
+    signed,
+    stack,
+    theme,
+    time_axis,
+    voltage_unit,
+)
 
 if TYPE_CHECKING:
     from clear_hug.reconstruct import Reconstruction
@@ -58,23 +72,23 @@ def _rebuilt_data(
     time = ((centre[:, None] + offset) / TOKEN_FS).astype(np.float32)
     inside = np.zeros((shown.size, TOKEN_SAMPLES + 1), dtype=bool)
     inside[:, :-1] = tokens.inside[shown]
-    grid = np.ix_(rows, shown)
+    grid = np.ix_(np.array(rows), shown)
     valid, hidden = tokens.valid[grid], reconstruction.hidden[grid]
     width = ((0, 0), (0, 0), (0, 1))
     original = np.pad(tokens.values[grid], width)
     model = np.pad(reconstruction.values[grid], width)
 
     def only(values: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.float32]:
-        kept = which[..., None] & inside
-        return np.where(kept, values, np.float32(np.nan))[:, :, :][:, inside_or_gap]
+        return np.where(which[..., None] & inside, values, np.float32(np.nan))[:, inside_or_gap]
 
-    # drop the samples outside every window, keep one gap a beat
-    inside_or_gap = inside.copy()
+    inside_or_gap = inside.copy()  # the samples of the windows, and one gap a beat
     inside_or_gap[:, -1] = True
     visible, truth, rebuilt = only(original, valid & ~hidden), only(original, hidden), only(model, hidden)
-    reaches = np.array([reach(np.concatenate([v, t, r])) for v, t, r in zip(visible, truth, rebuilt, strict=True)])
+    reaches = np.array(
+        [reach(np.concatenate([v, t, r])) for v, t, r in zip(visible, truth, rebuilt, strict=True)]
+    )
     spread = float(np.median(reaches[:, 1] - reaches[:, 0])) or 1.0
-    bases = stack(reaches[:, 0], reaches[:, 1], 0.12 * spread, 0.5 * spread, 3 * spread)
+    bases = stack(reaches[:, 0], reaches[:, 1], 0.15 * spread, 0.6 * spread, 3 * spread)
     with np.errstate(invalid="ignore"):
         square = np.where(hidden, reconstruction.rmse[grid], 0.0) ** 2 * inside.sum(axis=1)
         n = (hidden * inside.sum(axis=1)).sum(axis=1)
@@ -134,8 +148,8 @@ def plot_reconstruction(
         )
     ]
     kinds = (
-        ("seen by the model", data.visible, {"color": look.muted, "width": 1.1}, False),
-        ("hidden, as recorded", data.truth, {"color": look.ink, "width": 1.1}, True),
+        ("seen by the model", data.visible, {"color": look.ink, "width": 1.2}, False),
+        ("hidden, as recorded", data.truth, {"color": look.muted, "width": 1.4}, True),
         ("rebuilt", data.rebuilt, {"color": look.accent, "width": 2.2}, True),
     )
     for kind, values, line, of_hidden in kinds:
@@ -143,28 +157,31 @@ def plot_reconstruction(
         for i, lead in enumerate(data.leads):
             if (of_hidden and lead not in data.spans) or not np.isfinite(values[i]).any():
                 continue
+            drawn = np.isfinite(values[i])
+            drawn |= np.roll(drawn, 1)  # and the gap that ends each beat
             traces.append(
                 go.Scatter(
-                    x=data.time,
-                    y=values[i] + np.float32(data.bases[i]),
-                    customdata=values[i],
+                    x=data.time[drawn],
+                    y=values[i, drawn] + np.float32(data.bases[i]),
+                    customdata=values[i, drawn],
                     mode="lines",
                     name=kind,
                     legendgroup=kind,
                     showlegend=first,
                     line=line,
-                    hovertemplate=f"<b>{lead}</b> {kind}  %{{x:.2f}} s  %{{customdata:.3f}} {unit}<extra></extra>",
+                    hovertemplate=f"<b>{lead}</b> {kind}  %{{x:.2f}} s  %{{customdata:.3f}} {unit}"
+                    "<extra></extra>",
                 )
             )
             first = False
     n_hidden = int(reconstruction.hidden.sum())
     words = [f"{n_hidden} of {int(tokens.valid.sum())} tokens hidden", "0.67 to 40 Hz"]
     if n_hidden and np.isfinite(reconstruction.r2):
-        words.append(f"R² {reconstruction.r2:.2f} over all hidden samples")
-    bar = _bar(data.top - data.bottom, len(data.leads))
+        words.append(f"R² {signed(reconstruction.r2).removeprefix('+')} over all hidden samples")
+    bar = round_bar(data.top - data.bottom, len(data.leads))
     notes = [
         {
-            "text": f"{rmse:.3f}".rstrip("0") if False else f"{rmse:.2f}",
+            "text": f"{rmse:.2f}",
             "x": 1.006,
             "xref": "paper",
             "xanchor": "left",
@@ -185,10 +202,20 @@ def plot_reconstruction(
         " · ".join(words),
         height=150 + (66 * len(data.leads) if len(data.leads) > 3 else 160 * len(data.leads)),
         showlegend=True,
-        margin={"l": 76, "r": 86, "t": 92, "b": 48},
+        margin={"l": 88, "r": 86, "t": 92, "b": 48},
         annotations=notes,
-        shapes=[_scale_bar(bar, data.bottom, look.ink)],
-        xaxis=axis(look, "time (s)", range=[start, min(start + seconds, tokens.duration)], showgrid=False),
+        shapes=[scale_bar(bar, start, data.bottom, look.ink)],
+        legend={
+            "orientation": "h",
+            "x": 1,
+            "xanchor": "right",
+            "y": 1,
+            "yanchor": "bottom",
+            "entrywidth": 150,
+            "entrywidthmode": "pixels",
+            "font": {"size": 13},
+        },  # fmt: skip
+        xaxis=time_axis(look, start, min(start + seconds, tokens.duration)),
         yaxis=axis(
             look,
             f"leads, one scale; bar = {bar:g} {unit}",
@@ -200,23 +227,3 @@ def plot_reconstruction(
         ),
     )
     return figure(traces, shape)
-
-
-def _bar(tall: float, n: int) -> float:
-    """A round voltage about as tall as a row."""
-    want = tall / max(n, 1)
-    power = 10.0 ** np.floor(np.log10(want))
-    return float(max(m * power for m in (1, 2, 5) if m * power <= want))
-
-
-def _scale_bar(bar: float, bottom: float, colour: str) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "xref": "paper",
-        "x0": -0.006,
-        "x1": -0.006,
-        "yref": "y",
-        "y0": bottom,
-        "y1": bottom + bar,
-        "line": {"color": colour, "width": 3},
-    }

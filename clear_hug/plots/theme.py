@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clear_hug.leads import LEADS
 
 FONT = "Source Sans Pro, Source Sans 3, Inter, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
-DRAWN_PER_SECOND = 250.0  # samples; two a pixel at the size that a 10 s page is shown
+DRAWN = 6000  # samples a trace; five a pixel on a wide page, more would only be sent and not seen
 Floats = NDArray[np.floating]
 
 
@@ -50,35 +50,35 @@ class Theme:
 
 LIGHT = Theme(
     page="#ffffff",
-    paper="#fffaf8",
-    minor="#fae6e1",
-    major="#efbfb5",
+    paper="#fff7f4",
+    minor="#f9e2dc",
+    major="#eebcb1",
     line="#d9d5d2",
     ink="#1d1b1a",
     muted="#5f5a57",
     accent="#b3123d",
     supports="#b8480b",
     opposes="#1f63a8",
-    called="#b8480b",
-    quiet="#6b7684",
+    called="#0b6b66",
+    quiet="#626d7b",
     band=("rgba(31,99,168,0.13)", "rgba(31,99,168,0.05)"),
     hatch="#8f8a86",
-    diverging=((0.0, "#0b559f"), (0.3, "#3f7fb8"), (0.5, "#77716d"), (0.7, "#c0692c"), (1.0, "#a33a00")),
+    diverging=((0.0, "#0b559f"), (0.3, "#2f6ba3"), (0.5, "#6b6662"), (0.7, "#a8541a"), (1.0, "#a33a00")),
     sequential=((0.0, "#f4f1ee"), (0.25, "#c9d7e6"), (0.5, "#7fa8cf"), (0.75, "#2f6fab"), (1.0, "#08306b")),
 )
 
 DARK = Theme(
     page="#14171c",
     paper="#171b21",
-    minor="#20252d",
-    major="#323a45",
+    minor="#222831",
+    major="#37404c",
     line="#3a424e",
     ink="#eceff3",
     muted="#a9b2be",
     accent="#ff7d96",
     supports="#ff9a52",
     opposes="#6db3f2",
-    called="#ff9a52",
+    called="#4fd0c0",
     quiet="#8b97a6",
     band=("rgba(109,179,242,0.20)", "rgba(109,179,242,0.08)"),
     hatch="#6f7a88",
@@ -93,21 +93,20 @@ def theme(dark: bool) -> Theme:
 
 def layout(look: Theme, title: str, subtitle: str = "", *, height: int, **more: Any) -> dict[str, Any]:
     """What every figure's layout has; `more` overrides."""
-    heading: dict[str, Any] = {
-        "text": f"<b>{title}</b>",
+    text = f"<b>{title}</b>"
+    if subtitle:
+        text += f'<br><span style="font-size:13px;color:{look.muted}">{subtitle}</span>'
+    heading = {
+        "text": text,
         "font": {"size": 17, "color": look.ink},
         "x": 0,
         "xref": "container",
         "xanchor": "left",
-        "pad": {"l": 14},
         "y": 1,
         "yref": "container",
         "yanchor": "top",
-        "automargin": False,
+        "pad": {"l": 14, "t": 26},
     }
-    heading["pad"]["t"] = 12
-    if subtitle:
-        heading["subtitle"] = {"text": subtitle, "font": {"size": 13, "color": look.muted}}
     return {
         "title": heading,
         "height": height,
@@ -152,43 +151,63 @@ def voltage_unit(units_known: bool) -> str:
     return "mV" if units_known else "arbitrary units"
 
 
-def thin(time: Floats, values: Floats, fs: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def signed(value: float, like: float | None = None) -> str:
+    """A signed number with the decimals that the largest of its kind (`like`) needs."""
+    size = abs(value if like is None else like)
+    decimals = 2 if size >= 0.095 or size == 0 else min(int(np.ceil(-np.log10(size))) + 2, 7)
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def thin(time: Floats, values: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A trace of fewer samples with every peak kept: the extremes of each short stretch, in order.
 
     Parameters
     ----------
     time, values : (sample,);  NaN marks absent samples and stays
-    fs : Hz
 
     Returns
     -------
-    time, values : (fewer,) float32, at most about `DRAWN_PER_SECOND` a second
+    time, values : (fewer,) float32, about `DRAWN` at most; all of them where they are no more than that
     """
-    step = int(2 * fs // DRAWN_PER_SECOND)
-    if step <= 2 or values.size < 2 * step:
+    if values.size <= DRAWN:
         return time.astype(np.float32), values.astype(np.float32)
+    step = int(np.ceil(2 * values.size / DRAWN))
     n = values.size // step * step
     blocks = values[:n].reshape(-1, step)
-    low = np.where(np.isnan(blocks), np.inf, blocks).argmin(axis=1)
-    high = np.where(np.isnan(blocks), -np.inf, blocks).argmax(axis=1)
-    gap = np.isnan(blocks).any(axis=1)
-    low = np.where(gap, np.isnan(blocks).argmax(axis=1), low)
+    absent = np.isnan(blocks)
+    low = np.where(absent, np.inf, blocks).argmin(axis=1)
+    high = np.where(absent, -np.inf, blocks).argmax(axis=1)
     first = np.arange(0, n, step)
-    rows = np.sort(np.stack([first + low, first + high], axis=1), axis=1).ravel()
-    rows = np.concatenate([[0], rows, np.arange(n, values.size), [values.size - 1]])
-    rows = np.unique(rows)
+    edges = np.flatnonzero(absent.any(axis=1))
+    gaps = first[edges] + absent[edges].argmax(axis=1)
+    rows = np.unique(np.concatenate([[0], first + low, first + high, gaps, np.arange(n, values.size)]))
     return time[rows].astype(np.float32), values[rows].astype(np.float32)
 
 
-def stack(low: Floats, high: Floats, gap: float, least: float, most: float) -> NDArray[np.float64]:
+def along(time: NDArray[np.float32]) -> dict[str, Any]:
+    """The x of a trace: start and step where the samples are evenly spaced, which is a third less to send."""
+    if time.size < 3:
+        return {"x": time}
+    step = float(time[-1] - time[0]) / (time.size - 1)
+    if np.abs(np.diff(time) - step).max() > 0.02 * step:
+        return {"x": time}
+    return {"x0": float(time[0]), "dx": step}
+
+
+def stack(
+    low: Floats, high: Floats, gap: float, least: float, most: float, step: float = 0.0
+) -> NDArray[np.float64]:
     """Base lines (row,) of traces under one another, the first at 0, so that neighbours do not meet.
 
     Parameters
     ----------
     low, high : (row,) reach of each row below (<= 0) and above (>= 0) its base line
     gap : room between two rows;  least, most : of the distance between two base lines
+    step : that distance is a multiple of it
     """
     pitch = np.clip(gap - low[:-1] + high[1:], least, most)
+    if step:
+        pitch = np.ceil(pitch / step) * step
     return -np.concatenate([[0.0], np.cumsum(pitch)])
 
 
@@ -212,10 +231,36 @@ def lead_rows(leads: tuple[str, ...] | list[str] | str | None) -> list[int]:
 
 
 def boxes(spans: Floats, bottom: float, top: float) -> tuple[list[float | None], list[float | None]]:
-    """x and y of filled rectangles, (span, 2) each from x to x, in one trace."""
+    """The x and y of filled rectangles, (span, 2) each from x to x, in one trace."""
     x: list[float | None] = []
     y: list[float | None] = []
     for a, b in spans.tolist():
         x += [a, b, b, a, a, None]
         y += [bottom, bottom, top, top, bottom, None]
     return x, y
+
+
+def round_bar(tall: float, n: int) -> float:
+    """A round voltage no taller than one of `n` rows of a plot `tall` high."""
+    want = tall / max(n, 1)
+    power = 10.0 ** np.floor(np.log10(want))
+    return float(max(m * power for m in (1, 2, 5) if m * power <= want))
+
+
+def scale_bar(bar: float, start: float, bottom: float, colour: str) -> dict[str, Any]:
+    """An upright bar of `bar` left of the lead names of stacked traces."""
+    return {
+        "type": "line",
+        "xsizemode": "pixel",
+        "xanchor": start,
+        "x0": -46,
+        "x1": -46,
+        "y0": bottom,
+        "y1": bottom + bar,
+        "line": {"color": colour, "width": 3},
+    }
+
+
+def time_axis(look: Theme, start: float, stop: float) -> dict[str, Any]:
+    every = {"dtick": 1} if stop - start <= 20 else {}
+    return axis(look, "time (s)", range=[start, stop], showgrid=False, ticks="outside", **every)

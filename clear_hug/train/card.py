@@ -6,15 +6,20 @@ from typing import Any
 
 from clear_hug.checkpoint import Checkpoint
 
-DATA = (
-    "PTB-XL 1.0.3 (CC BY 4.0), LUDB 1.0.1 (ODC-By 1.0), PhysioNet/CinC 2011 (ODC-By), CinC 2020/2021 "
-    "(CC BY 4.0), CinC 2025 (SaMi-Trop, CODE-15; see provider), Brugada-HUCA (see provider)"
-)
+SOURCES = {  # shard -> name and licence, as published by the provider
+    "ptbxl": "PTB-XL (CC BY 4.0)",
+    "ptbxl_normalized": "PTB-XL, each lead z-scored (CC BY 4.0)",
+    "ludb": "LUDB (ODC-By 1.0)",
+    "cinc2011": "PhysioNet/CinC Challenge 2011 (ODC-By)",
+    "cinc2021": "PhysioNet/CinC Challenge 2021 (CC BY 4.0)",
+    "cinc2025_chagas": "PhysioNet/CinC Challenge 2025, SaMi-Trop and CODE-15 (see provider)",
+    "brugada_huca": "Brugada-HUCA (see provider)",
+}
 
 
 def _interval(row: dict[str, Any], key: str = "macro_auroc") -> str:
     low, high = row[f"{key}_95"]
-    return f"{row[key]:.3f} ({low:.3f} to {high:.3f})"
+    return f"{_cell(row[key])} ({_cell(low)} to {_cell(high)})"
 
 
 def _cell(value: float | None) -> str:
@@ -63,7 +68,7 @@ def _what(checkpoint: Checkpoint, metrics: dict[str, Any]) -> list[str]:
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs')} epochs; learned at once: "
         f"{', '.join(tuned.get('tasks', []))}.",
         f"- Calibration and thresholds: {training.get('calibrated_on')}.",
-        f"- Data: {DATA}.",
+        "- Data: " + ", ".join(SOURCES.get(s, s) for s in training.get("sources", ())) + ".",
         "",
         "## Intended use",
         "",
@@ -97,6 +102,7 @@ def _task(name: str, row: dict[str, Any]) -> list[str]:
         [
             f"| {words} | {row[key]['records']} | {_interval(row[key])} | {_cell(row[key]['macro_ece'])} |"
             for key, words in SUBSETS.items()
+            if key in row
         ],
     )
     lines += _table(

@@ -105,7 +105,13 @@ def _from_array(folder: Path, i: int, record: str, **fields: Any) -> ECG:
     signal = np.where(counts == ARRAY_ABSENT, np.float32(np.nan), counts.astype(np.float32))
     there = np.flatnonzero(np.isfinite(signal).any(axis=0))
     signal = signal[:, : there[-1] + 1] if there.size else signal
-    return ECG((signal / np.float32(per_mv or 200.0)).astype(np.float32), fs, record, units_known=per_mv is not None, **fields)
+    return ECG(
+        (signal / np.float32(per_mv or 200.0)).astype(np.float32),
+        fs,
+        record,
+        units_known=per_mv is not None,
+        **fields,
+    )
 
 
 _loaded: dict[Path, NDArray[np.int16]] = {}

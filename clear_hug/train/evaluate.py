@@ -96,18 +96,19 @@ def _task_figures(
     field: NDArray[np.bool_] = np.any(truth, axis=1)  # the field's subset: at least one of the task's labels
     raw = data.units_known[rows]
 
-    def on(some: NDArray[np.bool_], scores: NDArray[np.float32] = logits) -> dict[str, Any]:
+    def on(some: NDArray[np.bool_], scores: NDArray[np.float32]) -> dict[str, Any]:
         p = probabilities(sliced, scores[some])
         return figures(scores[some], p, thresholds, truth[some], task.labels, patients[some])
 
-    out: dict[str, Any] = {
-        "field": on(field),
-        "all_records": on(np.ones(len(rows), dtype=bool)),
-        "raw": on(field & raw),
-        "raw_scale_withheld": on(field & raw, withheld),
-        "no_voltage": on(field & ~raw),
-        "baselines": {},
+    subsets = {
+        "field": (field, logits),
+        "all_records": (np.ones(len(rows), dtype=bool), logits),
+        "raw": (field & raw, logits),
+        "raw_scale_withheld": (field & raw, withheld),
+        "no_voltage": (field & ~raw, logits),
     }
+    out: dict[str, Any] = {key: on(some, scores) for key, (some, scores) in subsets.items() if some.any()}
+    out["baselines"] = {}
     names = [data.records[i]["record"] for i in rows]
     targets = [f"{task.name}/{label}" for label in task.labels]
     for name, run in baselines.items():

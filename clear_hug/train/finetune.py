@@ -137,43 +137,42 @@ def finetune(
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98))
     wrapped, optimizer = accelerator.prepare(_Training(model, masks, recipe), optimizer)
     kept = Average(model, recipe.average)
-    log = Log(Path(run))
     steps_an_epoch = count_batches(train.size, recipe.batch_size)
     steps = recipe.epochs * steps_an_epoch
     step = 0
     share = (accelerator.process_index, accelerator.num_processes)
-    for epoch in range(recipe.epochs):
-        _set_training(model, recipe.frozen)
-        total: dict[str, float] = {}
-        for batch in tqdm(
-            batches(data, train, recipe.batch_size, recipe.seed, epoch, share),
-            total=steps_an_epoch,
-            desc=f"epoch {epoch + 1}/{recipe.epochs}",
-            disable=not accelerator.is_main_process,
-            mininterval=5,
-        ):
-            factor = learning_rate(step, steps, 1.0, int(recipe.warm_up * steps_an_epoch))
-            for group in optimizer.param_groups:
-                group["lr"] = factor * group["peak"]
-            target = torch.from_numpy(labels[batch.rows]).to(device)
-            with accelerator.autocast():
-                out = wrapped(batch.beats.to(device), target, torch.from_numpy(batch.rows), epoch)
-            check_finite(out["loss"], step, batch.rows, data)
-            accelerator.backward(out["loss"])
-            accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            kept.update(model)
-            step += 1
-            for name, value in out.items():
-                total[name] = total.get(name, 0.0) + float(value)
-        row = {f"train/{k}": v / steps_an_epoch for k, v in total.items()}
-        if watch.size:
-            logits = predict(_with_weights(model, kept.weights), data, watch)
-            row |= _watched(logits, data, tasks, watch)
-        log.write(epoch + 1, **row)
-        tqdm.write(", ".join(f"{k} {v:.4f}" for k, v in row.items()))
-    log.close()
+    with Log(Path(run)) as log:
+        for epoch in range(recipe.epochs):
+            _set_training(model, recipe.frozen)
+            total: dict[str, float] = {}
+            for batch in tqdm(
+                batches(data, train, recipe.batch_size, recipe.seed, epoch, share),
+                total=steps_an_epoch,
+                desc=f"epoch {epoch + 1}/{recipe.epochs}",
+                disable=not accelerator.is_main_process,
+                mininterval=5,
+            ):
+                factor = learning_rate(step, steps, 1.0, int(recipe.warm_up * steps_an_epoch))
+                for group in optimizer.param_groups:
+                    group["lr"] = factor * group["peak"]
+                target = torch.from_numpy(labels[batch.rows]).to(device)
+                with accelerator.autocast():
+                    out = wrapped(batch.beats.to(device), target, torch.from_numpy(batch.rows), epoch)
+                check_finite(out["loss"], step, batch.rows, data)
+                accelerator.backward(out["loss"])
+                accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                kept.update(model)
+                step += 1
+                for name, value in out.items():
+                    total[name] = total.get(name, 0.0) + float(value.detach())
+            row = {f"train/{k}": v / steps_an_epoch for k, v in total.items()}
+            if watch.size:
+                logits = predict(_with_weights(model, kept.weights), data, watch)
+                row |= _watched(logits, data, tasks, watch)
+            log.write(epoch + 1, **row)
+            tqdm.write(", ".join(f"{k} {v:.4f}" for k, v in row.items()))
 
     final = _with_weights(model, kept.weights)
     final.hug.centre(mean_lead_tokens(final, data, train))
@@ -197,6 +196,7 @@ def finetune(
         "init": load_checkpoint(init).training if init else None,
         "calibrated_on": f"folds {recipe.watch_folds}" if watch.size else "the run it was taken from",
         "records": int(train.size),
+        "sources": [shard.name for shard in data.shards],
         "data": data.digest,
         "revision": git_revision(),
     }

@@ -97,7 +97,10 @@ class Average:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for name, value in model.state_dict().items():
-            self.weights[name].lerp_(value.detach(), 1 - decay)
+            if value.is_floating_point():
+                self.weights[name].lerp_(value.detach(), 1 - decay)
+            else:  # a counter
+                self.weights[name].copy_(value)
 
 
 def check_finite(loss: Tensor, step: int, rows: NDArray[np.int64], corpus: Corpus) -> None:
@@ -113,6 +116,7 @@ class Log:
     """One line of JSON a row into <run>/log.jsonl, and the same into TensorBoard."""
 
     def __init__(self, run: Path) -> None:
+        # tensorboard is slow to import and only a log needs it
         from torch.utils.tensorboard import SummaryWriter
 
         run.mkdir(parents=True, exist_ok=True)
@@ -125,7 +129,10 @@ class Log:
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.file.close()
         self.board.close()
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
     binary_calibration_error,
-    multilabel_auroc,
-    multilabel_average_precision,
-    multilabel_f1_score,
+    binary_f1_score,
 )
 
 Floats = NDArray[np.floating[Any]]
@@ -28,13 +28,20 @@ def auroc(scores: Floats, truth: Floats) -> NDArray[np.float64]:
     scores, truth : (record, label)
 
     """
-    values = multilabel_auroc(
-        torch.from_numpy(_unit(scores)), torch.from_numpy(truth).long(), truth.shape[1], average=None
-    )
+    return _each(scores, truth, binary_auroc)
+
+
+def _each(
+    scores: Floats, truth: Floats, figure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> NDArray[np.float64]:
+    """(label,) `figure(scores, truth)`; NaN for a label that is always or never there."""
+    ranks = torch.from_numpy(_unit(scores))
+    target = torch.from_numpy(truth).long()
     positives = truth.sum(axis=0)
-    return np.where(
-        (positives > 0) & (positives < len(truth)), np.atleast_1d(values.double().numpy()), np.nan
-    )
+    out = np.full(truth.shape[1], np.nan)
+    for i in np.flatnonzero((positives > 0) & (positives < len(truth))):
+        out[i] = float(figure(ranks[:, i], target[:, i]))
+    return out
 
 
 def _unit(scores: Floats) -> Floats:
@@ -61,7 +68,11 @@ def bootstrap(
     for _ in range(rounds):
         rows = np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])
         drawn.append(figure(rows))
-    return np.nanpercentile(np.array(drawn, dtype=np.float64), [2.5, 97.5], axis=0)
+    values = np.array(drawn, dtype=np.float64)
+    out = np.full((2, *values.shape[1:]), np.nan)
+    known = np.isfinite(values).any(axis=0)
+    out[:, known] = np.nanpercentile(values[:, known], [2.5, 97.5], axis=0)
+    return out
 
 
 def figures(
@@ -83,10 +94,12 @@ def figures(
     target = torch.from_numpy(truth).long()
     each = auroc(logits, truth)
     scores = torch.from_numpy(np.asarray(probabilities, dtype=np.float64))
-    precision = multilabel_average_precision(scores, target, n, average=None).numpy()
+    precision = _each(probabilities, truth, binary_average_precision)
     called = torch.from_numpy((probabilities >= thresholds).astype(np.float64))
-    f1 = multilabel_f1_score(called, target, n, average="none", threshold=0.5).numpy()
-    ece = [float(binary_calibration_error(scores[:, i], target[:, i], n_bins=10)) for i in range(n)]
+    f1 = [float(binary_f1_score(called[:, i], target[:, i])) for i in range(n)]
+    ece = [
+        float(binary_calibration_error(scores[:, i].contiguous(), target[:, i], n_bins=10)) for i in range(n)
+    ]
     low, high = bootstrap(lambda rows: np.append(a := auroc(logits[rows], truth[rows]), macro(a)), patients)
     return {
         "records": len(truth),

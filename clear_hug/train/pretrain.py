@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -90,53 +91,51 @@ def pretrain(
     steps_an_epoch = count_batches(rows.size, recipe.batch_size)
     steps = recipe.epochs * steps_an_epoch
     probe = read_batch(data, _probe_rows(data))
-    log = Log(Path(run)) if accelerator.is_main_process else None
     step = 0
-    for epoch in range(recipe.epochs):
-        masked.train()
-        total = {"mse": 0.0, "r2": 0.0, "scale": 0.0}
-        bar = tqdm(
-            batches(data, rows, recipe.batch_size, recipe.seed, epoch, share),
-            total=steps_an_epoch,
-            unit=" step",
-            desc=f"epoch {epoch + 1}/{recipe.epochs}",
-            disable=not accelerator.is_main_process,
-            mininterval=5,
-        )
-        for batch in bar:
-            lr = learning_rate(step, steps, recipe.lr, int(recipe.warm_up * steps_an_epoch))
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            with accelerator.autocast():
-                out = masked(batch.beats.to(accelerator.device), torch.from_numpy(batch.rows), epoch)
-            check_finite(out["loss"], step, batch.rows, data)
-            accelerator.backward(out["loss"])
-            accelerator.clip_grad_norm_(masked.parameters(), recipe.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            for name in total:
-                total[name] += float(out[name])
-            bar.set_postfix(r2=f"{float(out['r2']):.3f}", ecg_s=f"{_rate(bar) * recipe.batch_size:.0f}")
-        if log:
-            masked.eval()
-            with torch.inference_mode(), accelerator.autocast():
-                held = masked(probe.beats.to(accelerator.device), torch.from_numpy(probe.rows), 0)
-            means = {f"train/{k}": v / steps_an_epoch for k, v in total.items()}
-            log.write(epoch + 1, lr=lr, **means, **{f"probe/{k}": float(held[k]) for k in total})
-            if (epoch + 1) % 10 == 0 or epoch + 1 == recipe.epochs:
-                training = {
-                    "stage": "pretrain",
-                    "config": asdict(recipe),
-                    "epoch": epoch + 1,
-                    "records": int(rows.size),
-                    "data": data.digest,
-                    "revision": git_revision(),
-                }
-                bare = CLEARHUG(accelerator.unwrap_model(masked).clear, HUG(clear.config.width, 0))
-                save_checkpoint(Path(run) / "checkpoint", bare, (), training=training)
-    if log:
-        log.close()
+    with Log(Path(run)) if accelerator.is_main_process else nullcontext() as log:
+        for epoch in range(recipe.epochs):
+            masked.train()
+            total = {"mse": 0.0, "r2": 0.0, "scale": 0.0}
+            bar = tqdm(
+                batches(data, rows, recipe.batch_size, recipe.seed, epoch, share),
+                total=steps_an_epoch,
+                unit=" step",
+                desc=f"epoch {epoch + 1}/{recipe.epochs}",
+                disable=not accelerator.is_main_process,
+                mininterval=5,
+            )
+            for batch in bar:
+                lr = learning_rate(step, steps, recipe.lr, int(recipe.warm_up * steps_an_epoch))
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                with accelerator.autocast():
+                    out = masked(batch.beats.to(accelerator.device), torch.from_numpy(batch.rows), epoch)
+                check_finite(out["loss"], step, batch.rows, data)
+                accelerator.backward(out["loss"])
+                accelerator.clip_grad_norm_(masked.parameters(), recipe.clip)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                step += 1
+                for name in total:
+                    total[name] += float(out[name])
+                bar.set_postfix(r2=f"{float(out['r2']):.3f}", ecg_s=f"{_rate(bar) * recipe.batch_size:.0f}")
+            if log:
+                masked.eval()
+                with torch.inference_mode(), accelerator.autocast():
+                    held = masked(probe.beats.to(accelerator.device), torch.from_numpy(probe.rows), 0)
+                means = {f"train/{k}": v / steps_an_epoch for k, v in total.items()}
+                log.write(epoch + 1, lr=lr, **means, **{f"probe/{k}": float(held[k]) for k in total})
+                if (epoch + 1) % 10 == 0 or epoch + 1 == recipe.epochs:
+                    training = {
+                        "stage": "pretrain",
+                        "config": asdict(recipe),
+                        "epoch": epoch + 1,
+                        "records": int(rows.size),
+                        "data": data.digest,
+                        "revision": git_revision(),
+                    }
+                    bare = CLEARHUG(accelerator.unwrap_model(masked).clear, HUG(clear.config.width, 0))
+                    save_checkpoint(Path(run) / "checkpoint", bare, (), training=training)
 
 
 def _size(recipe: PretrainConfig) -> CLEARConfig:

@@ -1,0 +1,113 @@
+"""Shared by all tests: simulated ECGs, random batches, and a tiny checkpoint of random weights."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clear_hug.beats import BeatTokens, tokenize_beats
+from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from clear_hug.ecg import ECG
+from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, Beats, CLEARConfig
+from clear_hug.simulate import simulate_ecg
+from clear_hug.tasks import TASKS
+
+torch.set_num_threads(1)  # a tiny model gains nothing from more, and the machine is shared
+
+
+@cache
+def _simulated(kind: str, seed: int, settings: tuple) -> ECG:
+    return simulate_ecg(kind, seed, **dict(settings))
+
+
+@cache
+def _tokens(kind: str, seed: int, settings: tuple) -> BeatTokens:
+    return tokenize_beats(_simulated(kind, seed, settings))
+
+
+@pytest.fixture(scope="session")
+def simulated() -> Callable[..., ECG]:
+    """simulated(kind, seed, **settings) -> ECG, made once."""
+    return lambda kind="normal", seed=0, **settings: _simulated(kind, seed, tuple(sorted(settings.items())))
+
+
+@pytest.fixture(scope="session")
+def tokens_of() -> Callable[..., BeatTokens]:
+    """tokens_of(kind, seed, **settings) -> BeatTokens of a simulated ECG, made once."""
+    return lambda kind="normal", seed=0, **settings: _tokens(kind, seed, tuple(sorted(settings.items())))
+
+
+@pytest.fixture(scope="session")
+def tokens(tokens_of: Callable[..., BeatTokens]) -> BeatTokens:
+    return tokens_of("normal")
+
+
+def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, seed: int = 0) -> CLEARHUG:
+    """A model whose every part has a say: no bias, embedding or reference is left at zero."""
+    torch.manual_seed(seed)
+    model = CLEARHUG(CLEAR(config), HUG(config.width, n_labels, per_lead))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        model.hug.head.weight.mul_(5)
+        model.hug.reference.normal_()
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def random_model() -> Callable[..., CLEARHUG]:
+    """random_model(config or preset, n_labels, per_lead, seed) -> CLEARHUG in evaluation mode."""
+
+    def make(
+        config: CLEARConfig | str = "tiny", n_labels: int = 5, per_lead: bool = True, seed: int = 0
+    ) -> CLEARHUG:
+        return _random_model(PRESETS[config] if isinstance(config, str) else config, n_labels, per_lead, seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_beats() -> Callable[..., Beats]:
+    """random_beats(batch, beats, seed, units_known) -> Beats with every token there."""
+
+    def make(batch: int = 1, beats: int = 6, seed: int = 0, units_known: bool = True) -> Beats:
+        generator = torch.Generator().manual_seed(seed)
+        inside = torch.ones(batch, beats, 96, dtype=torch.bool)
+        inside[:, ::2, :10] = False
+        lead = 0.1 + torch.rand(batch, 12, 1, 1, generator=generator)
+        values = lead * torch.randn(batch, 12, beats, 96, generator=generator) * inside[:, None]
+        gaps = 0.4 + torch.rand(batch, beats, generator=generator)
+        return Beats(
+            values,
+            torch.ones(batch, 12, beats, dtype=torch.bool),
+            gaps.cumsum(1),
+            inside,
+            torch.full((batch,), units_known),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved checkpoint: the tiny preset, random weights, the superdiagnostic task."""
+    tasks = (TASKS["superdiagnostic"],)
+    n = len(tasks[0].labels)
+    rng = np.random.default_rng(0)
+    return save_checkpoint(
+        tmp_path_factory.mktemp("checkpoints") / "tiny",
+        _random_model(PRESETS["tiny"], n),
+        tasks,
+        platt=np.stack([rng.uniform(0.5, 1.5, n), rng.normal(size=n)], axis=1),
+        thresholds=rng.uniform(0.2, 0.8, n),
+        training={"stage": "none"},
+        metrics={"macro_auroc": 0.5},
+    )
+
+
+@pytest.fixture(scope="session")
+def checkpoint(checkpoint_folder: Path) -> Checkpoint:
+    return load_checkpoint(checkpoint_folder)

@@ -1,0 +1,311 @@
+"""The app and each of its pages, run without a browser; figures themselves are tested as data elsewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import clear_hug.plots
+from clear_hug import ui
+from clear_hug.beats import BeatTokens
+from clear_hug.diagnosis import diagnose
+from clear_hug.ecg import ECG, ECGError
+from clear_hug.leads import LEADS
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["app.py", *sorted(f"pages/{path.name}" for path in (ROOT / "pages").glob("*.py"))]
+MODEL_PAGES = [page for page in PAGES if re.search("Reconstruction|Diagnosis|Explanation", page)]
+RECORDS = ["real", "simulated-premature", "simulated-lead_off", "simulated-long", "simulated-low_voltage"]
+
+
+@pytest.fixture(autouse=True)
+def _app(monkeypatch: pytest.MonkeyPatch, checkpoint_folder: Path) -> None:
+    monkeypatch.setenv("CLEAR_HUG_CHECKPOINT", str(checkpoint_folder))
+    monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
+
+
+def page(name: str, uploads: dict[str, ECG] | None = None, **address: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    if name != "app.py":
+        app.switch_page(name)
+    for key, value in address.items():
+        app.query_params[key] = value
+    if uploads:
+        app.session_state[ui.UPLOADS] = uploads
+        app.session_state[ui.UPLOAD_SHOWN] = next(iter(uploads))
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    """All that the page says, figures apart."""
+    shown = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info]
+    return " ".join([str(item.value) for item in shown] + [html.proto.body for html in app.get("html")])
+
+
+def plain(app: AppTest) -> str:
+    return words(app).replace("\\", "")
+
+
+def n_figures(app: AppTest) -> int:
+    return len(app.get("plotly_chart"))
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("name", PAGES)
+def test_page_opens_by_link(name: str, record: str) -> None:
+    app = page(name, record=record)
+    assert not app.exception and not app.error
+    assert n_figures(app) >= 1
+    assert ui.NOTICE in words(app)
+    assert ("simulated" in plain(app)) == record.startswith("simulated")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_shows_the_real_ecg_to_who_clicks_nothing(name: str) -> None:
+    app = page(name)
+    assert not app.exception and not app.error and not app.warning
+    assert ui.list_records()["real"].title in words(app)
+    assert n_figures(app) >= 1
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_first_call_of_a_page_is_open_page(name: str) -> None:
+    lines = (ROOT / name).read_text().split('"""', 2)[2].splitlines()
+    first = next(line for line in lines if line and not line.startswith(("import ", "from ")))
+    assert first.startswith("page = open_page(")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_record_without_beats(name: str) -> None:
+    flat = ECG(np.zeros((12, 5000)), 500.0, record_id="flat", source="test")
+    app = page(name, uploads={"upload-flat": flat})
+    assert not app.exception and not app.error
+    assert "flat" in words(app)
+    if name in ("app.py", "pages/1_ECG.py"):
+        assert n_figures(app) == 1  # the trace is there to look at
+    else:
+        assert n_figures(app) == 0
+    if name != "pages/1_ECG.py":
+        assert any("no QRS complex" in item.value.replace("\\", "") for item in app.warning)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_arbitrary_units_are_said(name: str, simulated) -> None:
+    ecg = replace(simulated(), units_known=False, record_id="unitless", simulated=False, source="test")
+    app = page(name, uploads={"upload-unitless": ecg})
+    assert not app.exception and not app.error
+    if name == "app.py" or re.search("ECG|Diagnosis", name):
+        assert re.search("voltage.{0,6} (is )?unknown|voltage can be read", plain(app).lower())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_without_a_checkpoint(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")
+    monkeypatch.setattr("clear_hug.checkpoint.CHECKPOINTS", tmp_path)
+    app = page(name)
+    assert not app.exception
+    needs_model = name in MODEL_PAGES or name == "app.py"
+    assert [bool("checkpoint" in error.value) for error in app.error] == [True] * needs_model
+    assert (n_figures(app) >= 1) == (name not in MODEL_PAGES)
+
+
+def test_torn_checkpoint_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "torn").mkdir()
+    monkeypatch.setenv("CLEAR_HUG_CHECKPOINT", str(tmp_path / "torn"))
+    app = page("pages/4_Diagnosis.py")
+    assert not app.exception
+    assert ["cannot be read" in error.value for error in app.error] == [True]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_link_that_names_what_is_not_there(name: str) -> None:
+    app = page(name, record="../../etc/passwd", detector="none", model="none", target="superdiagnostic/none",
+               layout="", rhythm="V99", speed="33", gain="abc", start="-5", hide="everything", lead="V9",
+               beat="x", seed="-1", level="none", strip="")  # fmt: skip
+    assert not app.exception and not app.error
+    assert any("record" in warning.value for warning in app.warning)
+    assert n_figures(app) >= 1
+
+
+@pytest.mark.parametrize("preset", list(ui.HIDE))
+@pytest.mark.parametrize("record", ["real", "simulated-lead_off", "simulated-long"])
+def test_every_way_to_hide(preset: str, record: str) -> None:
+    app = page("pages/3_Reconstruction.py", record=record, hide=preset)
+    assert not app.exception and not app.error and not app.info
+    assert n_figures(app) == 1 and "R²" in words(app)
+    assert ("model's prediction" in plain(app)) == (preset in ("One lead", "V1 to V6"))
+
+
+def test_a_lead_that_is_off_cannot_be_hidden() -> None:
+    app = page("pages/3_Reconstruction.py", record="simulated-lead_off", hide="One lead", lead="V3")
+    assert not app.exception and not app.error
+    assert n_figures(app) == 0 and "absent or flat" in app.info[0].value
+
+
+def test_next_and_previous_walk_in_a_circle() -> None:
+    app = page("pages/1_ECG.py")
+    buttons = {button.label: button for button in app.button}
+    buttons["Previous"].click().run()
+    assert app.query_params["record"] == list(ui._BUILT_IN)[-1]
+    {button.label: button for button in app.button}["Next"].click().run()
+    assert app.query_params["record"] == "real"
+    assert not app.exception
+
+
+def test_record_of_another_length_keeps_the_page(simulated) -> None:
+    app = page("pages/2_Beats.py", record="simulated-long", start="20")
+    assert app.slider[0].value == 20
+    app.selectbox(key="menu_record").select("simulated-normal").run()
+    assert not app.exception and not app.error
+    app.selectbox(key="menu_record").select("simulated-long").run()
+    assert not app.exception and not app.error
+
+
+def test_two_sessions_see_their_own(simulated) -> None:
+    mine = replace(simulated("tachycardia"), record_id="mine", simulated=False, source="test")
+    one, two = page("app.py", uploads={"upload-mine": mine}), page("app.py", record="simulated-paced")
+    for _ in range(2):
+        one.run()
+        two.run()
+        assert "your file: mine" in words(one) and "pacing" not in words(one)
+        assert "pacing" in words(two) and "mine" not in words(two)
+        assert "mine" not in str(two.selectbox(key="menu_record").options)
+    other = page("app.py", record="upload-mine")  # a link to an upload opens nothing
+    assert "your file" not in words(other) and other.warning
+
+
+def test_an_upload_is_in_no_link(simulated) -> None:
+    mine = replace(simulated(), record_id="Doe_Jane", simulated=False, source="test")
+    app = page("app.py", uploads={"upload-mine": mine}, record="real")
+    app.selectbox(key="menu_record").select("upload-mine").run()
+    assert "Doe" in words(app)
+    assert "record" not in app.query_params
+    links = str([link.proto for link in app.get("page_link")])
+    assert "Doe" not in links and "upload" not in links
+
+
+def test_what_cannot_be_read_keeps_the_record(simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = page("app.py", record="simulated-paced")
+    app.file_uploader[0].upload("broken.dcm", b"no ECG at all", "application/dicom").run()
+    assert not app.exception
+    assert any("broken.dcm" in error.value.replace("\\", "") for error in app.error)
+    assert "pacing" in words(app) and n_figures(app) == 1
+
+
+def test_anything_unexpected_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("a secret of the machine")
+
+    monkeypatch.setattr(clear_hug.plots, "plot_ecg", fail)
+    app = page("pages/1_ECG.py")
+    assert not app.exception
+    assert len(app.error) == 1 and "unexpected" in app.error[0].value
+    assert "secret" not in words(app)
+
+
+def test_folder_of_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simulated) -> None:
+    import wfdb
+
+    ecg = simulated()
+    for name in ("Doe_Jane", "Roe_Rick"):
+        wfdb.wrsamp(name, fs=500, units=["mV"] * 12, sig_name=list(LEADS), write_dir=str(tmp_path),
+                    p_signal=ecg.signal.T.astype(np.float64), fmt=["16"] * 12)  # fmt: skip
+    (tmp_path / "torn.hea").write_text("torn 12 500 5000\n")
+    monkeypatch.setenv("CLEAR_HUG_DATA", str(tmp_path))
+    app = page("app.py")
+    assert (
+        "2 records" in app.selectbox(key="pick_folder").label
+        or "3 records" in app.selectbox(key="pick_folder").label
+    )
+    keys = {record.title: key for key, record in ui.list_records().items()}
+    app.selectbox(key="pick_folder").select(keys["Doe_Jane"]).run()
+    assert not app.exception and not app.error
+    assert "from the folder: Doe_Jane" in words(app)
+    assert "Doe" not in str(app.query_params)
+    app.selectbox(key="pick_folder").select(keys["torn"]).run()
+    assert not app.exception and app.error  # a sentence, and the menus are still there
+    app.selectbox(key="menu_record").select("real").run()
+    assert not app.exception and not app.error
+
+
+def test_folder_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLEAR_HUG_DATA", str(tmp_path / "gone"))
+    app = page("app.py")
+    assert not app.exception
+    assert any("not a folder" in error.value for error in app.error) and n_figures(app) == 1
+
+
+def test_detector_of_the_beats_page_goes_with_the_links() -> None:
+    app = page("pages/2_Beats.py")
+    app.selectbox(key="menu_detector").select("neurokit").run()
+    assert app.query_params["detector"] == "neurokit"
+    assert not app.exception and not app.error
+
+
+def test_target_of_a_link_is_explained() -> None:
+    app = page("pages/5_Explanation.py", target="superdiagnostic/HYP")
+    assert app.selectbox(key="menu_target").value == "superdiagnostic/HYP"
+    line = next(item.value for item in app.markdown if "= logit" in item.value)
+    bias, total, logit = (float(x) for x in re.findall(r"[+-]\d+\.\d{4}(?!\d)", line)[:3])
+    assert bias + total == pytest.approx(logit, abs=2e-4)
+    assert float(re.search(r"difference (\d\.\d{7})", line).group(1)) < 1e-5
+
+
+# Words and masks
+
+
+def test_say_leaves_no_markdown() -> None:
+    text = "a_b *c* [d](e) $f$ `g` <b>h</b> :red[i] #j ~k~ !l |m|"
+    assert re.sub(r"\\(.)", r"\1", ui.say(text)) == text
+    assert not re.search(r"(?<!\\)[*_`$<>\[\]:#~|!]", ui.say(text))
+
+
+@pytest.mark.parametrize("preset", list(ui.HIDE))
+def test_a_mask_hides_what_is_there_and_leaves_something(preset: str, tokens_of) -> None:
+    for tokens in (tokens_of("normal"), tokens_of("lead_off")):
+        hidden = ui.HIDE[preset][1](tokens, 1, 2, 7)
+        assert hidden.shape == tokens.valid.shape and hidden.dtype == bool
+        assert hidden.any() and not (hidden & ~tokens.valid).any() and (tokens.valid & ~hidden).any()
+        assert np.array_equal(hidden, ui.HIDE[preset][1](tokens, 1, 2, 7))
+    if "seed" in ui.HIDE[preset][0]:
+        assert hidden.sum() / tokens.valid.sum() == pytest.approx(0.8, abs=0.01)
+        assert not np.array_equal(hidden, ui.HIDE[preset][1](tokens, 1, 2, 8))
+
+
+def test_what_an_answer_rests_on(simulated, tokens_of, checkpoint) -> None:
+    def sentences(kind: str) -> str:
+        tokens = tokens_of(kind)
+        return " ".join(ui.rests_on(simulated(kind), tokens, diagnose(checkpoint, tokens)))
+
+    assert "12 leads" in sentences("normal") and "left out" not in sentences("normal")
+    assert "left out: V3" in sentences("lead_off")
+    assert "windows" in sentences("long")
+    assert "end of T" in sentences("bradycardia")
+    assert all("simulated" in sentences(kind) for kind in ("normal", "long"))
+
+
+def test_dropped_beats_are_counted(tokens: BeatTokens) -> None:
+    assert "3 beats" in ui.coverage(replace(tokens, n_dropped=3))[0]
+    assert "No beat" in ui.coverage(tokens)[0]
+
+
+def test_theme_is_that_of_the_figures() -> None:
+    import tomllib
+
+    from clear_hug.plots.theme import DARK, LIGHT
+
+    config = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())
+    assert config["theme"]["light"]["backgroundColor"] == LIGHT.page
+    assert config["theme"]["dark"]["backgroundColor"] == DARK.page
+    assert config["browser"]["gatherUsageStats"] is False
+
+
+def test_uploads_are_bounded(simulated) -> None:
+    with pytest.raises(ECGError):
+        ui.read_ecg_upload({})
+    assert ui.MOST_UPLOADS >= 1

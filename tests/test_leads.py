@@ -1,0 +1,53 @@
+import pytest
+
+from clear_hug.leads import (
+    COLOURS,
+    EXTRA_LEADS,
+    GROUP_OF,
+    GROUPS,
+    LEADS,
+    N_LEADS,
+    PAIRS,
+    PAPER_3X4,
+    canonical_lead,
+)
+
+
+def test_every_lead_stands_once_in_each_table():
+    assert len(set(LEADS)) == N_LEADS == 12
+    assert sorted(row for rows in GROUPS.values() for row in rows) == list(range(N_LEADS))
+    assert sorted(lead for row in PAPER_3X4 for lead in row) == sorted(LEADS)
+    assert tuple(COLOURS) == LEADS and len(set(COLOURS.values())) == N_LEADS
+    assert not set(LEADS) & set(EXTRA_LEADS)
+
+
+def test_groups_and_pairs_are_those_of_hug():
+    names = {group: [LEADS[row] for row in rows] for group, rows in GROUPS.items()}
+    assert names == {
+        "limb": ["I", "II", "III"],
+        "augmented": ["aVR", "aVL", "aVF"],
+        "precordial": ["V1", "V2", "V3", "V4", "V5", "V6"],
+    }
+    for lead, group in enumerate(GROUP_OF):
+        assert lead in list(GROUPS.values())[group]
+    assert {frozenset(pair) for pair in PAIRS} == {frozenset(p) for p in [(0, 1), (0, 2), (1, 2)]}
+
+
+@pytest.mark.parametrize("lead", LEADS + EXTRA_LEADS)
+@pytest.mark.parametrize("spelling", ["{}", "  {} ", "Lead {}", "lead_{}", "MDC_ECG_LEAD_{}", "ECG {}"])
+def test_a_lead_is_known_under_its_usual_spellings(lead, spelling):
+    for name in (lead, lead.upper(), lead.lower()):
+        assert canonical_lead(spelling.format(name)) == lead
+
+
+@pytest.mark.parametrize(
+    ("name", "lead"),
+    [("DII", "II"), ("D1", "I"), ("aVr", "aVR"), ("VF", "aVF"), ("C3", "V3"), ("V 3", "V3"), ("RV4", "V4R")],
+)
+def test_synonyms(name, lead):
+    assert canonical_lead(name) == lead
+
+
+@pytest.mark.parametrize("name", ["", "PLETH", "V10", "V0", "IV", "EEG Fp1", "MCL", "RESP", "aVX"])
+def test_what_is_no_lead_is_none(name):
+    assert canonical_lead(name) is None

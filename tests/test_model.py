@@ -1,0 +1,515 @@
+"""CLEAR, HUG and their training wrapper: absence, determinism, exactness."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from clear_hug.attention import PATTERNS
+from clear_hug.leads import GROUPS, LEADS, N_LEADS
+from clear_hug.model import (
+    CLEAR,
+    CLEARHUG,
+    HUG,
+    PRESETS,
+    TYPICAL_SCALE,
+    Beats,
+    CLEARConfig,
+    MaskedCLEAR,
+    Timing,
+    config_dict,
+    masked_loss,
+    reference_log_scale,
+)
+
+PATTERNED = [replace(PRESETS["tiny"], pattern=pattern) for pattern in PATTERNS]
+
+
+def holes(beats, seed=0, share=0.4):
+    """Tokens at random, all of aVR and all of beat 2."""
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.rand(beats.there.shape, generator=generator) < share
+    hidden[:, 3], hidden[:, :, 2] = True, True
+    return hidden
+
+
+def fill(beats, hidden, value):
+    """Another content in the hidden tokens."""
+    values = torch.where(hidden[..., None], value, beats.values)
+    return replace(beats, values=values)
+
+
+def everything(model, beats, wanted):
+    """All that a model makes of a batch: logits, lead tokens, rebuilt values, their scale."""
+    encoded = model.clear.encode(beats)
+    values, log_scale = model.clear.decode(beats, encoded, wanted)
+    return model(beats), encoded.lead_tokens, encoded.scale, values, log_scale
+
+
+def pad(beats, extra, value=float("nan")):
+    """The same records with `extra` slots at the end that are not there and hold `value`."""
+    batch, _, n = beats.there.shape
+
+    def grow(x, axis, fill):
+        shape = list(x.shape)
+        shape[axis] = extra
+        return torch.cat([x, torch.full(shape, fill, dtype=x.dtype)], axis)
+
+    return Beats(
+        grow(beats.values, 2, value),
+        grow(beats.there, 2, False),
+        grow(beats.seconds, 1, value),
+        grow(beats.inside, 1, True),
+        beats.units_known,
+    )
+
+
+def stack(*records):
+    """Records of different beat counts as one padded batch."""
+    most = max(r.there.shape[2] for r in records)
+    padded = [pad(r, most - r.there.shape[2]) if r.there.shape[2] < most else r for r in records]
+    return Beats(**{k: torch.cat([getattr(p, k) for p in padded]) for k in Beats.__dataclass_fields__})
+
+
+# --- sizes and config ---------------------------------------------------------------------------
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_presets_have_the_sizes_they_promise():
+    base = count(CLEAR(PRESETS["base"])) / 1e6
+    print(f"base: {base:.1f} M parameters; the paper: 56.6 M, {base - 56.6:+.1f}")
+    assert abs(base - 56.6) < 0.6
+    small = PRESETS["small"]
+    assert count(CLEARHUG(CLEAR(small), HUG(small.width, 59))) <= 3_000_000
+    tiny = PRESETS["tiny"]
+    assert count(CLEARHUG(CLEAR(tiny), HUG(tiny.width, 5))) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"width": 190}, "width = 190 does not divide by heads = 6"),
+        ({"decoder_width": 130}, "decoder_width = 130 does not divide by decoder_heads = 4"),
+        ({"pattern": "papre"}, "'papre'; expected one of paper, conduction"),
+        ({"heads": 0}, "heads = 0"),
+        ({"depth": -1}, "depth = -1"),
+        ({"feed_forward": 1.5}, "feed_forward = 1.5"),
+        ({"token_samples": "96"}, "token_samples = '96'"),
+    ],
+)
+def test_contradictions_in_a_config_are_refused_in_words(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(PRESETS["small"], **change)
+
+
+def test_a_config_survives_json_values():
+    assert CLEARConfig(**config_dict(PRESETS["base"])) == PRESETS["base"]
+
+
+# --- absence ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
+@pytest.mark.parametrize("what", ["ten times", "nan", "inf", "zero"])
+def test_hidden_samples_change_no_output_bit(random_model, random_beats, config, what):
+    model, beats = random_model(config), random_beats(2)
+    hidden = holes(beats)
+    content = {
+        "ten times": 10 * beats.values,
+        "nan": torch.tensor(float("nan")),
+        "inf": torch.tensor(float("inf")),
+        "zero": torch.tensor(0.0),
+    }[what]
+    before = everything(model, beats.hide(hidden), hidden)
+    after = everything(model, fill(beats, hidden, content).hide(hidden), hidden)
+    for a, b in zip(before, after, strict=True):
+        assert torch.equal(a, b) and torch.isfinite(a).all()
+    seen = model(fill(beats, ~hidden, 10 * beats.values).hide(hidden))
+    assert not torch.equal(before[0], seen)  # and what is visible does change them
+
+
+@pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
+def test_no_gradient_reaches_a_hidden_sample(random_model, random_beats, config):
+    model, beats = random_model(config), random_beats(1)
+    hidden = holes(beats)
+    values = fill(beats, hidden, torch.tensor(float("nan"))).values.requires_grad_()
+    outputs = everything(model, replace(beats, values=values).hide(hidden), hidden)
+    sum(x.square().sum() for x in outputs).backward()
+    assert (values.grad[hidden] == 0).all()
+    assert (values.grad[~hidden] != 0).any(-1).all()
+    assert torch.isfinite(values.grad).all()
+
+
+@pytest.mark.parametrize("pattern", ["paper", "conduction"])
+def test_in_one_layer_a_lead_token_depends_on_its_own_beats_alone(random_model, random_beats, pattern):
+    model = random_model(replace(PRESETS["tiny"], pattern=pattern, depth=1))
+    beats = random_beats(1)
+    hidden = holes(beats)
+    values = beats.values.clone().requires_grad_()
+    encoded = model.clear.encode(replace(beats, values=values).hide(hidden))
+    for lead in range(N_LEADS):
+        (gradient,) = torch.autograd.grad(
+            encoded.lead_tokens[0, lead].square().sum(), values, retain_graph=True
+        )
+        touched = (gradient[0] != 0).any(-1)
+        assert torch.equal(touched[lead], ~hidden[0, lead])
+        touched[lead] = False
+        assert not touched.any()
+
+
+@pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
+@pytest.mark.parametrize("slots", [[-1], [0], [4, 5]])
+def test_leaving_a_slot_out_is_hiding_it(random_model, random_beats, config, slots):
+    """At either end of a record, where no RR interval bridges the gap."""
+    model, beats = random_model(config), random_beats(2)
+    keep = [j for j in range(6) if j not in [s % 6 for s in slots]]
+    hidden = torch.ones_like(beats.there)
+    hidden[:, :, keep] = False
+    short = Beats(
+        beats.values[:, :, keep], beats.there[:, :, keep], beats.seconds[:, keep], beats.inside[:, keep],
+        beats.units_known,
+    )  # fmt: skip
+    torch.testing.assert_close(model(beats.hide(hidden)), model(short), atol=1e-5, rtol=0)
+    assert (model(beats) - model(short)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
+def test_a_batch_is_its_records_one_by_one_whatever_the_padding_holds(random_model, random_beats, config):
+    model = random_model(config)
+    records = [random_beats(1, 3, seed=1), random_beats(1, 9, seed=2, units_known=False), random_beats(1, 1)]
+    hidden = [torch.rand(r.there.shape, generator=torch.Generator().manual_seed(3)) < 0.3 for r in records]
+    records = [r.hide(h) for r, h in zip(records, hidden, strict=True)]
+    wanted = stack(*(replace(r, there=h) for r, h in zip(records, hidden, strict=True))).there
+    together = everything(model, stack(*records), wanted)
+    for i, (record, mine) in enumerate(zip(records, hidden, strict=True)):
+        alone = everything(model, record, mine)
+        n = mine.shape[2]
+        for a, b in zip(alone, together, strict=True):
+            b = b[i : i + 1, :, :n] if b.ndim == 4 else b[i : i + 1]
+            a, b = (x[mine] if x.ndim == 4 else x for x in (a, b))
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
+def test_evaluation_is_deterministic(random_model, random_beats, config):
+    model, beats = random_model(config), random_beats(2)
+    hidden = holes(beats)
+    first, second = (everything(model, beats.hide(hidden), hidden) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+    state = torch.get_rng_state()
+    model(beats)
+    assert torch.equal(state, torch.get_rng_state())  # no random number was drawn
+
+
+def test_attention_on_request_gives_the_same_result(random_model, random_beats):
+    model, beats = random_model(), random_beats(2)
+    plain = model.clear.encode(beats.hide(holes(beats)))
+    asked = model.clear.encode(beats.hide(holes(beats)), attention=True)
+    assert plain.attention == () and len(asked.attention) == model.clear.config.depth
+    torch.testing.assert_close(asked.x, plain.x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
+@pytest.mark.parametrize("left", ["nothing", "one token", "one lead", "one beat"])
+def test_little_or_nothing_visible_is_no_nan(random_model, random_beats, config, left):
+    model, beats = random_model(config), random_beats(1)
+    hidden = torch.ones_like(beats.there)
+    if left == "one token":
+        hidden[0, 7, 3] = False
+    elif left == "one lead":
+        hidden[0, 7] = False
+    elif left == "one beat":
+        hidden[0, :, 3] = False
+    visible = beats.hide(hidden)
+    for output in everything(model, visible, hidden):
+        assert torch.isfinite(output).all()
+    if left == "nothing":
+        torch.testing.assert_close(model(visible)[0], model.hug.bias(), atol=1e-5, rtol=0)
+    else:
+        assert (model(visible)[0] - model.hug.bias()).abs().max() > 1e-3
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def test_rr_intervals_that_touch_a_beat_left_out_are_unknown():
+    torch.manual_seed(0)
+    timing = Timing(16)
+    seconds = torch.tensor([[0.5, 1.3, 2.0, 2.9, 3.6]])
+    moved = seconds.clone()
+    moved[0, 2] = 2.2
+    whole = torch.ones(1, 5, dtype=torch.bool)
+    without = whole.clone()
+    without[0, 2] = False
+    others = [0, 1, 3, 4]
+    assert torch.equal(timing(seconds, without)[:, others], timing(moved, without)[:, others])
+    differs = (timing(seconds, whole) != timing(moved, whole)).any(-1)[0]
+    assert differs.tolist() == [False, True, True, True, False]
+    # the beats around the gap know one interval each, not the sum of two
+    ends = timing(seconds[:, 3:], whole[:, 3:])
+    torch.testing.assert_close(timing(seconds, without)[:, 3:], ends)
+
+
+def test_irregular_rr_changes_the_answer(random_model, random_beats):
+    model, beats = random_model(), random_beats(1)
+    moved = beats.seconds.clone()
+    moved[0, 3] += 0.15
+    assert (model(beats) - model(replace(beats, seconds=moved))).abs().max() > 1e-3
+
+
+# --- scale --------------------------------------------------------------------------------------
+
+
+def test_the_lead_scale_is_the_sd_over_visible_samples(random_beats):
+    beats = random_beats(2)
+    visible = beats.hide(holes(beats))
+    scale, there = visible.lead_scale()
+    for record in range(2):
+        for lead in range(N_LEADS):
+            mask = (visible.there[record, lead, :, None] & visible.inside[record]).numpy()
+            assert there[record, lead] == mask.any()
+            samples = visible.values[record, lead].numpy()[mask]
+            expected = samples.std() if mask.any() else 1.0
+            np.testing.assert_allclose(scale[record, lead], expected, rtol=1e-5)
+
+
+def scaled(beats, factor):
+    return replace(beats, values=beats.values * factor)
+
+
+def test_voltage_is_seen_where_units_are_known_and_only_there(random_model, random_beats):
+    model = random_model()
+    known, unknown = random_beats(2), random_beats(2, units_known=False)
+    withheld = torch.zeros(2, dtype=torch.bool)
+    close = {"atol": 1e-5, "rtol": 1e-5}
+    assert (model(known) - model(scaled(known, 10))).abs().max() > 1e-2
+    torch.testing.assert_close(model(unknown), model(scaled(unknown, 10)), **close)
+    torch.testing.assert_close(model(known, withheld), model(scaled(known, 10), withheld), **close)
+    assert torch.equal(model(known, withheld), model(unknown))
+    assert torch.equal(model(known, ~withheld), model(known))
+    # one lead's gain
+    louder = known.values.clone()
+    louder[:, 6] *= 10
+    assert (model(known) - model(replace(known, values=louder))).abs().max() > 1e-2
+
+
+def test_scales_are_predicted_against_the_mean_of_the_visible(random_beats):
+    beats = random_beats(2)
+    hidden = holes(beats)
+    hidden[1] = True
+    scale, there = beats.hide(hidden).lead_scale()
+    reference = reference_log_scale(scale, there)
+    torch.testing.assert_close(reference[0, 0], scale[0, there[0]].log().mean())
+    assert reference[1, 0] == pytest.approx(np.log(TYPICAL_SCALE))
+
+
+# --- HUG ----------------------------------------------------------------------------------------
+
+
+def lead_tokens(batch=4, width=32, seed=0):
+    return torch.randn(batch, N_LEADS, width, generator=torch.Generator().manual_seed(seed))
+
+
+THERE = {
+    "all": [],
+    "V1 absent": ["V1"],
+    "augmented absent": ["aVR", "aVL", "aVF"],
+    "II alone": [lead for lead in LEADS if lead != "II"],
+    "nothing": list(LEADS),
+}
+
+
+def which(absent, batch=4):
+    there = torch.ones(batch, N_LEADS, dtype=torch.bool)
+    there[:, [LEADS.index(lead) for lead in absent]] = False
+    return there
+
+
+@pytest.mark.parametrize("absent", THERE.values(), ids=THERE)
+@pytest.mark.parametrize("per_lead", [True, False])
+def test_hug_contributions_add_up_to_the_logits(random_model, per_lead, absent):
+    hug, x, there = random_model(per_lead=per_lead).hug, lead_tokens(), which(absent)
+    logits, parts = hug(x, there), hug.contributions(x, there)
+    assert parts.shape == (4, 7, N_LEADS, 5)
+    torch.testing.assert_close(hug.bias() + parts.sum((1, 2)), logits, atol=1e-5, rtol=0)
+    assert (parts[:, :, ~there[0]] == 0).all()
+    for g, rows in enumerate(GROUPS.values()):  # a group acts on its own path, its two pairs and the top
+        for path, members in enumerate([{0}, {1}, {2}, {0, 1}, {0, 2}, {1, 2}, {0, 1, 2}]):
+            if g not in members:
+                assert (parts[:, path, list(rows)] == 0).all()
+    if not absent:
+        assert (parts.sum(1).abs().amax((0, 2)) > 1e-3).all()  # every lead has a say
+        assert (parts.abs().amax((0, 2, 3)) > 1e-3).all()  # and every path
+
+
+@pytest.mark.parametrize("per_lead", [True, False])
+def test_hug_is_affine_in_the_lead_tokens(random_model, per_lead):
+    hug, there = random_model(per_lead=per_lead).hug, which(["V1"])
+    x, y = lead_tokens(seed=1), lead_tokens(seed=2)
+    mixed = hug(0.3 * x + 0.7 * y, there)
+    torch.testing.assert_close(mixed, 0.3 * hug(x, there) + 0.7 * hug(y, there), atol=1e-5, rtol=0)
+
+
+def test_what_an_absent_lead_holds_is_of_no_consequence(random_model):
+    hug, x, there = random_model().hug, lead_tokens(), which(["V1", "II"])
+    dirty = torch.where(there[..., None], x, float("nan"))
+    assert torch.equal(hug(dirty, there), hug(x, there))
+    assert torch.equal(hug.contributions(dirty, there), hug.contributions(x, there))
+
+
+def test_an_absent_lead_leaves_the_mean_of_its_group(random_model):
+    """With one shared map, a lead that holds what its group-mates hold can go unnoticed."""
+    hug = random_model(per_lead=False).hug
+    with torch.no_grad():
+        hug.reference.zero_()
+    x = lead_tokens()
+    x[:, 6:] = x[:, 6:7]
+    torch.testing.assert_close(hug(x, which([])), hug(x, which(["V2", "V5"])), atol=1e-5, rtol=0)
+
+
+def test_level_1_tells_leads_apart_only_with_a_map_each(random_model):
+    there, x = which([]), lead_tokens()
+    swapped = x[:, [0, 1, 2, 3, 4, 5, 7, 6, 8, 9, 10, 11]]  # V1 and V2
+    for per_lead in (True, False):
+        hug = random_model(per_lead=per_lead).hug
+        with torch.no_grad():
+            hug.reference.zero_()
+        same = torch.allclose(hug(x, there), hug(swapped, there), atol=1e-5)
+        assert same is not per_lead
+
+
+@pytest.mark.parametrize("per_lead", [True, False])
+def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
+    torch.manual_seed(0)
+    hug = HUG(32, 5, per_lead)
+    with torch.no_grad():
+        hug.head.weight.mul_(100)
+        hug.level_1_bias.normal_()
+        hug.reference.normal_()
+    x, there = lead_tokens(), which([])
+    logits, bias = hug(x, there), hug.bias()
+    hug.centre(x.mean(0))
+    torch.testing.assert_close(hug(x, there), logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(hug.bias(), logits.mean(0), atol=1e-5, rtol=0)
+    assert (hug.bias() - bias).abs().max() > 1e-2
+    torch.testing.assert_close(
+        hug.contributions(x, there).sum((1, 2)).mean(0), torch.zeros(5), atol=1e-5, rtol=0
+    )
+
+
+def test_hug_is_exact_whatever_the_precision_around_it(random_model, random_beats):
+    model, beats = random_model(), random_beats(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, encoded = model(beats), model.clear.encode(beats)
+    lead_tokens = encoded.lead_tokens.float()
+    exact = model.hug.bias() + model.hug.contributions(lead_tokens, encoded.lead_there).sum((1, 2))
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, exact, atol=1e-5, rtol=0)
+    assert not torch.equal(logits, model(beats))  # the encoder did run in bf16
+
+
+# --- training wrapper ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def masked():
+    torch.manual_seed(0)
+    return MaskedCLEAR(CLEAR(PRESETS["tiny"]), mask_ratio=0.75, whole_lead=0.3, whole_beat=0.1, seed=7).eval()
+
+
+def test_a_mask_belongs_to_its_record_whatever_the_batch(masked, random_beats):
+    beats = random_beats(8, 5)
+    there = beats.there.clone()
+    there[2, 4], there[3, :, 2], there[5, :, 4] = False, False, False
+    records = torch.arange(8) + 100
+    hidden, told = masked.draw(there, records, epoch=3)
+    order = torch.tensor([5, 2, 7, 0])
+    padded = torch.cat([there[order], torch.zeros(4, N_LEADS, 3, dtype=torch.bool)], 2)
+    again, told_again = masked.draw(padded, records[order], epoch=3)
+    assert torch.equal(again[:, :, :5], hidden[order]) and not again[:, :, 5:].any()
+    assert torch.equal(told_again, told[order])
+    assert not (hidden & ~there).any()
+
+
+def test_masks_differ_by_seed_epoch_and_record(masked, random_beats):
+    there = random_beats(1, 8).there
+    draws = [
+        MaskedCLEAR(masked.clear, seed=seed).draw(there, torch.tensor([record]), epoch)[0]
+        for seed, epoch, record in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    ]
+    assert len({draw.numpy().tobytes() for draw in draws}) == 4
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.75, 0.99])
+def test_the_masked_share_is_the_ratio_and_something_stays_visible(masked, random_beats, ratio):
+    wrapper = MaskedCLEAR(masked.clear, mask_ratio=ratio)
+    for n in (1, 2, 11):
+        there = random_beats(40, n).there.clone()
+        there[0] = False
+        there[0, 4, 0] = True  # a record of one token: nothing can be hidden
+        hidden, _ = wrapper.draw(there, torch.arange(40), 0)
+        total, gone = there.flatten(1).sum(1), hidden.flatten(1).sum(1)
+        assert (gone < total).all()
+        expected = torch.minimum((ratio * total).round(), total - 1)
+        assert torch.equal(gone.float(), expected.float())
+
+
+def test_some_masks_are_whole_leads_some_whole_beats_and_half_tell_the_scale(masked, random_beats):
+    hidden, told = masked.draw(random_beats(1, 11).there.expand(400, -1, -1), torch.arange(400), 0)
+    lead, beat = hidden.all(2).any(1).float().mean(), hidden.all(1).any(1).float().mean()
+    assert 0.25 < lead < 0.55 and 0.08 < beat < 0.65
+    assert 0.4 < told.float().mean() < 0.6
+
+
+@pytest.mark.parametrize("ratio", [0, 1, -0.1, float("nan")])
+def test_an_impossible_ratio_is_refused(masked, ratio):
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        MaskedCLEAR(masked.clear, mask_ratio=ratio)
+
+
+def test_the_loss_scores_the_hidden_samples_and_nothing_else(masked, random_beats):
+    beats = random_beats(2, 6)
+    there = beats.there.clone()
+    there[0, 5], there[1, :, 5] = False, False
+    beats = replace(beats, there=there)
+    records = torch.tensor([3, 9])
+    loss = masked(beats, records, 0)
+    assert all(torch.isfinite(value) for value in loss.values())
+    dirty = fill(beats, ~there, torch.tensor(float("nan")))
+    seconds = beats.seconds.clone()
+    seconds[1, 5] = float("nan")
+    for same in (dirty, replace(dirty, seconds=seconds), pad(beats, 2)):
+        for name, value in masked(same, records, 0).items():
+            torch.testing.assert_close(value, loss[name], atol=1e-5, rtol=1e-5)
+    outside = torch.where(beats.inside[:, None, :, :, None].squeeze(-1), beats.values, 0.0)
+    assert torch.equal(outside, beats.values)
+    hidden, told = masked.draw(there, records, 0)
+    worse = masked_loss(masked.clear, fill(beats, hidden, 3 * beats.values), hidden, told)
+    assert worse["mse"] > loss["mse"]
+
+
+def test_every_parameter_learns(random_model, random_beats):
+    torch.manual_seed(0)
+    model = random_model().train()
+    beats = random_beats(4, 6)
+    units = replace(beats, units_known=torch.tensor([True, True, False, True]))
+    hidden = holes(units)
+    loss = masked_loss(model.clear, units, hidden, torch.tensor([True, False, True, True]))["loss"]
+    (loss + model(units).square().sum()).backward()
+    dead = [name for name, p in model.named_parameters() if p.grad is None or not (p.grad != 0).any()]
+    assert not dead
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    model.eval()
+
+
+def test_a_record_of_one_token_has_a_finite_loss(masked, random_beats):
+    beats = random_beats(1, 1)
+    there = torch.zeros_like(beats.there)
+    there[0, 4, 0] = True
+    loss = masked(replace(beats, there=there), torch.tensor([0]), 0)
+    assert all(torch.isfinite(value) for value in loss.values())

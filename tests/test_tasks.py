@@ -1,0 +1,58 @@
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from clear_hug.tasks import TASKS
+
+# The label counts of the PTB-XL benchmark (Strodthoff et al., 2021) and of CPSC2018.
+SIZES = {
+    "superdiagnostic": 5, "subdiagnostic": 23, "diagnostic": 44, "form": 19, "rhythm": 12, "all": 71,
+    "cpsc2018": 9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES.items())
+def test_a_task_has_the_labels_of_its_data_set(name, size):
+    task = TASKS[name]
+    assert task.name == name
+    assert len(set(task.labels)) == len(task.labels) == size
+    assert set(task.descriptions) == set(task.labels) and all(task.descriptions.values())
+
+
+def test_each_diagnostic_statement_has_one_superclass_and_one_subclass():
+    for name in ("superdiagnostic", "subdiagnostic"):
+        members = [s for label in TASKS[name].labels for s in TASKS[name].statements[label]]
+        assert sorted(members) == sorted(TASKS["diagnostic"].labels), name
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_label_is_answered_by_its_statements_and_no_other(name):
+    task = TASKS[name]
+    assert task.encode([]) == [0] * len(task.labels)
+    for row, label in enumerate(task.labels):
+        for statement in task.statements.get(label, {label}):
+            assert [i for i, x in enumerate(task.encode([statement, "no such"])) if x] == [row]
+    assert task.encode(s for label in task.labels for s in task.statements.get(label, {label})) == [1] * len(
+        task.labels
+    )
+
+
+def test_anterior_infarction_is_an_infarction():
+    assert TASKS["superdiagnostic"].encode({"ASMI", "SR"}) == [0, 1, 0, 0, 0]
+    assert TASKS["rhythm"].encode({"ASMI", "SR"})[TASKS["rhythm"].labels.index("SR")] == 1
+
+
+@pytest.mark.data
+@pytest.mark.skipif("CLEAR_HUG_DATA" not in os.environ, reason="set CLEAR_HUG_DATA to the real ECGs")
+def test_ptbxl_tasks_are_those_of_scp_statements():
+    path = Path(os.environ["CLEAR_HUG_DATA"]) / "ptbxl" / "scp_statements.csv"
+    with path.open(newline="") as f:
+        rows = list(csv.DictReader(f))
+    code = next(iter(rows[0]))
+    for kind in ("diagnostic", "form", "rhythm"):
+        assert {r[code] for r in rows if r[kind] in ("1", "1.0")} == set(TASKS[kind].labels)
+    for name, column in (("superdiagnostic", "diagnostic_class"), ("subdiagnostic", "diagnostic_subclass")):
+        for label, members in TASKS[name].statements.items():
+            assert {r[code] for r in rows if r[column] == label} == members, label
