@@ -7,7 +7,7 @@ PORT ?= 8501
 export CLEAR_HUG_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: app test test-all lint bench train clean
+.PHONY: app test test-all lint bench clean
 
 app: $(READY)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)

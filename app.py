@@ -15,6 +15,7 @@ with folder, guard():
     ui.pick_from_folder(page)
 with upload, guard():
     ui.pick_upload()
+ui.show_upload_error()
 
 with guard():
     answer = page.diagnosis

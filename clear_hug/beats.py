@@ -269,8 +269,9 @@ def split_windows(tokens: BeatTokens) -> list[Window]:
     if edges.size == 2:
         return [Window(tokens, np.arange(tokens.n_beats), 0.0, tokens.duration)]
     window = np.clip(np.searchsorted(edges, tokens.r_peaks, side="right") - 1, 0, edges.size - 2)
+    held = window[tokens.valid.any(axis=0)]
     out = []
-    for w in np.unique(window[tokens.valid.any(axis=0)]):
+    for w in np.unique(held if held.size else window):
         beats = np.flatnonzero(window == w)
         out.append(Window(select_beats(tokens, beats), beats, float(edges[w]), float(edges[w + 1])))
     return out

@@ -112,7 +112,8 @@ def _see(
                 own = torch.diagonal(over, dim1=1, dim2=2).transpose(1, 2)
                 for k, window in enumerate(batch):
                     looked[:, window.beats] = own[k, :, : window.beats.size].double().cpu().numpy()
-        bias = model.hug.bias().double().cpu().numpy()
+        with torch.autocast(device.type, enabled=False):
+            bias = model.hug.bias().double().cpu().numpy()
         mean = np.concatenate(paths).mean(axis=0)
         return _Seen(np.concatenate(logits).mean(axis=0), bias, mean, looked)
 

@@ -81,6 +81,10 @@ class Beats:
     def to(self, device: torch.device | str) -> Beats:
         return Beats(**{k: getattr(self, k).to(device, non_blocking=True) for k in self.__dataclass_fields__})
 
+    def first(self, n: int) -> Beats:
+        """The first n records."""
+        return Beats(**{k: getattr(self, k)[:n] for k in self.__dataclass_fields__})
+
     def hide(self, hidden: Tensor) -> Beats:
         """The same records with the tokens of `hidden` (batch, 12, beat) not there."""
         return replace(self, there=self.there & ~hidden)

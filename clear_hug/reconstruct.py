@@ -79,12 +79,12 @@ def reconstruct(
     """
     started = time.perf_counter()
     hidden = check_hidden(tokens, hidden) & tokens.valid
-    if hidden.any() and not (tokens.valid & ~hidden).any():
+    visible = tokens.valid & ~hidden
+    if hidden.any() and not visible.any():
         raise ECGError("every beat is hidden; leave at least one visible to rebuild the others from.")
     windows = split_windows(tokens)
-    visible_beat, hidden_beat = (tokens.valid & ~hidden).any(axis=0), hidden.any(axis=0)
     for window in windows:
-        if hidden_beat[window.beats].any() and not visible_beat[window.beats].any():
+        if hidden[:, window.beats].any() and not visible[:, window.beats].any():
             raise ECGError(
                 f"every beat from {window.start:.0f} to {window.stop:.0f} s is hidden, which is read at a "
                 "time; leave at least one visible to rebuild the others from."
@@ -95,11 +95,11 @@ def reconstruct(
         scales = np.zeros((N_LEADS, tokens.n_beats), dtype=np.float32)
         for i in range(0, len(windows), BATCH):
             batch = windows[i : i + BATCH]
-            visible = hide(batch, hidden).to(device)
+            seen = hide(batch, hidden).to(device)
             whole = hide(batch, np.zeros_like(hidden)).to(device)
-            wanted = whole.there & ~visible.there
-            encoded = model.clear.encode(visible)
-            values, log_scale = model.clear.decode(visible, encoded, wanted)
+            wanted = whole.there & ~seen.there
+            encoded = model.clear.encode(seen)
+            values, log_scale = model.clear.decode(seen, encoded, wanted)
             guess = (log_scale.float() + reference_log_scale(encoded.scale, encoded.lead_there)).exp()
             scale = torch.where(encoded.lead_there, encoded.scale, guess)
             values = values.float() * scale[..., None, None]
@@ -110,16 +110,19 @@ def reconstruct(
         return rebuilt, scales
 
     (rebuilt, scales), where, note = run(checkpoint, work, device)
-    values = np.where((hidden[..., None]) & tokens.inside, rebuilt, tokens.values)
+    rebuilt[:, ~tokens.inside] = 0
+    values = np.where(hidden[..., None], rebuilt, tokens.values)
     rmse, r, r2 = _errors(tokens, values, hidden)
-    lead_scale = np.where(tokens.present, scales.mean(axis=1), np.float32(np.nan))
+    n_tokens = tokens.valid.sum(axis=1)
+    lead_scale = (scales * tokens.valid).sum(axis=1) / np.maximum(n_tokens, 1)
+    lead_scale = np.where(n_tokens > 0, lead_scale, np.nan).astype(np.float32)
     return Reconstruction(
         values=values,
         hidden=hidden,
         rmse=rmse,
         r=r,
         lead_scale=lead_scale,
-        scale_predicted=tokens.present & ~(tokens.valid & ~hidden).any(axis=1),
+        scale_predicted=tokens.present & ~visible.any(axis=1),
         units_known=tokens.units_known,
         model=checkpoint.name,
         device=where,

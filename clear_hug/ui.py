@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -38,9 +38,6 @@ from clear_hug.leads import GROUPS, LEADS
 from clear_hug.qrs import DETECTORS
 from clear_hug.reconstruct import Reconstruction, reconstruct
 from clear_hug.simulate import SIMULATED, TITLES
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 APP = "CLEAR-HUG Explorer"
 NOTICE = "For research only: not a medical device, and no basis for a diagnosis or a treatment."
@@ -328,7 +325,7 @@ def open_page(title: str) -> Page:
         _record_menu(records, chosen)
         _model_menu(folders, model)
 
-    what = "" if record.title.startswith(("real", "simulated")) else f"{KINDS[record.kind]}: "
+    what = "" if record.kind == "built in" else f"{KINDS[record.kind]}: "
     st.html(
         f'<div class="head"><h1>{title}</h1><p>{_html(what + record.title)}</p><small>{NOTICE}</small></div>'
     )
@@ -505,8 +502,11 @@ def pick_upload() -> None:
         help=f"One of {', '.join(UPLOAD_TYPES)}; a WFDB record needs its .hea and .dat at once. "
         "The file stays in this session, and is in no link.",
     )
-    said = st.session_state.get("upload_failed")
-    if said:
+
+
+def show_upload_error() -> None:
+    """What was wrong with the last upload, in a sentence; until another one is tried."""
+    if said := st.session_state.get("upload_failed"):
         st.error(say(said))
 
 
@@ -529,13 +529,13 @@ def link(page: str, label: str, **choices: str) -> None:
     st.page_link(f"pages/{page}.py", label=label, query_params={**st.query_params.to_dict(), **choices})
 
 
-def show(figure: go.Figure, key: str, alt: str) -> None:
+def show(figure: Any, key: str, alt: str) -> None:
     """Draw a figure over the whole width; `alt` says in words what it shows."""
     config = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
     st.plotly_chart(figure, width="stretch", theme=None, key=key, config=config, alt=alt)
 
 
-def show_paper(figure: go.Figure, key: str, alt: str) -> None:
+def show_paper(figure: Any, key: str, alt: str) -> None:
     """Draw ECG paper as high as the width of the page makes it: a millimetre is as long as it is high."""
     x, y = figure.layout.xaxis, figure.layout.yaxis
     margin = figure.layout.margin
@@ -607,10 +607,14 @@ def coverage(tokens: BeatTokens) -> list[str]:
     else:
         said.append("No beat was dropped.")
     share = tokens.uncovered / tokens.duration
-    said.append(
-        f"{tokens.uncovered:.1f} s of {tokens.duration:.1f} s ({share:.0%}) lie outside every beat's window "
-        "(0.96 s around the R peak)" + ("; the end of T may be among them." if share > 0.15 else ".")
-    )
+    if tokens.uncovered < 0.05:
+        said.append("Every part of the record lies in a beat's window.")
+    else:
+        said.append(
+            f"{tokens.uncovered:.1f} s of {tokens.duration:.1f} s ({share:.0%}) lie outside every beat's "
+            "window (0.96 s around the R peak)"
+            + ("; the end of T may be among them." if share > 0.15 else ".")
+        )
     return said
 
 
@@ -654,18 +658,21 @@ def scale_words(rebuilt: Reconstruction) -> list[str]:
 
 def sum_words(attribution: Attribution) -> str:
     """The proof that contributions add up, as a line of Markdown."""
-    total = float(np.nansum(attribution.values))
-    order = np.argsort(np.nan_to_num(attribution.values))
-    low, high = int(order[0]), int(order[-1])
-    parts = []
-    if attribution.values[high] > 0:
-        parts.append(f"most for: **{attribution.names[high]}** ({attribution.values[high]:+.2f})")
-    if attribution.values[low] < 0:
-        parts.append(f"most against: **{attribution.names[low]}** ({attribution.values[low]:+.2f})")
-    return (
-        f"bias {attribution.bias:+.4f} + sum of contributions {total:+.4f} = logit {attribution.logit:+.4f}; "
-        f"difference {abs(attribution.residual):.7f}" + (f" · {', '.join(parts)}" if parts else "")
+    values, names = np.nan_to_num(attribution.values), attribution.names
+    high, low = int(values.argmax()), int(values.argmin())
+    line = (
+        f"bias {_signed(attribution.bias, 4)} + sum of contributions {_signed(values.sum(), 4)} "
+        f"= logit {_signed(attribution.logit, 4)}; difference {abs(attribution.residual):.7f}"
     )
+    if values[high] > 0:
+        line += f" · most for: **{names[high]}** ({_signed(values[high], 2)})"
+    if values[low] < 0:
+        line += f" · most against: **{names[low]}** ({_signed(values[low], 2)})"
+    return line
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 LEAD_TOKEN_WORDS = (
@@ -728,6 +735,7 @@ _CSS = """<style>
 .stSidebar [data-testid="stColumn"] {min-width: 0}
 .stMainBlockContainer > .stVerticalBlock {gap: .5rem}
 .stMainBlockContainer > .stVerticalBlock {container-type: inline-size}
+.stMainBlockContainer h4 {font-size: 1.15rem; padding: .2rem 0}
 .brand {font-weight: 650; letter-spacing: .01em}
 .head {display: flex; align-items: baseline; gap: .9rem; flex-wrap: wrap}
 .head h1 {font-size: 1.45rem; margin: 0; padding: 0}

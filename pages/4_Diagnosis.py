@@ -13,27 +13,23 @@ with guard():
     answer, checkpoint = page.diagnosis, page.checkpoint
     called = [row for row in page.ranking if answer.called[row]]
     top = page.ranking[0]
+    head, why = st.columns([6, 1], vertical_alignment="center")
     if called:
         words = "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in called)
-        st.markdown(f"**Called: {ui.say(words)}.**")
+        head.markdown(f"#### Called: {ui.say(words)}")
     else:
-        chance = f"{answer.probabilities[top]:.0%}"
-        st.markdown(
-            f"**No label is called.** The most probable is {ui.say(page.words(top))} ({ui.say(chance)})."
-        )
+        words = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
+        head.markdown(f"#### No label is called. {ui.say(words)}")
+    with why:
+        ui.link("5_Explanation", "Why", target=checkpoint.targets[top])
+    st.markdown(f"**It rests on:** {ui.say(' '.join(ui.rests_on(page.ecg, page.tokens, answer)))}")
     if answer.note:
         st.warning(ui.say(answer.note))
 
-    left, right = st.columns([5, 2], gap="medium")
-    with left:
-        names = [task.name for task in checkpoint.tasks]
-        task = ui.choices("Label set", names, "task") if len(names) > 1 else names[0]
-        figure = plot_probabilities(answer, checkpoint.description, task, dark=page.dark)
-        ui.show(figure, "probabilities", "Probability and threshold of each label; the table below has both")
-    with right:
-        st.markdown("**What the answer rests on**")
-        st.markdown(ui.bullets(ui.rests_on(page.ecg, page.tokens, answer)))
-        ui.link("5_Explanation", "Why: the exact contributions", target=checkpoint.targets[top])
+    names = [task.name for task in checkpoint.tasks]
+    task = ui.choices("Label set", names, "task") if len(names) > 1 else names[0]
+    figure = plot_probabilities(answer, checkpoint.description, task, dark=page.dark)
+    ui.show(figure, "probabilities", "Probability and threshold of each label; the table below has both")
 
     if len(answer.window_spans) > 1:
         target = ui.target_menu(page)

@@ -513,3 +513,8 @@ def test_a_record_of_one_token_has_a_finite_loss(masked, random_beats):
     there[0, 4, 0] = True
     loss = masked(replace(beats, there=there), torch.tensor([0]), 0)
     assert all(torch.isfinite(value) for value in loss.values())
+
+
+def test_the_first_records_of_a_batch_are_those_records(random_model, random_beats):
+    model, beats = random_model(), random_beats(3)
+    torch.testing.assert_close(model(beats.first(2)), model(beats)[:2], atol=1e-5, rtol=0)

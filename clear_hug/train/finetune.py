@@ -61,6 +61,7 @@ class FinetuneConfig:
         amplitude: SD of the log of a factor on each lead
         withhold: chance that the lead scale is not told
         rebuild: weight of the masked loss
+        rebuild_records: how many records of a batch it is taken over
         average: decay of the averaged weights, which are what is kept
         precision: bf16 or no (fp32)
         seed: of the head, order and augmentation
@@ -87,6 +88,7 @@ class FinetuneConfig:
     amplitude: float = 0.1
     withhold: float = 0.5
     rebuild: float = 0.3
+    rebuild_records: int = 12
     average: float = 0.99
     precision: str = "bf16"
     seed: int = 0
@@ -134,7 +136,7 @@ def finetune(
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
 
     masks = MaskedCLEAR(clear, seed=recipe.seed)
-    optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     wrapped, optimizer = accelerator.prepare(_Training(model, masks, recipe), optimizer)
     kept = Average(model, recipe.average)
     steps_an_epoch = count_batches(train.size, recipe.batch_size)
@@ -180,21 +182,29 @@ def finetune(
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
     final = CLEARHUG(final.clear, _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows))))
-    platt, thresholds = None, None
+    platt, thresholds, calibrated_on = None, None, "nothing"
     if watch.size:
         logits = predict(final, data, watch)
         truth = data.labels(shipped, watch)
         platt = fit_platt(logits, truth)
         probabilities = 1 / (1 + np.exp(-(platt[:, 0] * logits + platt[:, 1])))
         thresholds = best_thresholds(probabilities, truth)
+        calibrated_on = f"folds {list(recipe.watch_folds)}, which it did not learn from"
     elif calibration:
         source = load_checkpoint(Path(calibration) / "checkpoint")
+        if source.tasks != shipped:
+            raise CorpusError(f"{calibration} answers other tasks; calibrate on a run of the same.")
         platt, thresholds = source.platt, source.thresholds
+        theirs = source.training["config"]
+        calibrated_on = (
+            f"folds {list(theirs['watch_folds'])}, by a model of the same recipe that learned from folds "
+            f"{list(theirs['train_folds'])}"
+        )
     training: dict[str, Any] = {
         "stage": "finetune",
         "config": asdict(recipe),
         "init": load_checkpoint(init).training if init else None,
-        "calibrated_on": f"folds {recipe.watch_folds}" if watch.size else "the run it was taken from",
+        "calibrated_on": calibrated_on,
         "records": int(train.size),
         "sources": [shard.name for shard in data.shards],
         "data": data.digest,
@@ -220,7 +230,8 @@ class _Training(nn.Module):
         diagnosis = F.binary_cross_entropy_with_logits(logits.float(), target)
         out = {"loss": diagnosis, "diagnosis": diagnosis.detach()}
         if r.rebuild > 0 and not r.frozen:
-            rebuilt = masked_loss(self.model.clear, beats, *self.masks.draw(beats.there, rows, epoch))
+            some, rows = beats.first(r.rebuild_records), rows[: r.rebuild_records]
+            rebuilt = masked_loss(self.model.clear, some, *self.masks.draw(some.there, rows, epoch))
             out |= {"loss": diagnosis + r.rebuild * rebuilt["loss"], "r2": rebuilt["r2"]}
         return out
 

@@ -84,7 +84,7 @@ def pretrain(
     clear = CLEAR(_size(recipe))
     masked = MaskedCLEAR(clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.seed)
     optimizer = torch.optim.AdamW(
-        parameter_groups(masked, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98)
+        parameter_groups(masked, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
     )
     masked, optimizer = accelerator.prepare(masked, optimizer)
     share = (accelerator.process_index, accelerator.num_processes)

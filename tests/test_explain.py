@@ -1,0 +1,143 @@
+"""Why this logit: contributions that add up exactly, attention that is a distribution, errors in words."""
+
+import numpy as np
+import pytest
+
+from clear_hug.diagnosis import diagnose
+from clear_hug.explain import METHODS, PATHS, explain
+from clear_hug.leads import GROUPS, LEADS
+
+SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,), "token": None}
+ALL = [(name, level) for name, method in METHODS.items() for level in method.levels]
+
+
+def masks(tokens):
+    """Nothing left out; V1 and a beat; a whole group; everything."""
+    shape = tokens.valid.shape
+    out = {name: np.zeros(shape, bool) for name in ("nothing", "V1 and a beat", "augmented", "everything")}
+    out["V1 and a beat"][6], out["V1 and a beat"][:, 3] = True, True
+    out["augmented"][3:6], out["everything"][:] = True, True
+    return out
+
+
+@pytest.mark.parametrize(("method", "level"), ALL)
+@pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
+def test_an_attribution_has_the_shape_of_what_it_explains(checkpoint, tokens_of, kind, method, level):
+    tokens = tokens_of(kind)
+    why = explain(checkpoint, tokens, "MI", method, level)
+    assert why.values.shape == (SHAPES[level] or tokens.valid.shape)
+    assert len(why.names) == len(why.values)
+    assert (why.target, why.method, why.level) == ("superdiagnostic/MI", method, level)
+    assert why.model == "tiny" and why.device and why.seconds > 0
+    with pytest.raises(ValueError, match="read-only"):
+        why.values[0] = 0
+
+
+@pytest.mark.parametrize("level", METHODS["hug"].levels)
+@pytest.mark.parametrize("kind", ["normal", "lead_off", "long", "tachycardia"])
+def test_contributions_add_up_to_the_logit_of_the_diagnosis(checkpoint, tokens_of, kind, level):
+    tokens = tokens_of(kind)
+    for name, hidden in masks(tokens).items():
+        d = diagnose(checkpoint, tokens, hidden)
+        for row, label in enumerate(d.labels):
+            why = explain(checkpoint, tokens, label, "hug", level, hidden)
+            assert why.logit == pytest.approx(d.logits[row], abs=1e-5), name
+            assert abs(why.bias + np.nansum(why.values) - why.logit) < 1e-5, name
+            assert why.residual == pytest.approx(why.logit - why.bias - np.nansum(why.values), abs=1e-12)
+            assert why.bias == pytest.approx(float(checkpoint.model.hug.bias()[row]), abs=1e-6)
+            if name == "everything":
+                assert why.logit == pytest.approx(why.bias, abs=1e-5)
+            else:
+                assert np.nanmax(np.abs(why.values)) > 1e-3
+
+
+def test_levels_are_sums_of_one_another(checkpoint, tokens):
+    by = {level: explain(checkpoint, tokens, "CD", "hug", level) for level in METHODS["hug"].levels}
+    lead, group, pair, level = (by[name].values for name in ("lead", "group", "pair", "level"))
+    np.testing.assert_allclose(group, [lead[list(rows)].sum() for rows in GROUPS.values()], atol=1e-6)
+    np.testing.assert_allclose(level, [pair[:3].sum(), pair[3:6].sum(), pair[6]], atol=1e-6)
+    assert by["lead"].names == LEADS and by["group"].names == tuple(GROUPS) and by["pair"].names == PATHS
+
+
+def test_what_is_absent_has_no_contribution(checkpoint, tokens, tokens_of):
+    hidden = masks(tokens)
+    lead = explain(checkpoint, tokens, "MI", hidden=hidden["V1 and a beat"]).values
+    assert np.flatnonzero(np.isnan(lead)).tolist() == [6]
+    lead = explain(checkpoint, tokens, "MI", hidden=hidden["augmented"]).values
+    assert np.flatnonzero(np.isnan(lead)).tolist() == [3, 4, 5]
+    group = explain(checkpoint, tokens, "MI", "hug", "group", hidden["augmented"]).values
+    assert np.isnan(group).tolist() == [False, True, False]
+    off = explain(checkpoint, tokens_of("lead_off"), "MI").values
+    assert np.flatnonzero(np.isnan(off)).tolist() == [LEADS.index("V3")]
+
+
+@pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
+def test_attention_is_a_distribution_over_the_beats_that_are_there(checkpoint, tokens_of, kind):
+    tokens = tokens_of(kind)
+    for name, hidden in masks(tokens).items():
+        weights = explain(checkpoint, tokens, "MI", "attention", hidden=hidden)
+        there = tokens.valid & ~hidden
+        np.testing.assert_array_equal(np.isnan(weights.values), ~there)
+        assert (weights.values[there] > 0).all(), name
+        np.testing.assert_allclose(np.nansum(weights.values, axis=1)[there.any(axis=1)], 1)
+        assert np.isnan(weights.bias) and np.isnan(weights.residual)
+        assert weights.logit == pytest.approx(
+            explain(checkpoint, tokens, "MI", hidden=hidden).logit, abs=1e-4
+        )
+
+
+def test_attention_is_that_of_the_last_layer_on_the_leads_own_beats(checkpoint, tokens):
+    """The scatter back to (lead, beat), against the weights themselves on a record that is whole."""
+    from clear_hug.beats import split_windows
+    from clear_hug.diagnosis import collate
+
+    encoded = checkpoint.model.clear.encode(collate(split_windows(tokens)), attention=True)
+    weights = encoded.attention[-1][0].mean(0)
+    shown = explain(checkpoint, tokens, "MI", "attention").values
+    for lead in range(12):
+        slots = 12 + lead * tokens.n_beats + np.arange(tokens.n_beats)
+        own = weights[lead, slots].numpy()
+        np.testing.assert_allclose(shown[lead], own / own.sum(), atol=1e-5)
+    assert np.ptp(shown, axis=1).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_question_has_the_same_answer(checkpoint, tokens, method):
+    first, second = (explain(checkpoint, tokens, "MI", method).values for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_targets_have_different_explanations(checkpoint, tokens):
+    values = [explain(checkpoint, tokens, label).values for label in ("NORM", "MI")]
+    assert np.abs(values[0] - values[1]).max() > 1e-3
+
+
+def test_other_weights_give_another_map(checkpoint, random_model, tokens):
+    from dataclasses import replace
+
+    other = replace(checkpoint, model=random_model(seed=1))
+    for method in METHODS:
+        a, b = (explain(c, tokens, "MI", method).values for c in (checkpoint, other))
+        assert np.abs(a - b).max() > 1e-3
+
+
+def test_without_a_target_the_most_probable_label_is_explained(checkpoint, tokens):
+    d = diagnose(checkpoint, tokens)
+    why = explain(checkpoint, tokens)
+    assert why.target == f"superdiagnostic/{d.labels[int(np.argmax(d.probabilities))]}"
+    assert why.level == "lead" and why.method == "hug"
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ({"target": "AFIB"}, "AFIB.*superdiagnostic/NORM, superdiagnostic/MI"),
+        ({"method": "magic"}, "magic.*hug, attention"),
+        ({"level": "atom"}, "atom.*lead, group, pair, level"),
+        ({"method": "attention", "level": "lead"}, "lead.*attention explains token"),
+        ({"hidden": np.zeros((12, 2), bool)}, "expected .12, beat."),
+    ],
+)
+def test_an_unknown_choice_names_the_choices(checkpoint, tokens, question, words):
+    with pytest.raises(ValueError, match=words):
+        explain(checkpoint, tokens, **question)
