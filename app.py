@@ -17,6 +17,8 @@ with upload, guard():
     ui.pick_upload()
 ui.show_upload_error()
 
+with guard(stop=True):  # the pickers above stay, for a record that can be read
+    ecg = page.ecg
 with guard():
     answer = page.diagnosis
     words, to_labels, to_why = st.columns([6, 1, 1], vertical_alignment="center")
@@ -35,6 +37,6 @@ with guard():
 
 with guard():
     start, seconds = page.stretch()
-    figure = plot_ecg(page.ecg, start, seconds, dark=page.dark)
+    figure = plot_ecg(ecg, start, seconds, dark=page.dark)
     ui.show_paper(figure, "overview", f"{page.record.title}: three rows of four leads, and lead II below")
-    ui.show_facts(page.ecg)
+    ui.show_facts(ecg)

@@ -175,11 +175,13 @@ def tokenize_beats(
     trace = condition(filled, ecg.fs)
     n = trace.shape[1]
 
-    # windows: 0.96 s around R, cut at the mid-points and at the ends of the record (100 Hz grid)
-    centre = np.clip(np.rint(kept * TOKEN_FS).astype(np.int64), 0, n - 1)
+    # windows: 0.96 s around R, cut at the mid-points and where the signal ends (100 Hz grid)
+    recorded = np.flatnonzero(~absent[ecg.present].all(axis=0)) / ecg.fs * TOKEN_FS
+    first, last = int(np.ceil(recorded[0])), min(n, int(recorded[-1]) + 1)
+    centre = np.clip(np.rint(kept * TOKEN_FS).astype(np.int64), first, last - 1)
     middle = (centre[1:] + centre[:-1] + 1) // 2
-    start = np.maximum(centre - TOKEN_SAMPLES // 2, np.concatenate([[0], middle]))
-    stop = np.minimum(centre + TOKEN_SAMPLES // 2, np.concatenate([middle, [n]]))
+    start = np.maximum(centre - TOKEN_SAMPLES // 2, np.concatenate([[first], middle]))
+    stop = np.minimum(centre + TOKEN_SAMPLES // 2, np.concatenate([middle, [last]]))
 
     spans = np.stack([start, stop], axis=1)
     valid = _has_signal(filled, absent, start / TOKEN_FS, stop / TOKEN_FS, ecg.fs) & ecg.present[:, None]

@@ -6,6 +6,7 @@ This is the one place that names a device.
 from __future__ import annotations
 
 import copy
+import re
 import threading
 import time
 import weakref
@@ -136,10 +137,11 @@ def run(
         model = _on(checkpoint.model, device)  # outside: a copy made in inference mode knows no gradient
         with torch.inference_mode(), precision(model, device):
             return work(model, device), str(device), ""
-    except torch.OutOfMemoryError:
-        if device.type == "cpu":
+    except RuntimeError as error:  # MPS and cuBLAS have no class of their own for it
+        if device.type == "cpu" or not re.search(r"out of memory|ALLOC_FAILED", str(error)):
             raise
-    torch.cuda.empty_cache()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     cpu = torch.device("cpu")
     model = _on(checkpoint.model, cpu)
     with torch.inference_mode(), precision(model, cpu):

@@ -53,8 +53,8 @@ COLOURS: dict[str, str] = {
 _CANONICAL = {name.upper(): name for name in LEADS + EXTRA_LEADS}
 _SYNONYMS = {
     "DI": "I", "DII": "II", "DIII": "III", "D1": "I", "D2": "II", "D3": "III",
-    "L1": "I", "L2": "II", "L3": "III", "1": "I", "2": "II", "3": "III",
-    "R": "aVR", "L": "aVL", "F": "aVF", "VR": "aVR", "VL": "aVL", "VF": "aVF",
+    "L1": "I", "L2": "II", "L3": "III",
+    "VR": "aVR", "VL": "aVL", "VF": "aVF",
     "C1": "V1", "C2": "V2", "C3": "V3", "C4": "V4", "C5": "V5", "C6": "V6",
     "C7": "V7", "C8": "V8", "C9": "V9", "RV3": "V3R", "RV4": "V4R", "RV5": "V5R", "RV6": "V6R",
     "VX": "X", "VY": "Y", "VZ": "Z",
@@ -72,7 +72,7 @@ def canonical_lead(name: str) -> str | None:
     >>> canonical_lead("PLETH") is None
     True
     """
-    text = name.strip().upper()
+    text = re.sub(r"^LEAD[\s_-]*([123])$", r"D\1", name.strip().upper())  # a bare "1" is no lead's name
     text = _PREFIX.sub("", text)
     text = re.sub(r"[\s_.]|(?<=^V)-(?=\d)", "", text)
     text = re.sub(r"^V0?(\d)$", r"V\1", text)

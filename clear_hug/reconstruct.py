@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from clear_hug.beats import TOKEN_SAMPLES, BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import BATCH, check_hidden, hide, run
 from clear_hug.ecg import ECGError, freeze
-from clear_hug.leads import N_LEADS
+from clear_hug.leads import GROUPS, N_LEADS
 from clear_hug.model import CLEARHUG, reference_log_scale
 
 
@@ -148,3 +150,30 @@ def _errors(
     rmse = np.where(hidden, np.sqrt(square / n), np.nan)
     total = (truth**2 * inside).sum(-1)[hidden].sum()
     return rmse, r, float(1 - square[hidden].sum() / total) if total > 0 else float("nan")
+
+
+# Ways to hide beats
+
+
+def _mask(tokens: BeatTokens, leads: Any = slice(None), beats: Any = slice(None)) -> NDArray[np.bool_]:
+    mask = np.zeros_like(tokens.valid)
+    mask[leads, beats] = True
+    return mask & tokens.valid
+
+
+def _at_random(tokens: BeatTokens, lead: int, beat: int, seed: int) -> NDArray[np.bool_]:
+    """80 % of the tokens that are there, as in the paper's pre-training."""
+    there = np.flatnonzero(tokens.valid)
+    mask = np.zeros(tokens.valid.size, dtype=bool)
+    mask[np.random.default_rng(seed).choice(there, int(0.8 * there.size), replace=False)] = True
+    return mask.reshape(tokens.valid.shape)
+
+
+HIDE: dict[str, tuple[tuple[str, ...], Callable[[BeatTokens, int, int, int], NDArray[np.bool_]]]] = {
+    "One lead": (("lead",), lambda tokens, lead, beat, seed: _mask(tokens, lead)),
+    "One beat, one lead": (("lead", "beat"), lambda tokens, lead, beat, seed: _mask(tokens, lead, beat)),
+    "One beat, all leads": (("beat",), lambda tokens, lead, beat, seed: _mask(tokens, beats=beat)),
+    "V1 to V6": ((), lambda tokens, lead, beat, seed: _mask(tokens, list(GROUPS["precordial"]))),
+    "80 % at random": (("seed",), _at_random),
+}
+"""What to hide -> (which of lead, beat, seed it asks for; (tokens, lead, beat, seed) -> (12, beat) bool)."""

@@ -34,10 +34,10 @@ from clear_hug.diagnosis import Diagnosis, diagnose, pick_device
 from clear_hug.ecg import ECG, WINDOW_SECONDS, ECGError
 from clear_hug.explain import Attribution, explain
 from clear_hug.io import EXTENSIONS, find_records, read_ecg, read_ecg_upload
-from clear_hug.leads import GROUPS, LEADS
 from clear_hug.qrs import DETECTORS
 from clear_hug.reconstruct import Reconstruction, reconstruct
 from clear_hug.simulate import SIMULATED, TITLES
+from clear_hug.words import facts
 
 APP = "CLEAR-HUG Explorer"
 NOTICE = "For research only: not a medical device, and no basis for a diagnosis or a treatment."
@@ -230,10 +230,13 @@ class Page:
     """What a page is about: one record, seen by one detector and one checkpoint."""
 
     record: Record
-    ecg: ECG
     detector: str
     model: str
     dark: bool
+
+    @cached_property
+    def ecg(self) -> ECG:
+        return read_record(self.record)
 
     @cached_property
     def tokens(self) -> BeatTokens:
@@ -305,10 +308,7 @@ class Page:
 
 
 def open_page(title: str) -> Page:
-    """The first line of every page: look, navigation, notice, and the record that it is about.
-
-    Stops the page, with a sentence, where the record cannot be read.
-    """
+    """The first line of every page: look, navigation, notice, and the record that it is about."""
     st.set_page_config(f"{title} · {APP}", layout="wide", initial_sidebar_state=230)
     st.html(_CSS)
     records = list_records()
@@ -332,10 +332,7 @@ def open_page(title: str) -> Page:
     _warn_of("record", records)
     _warn_of("detector", DETECTORS)
     _warn_of("model", folders)
-    with guard(stop=True):
-        ecg = read_record(record)
-        return Page(record, ecg, detector, model, dark=st.context.theme.type == "dark")
-    raise AssertionError("guard(stop=True) stops the page")
+    return Page(record, detector, model, dark=st.context.theme.type == "dark")
 
 
 @contextmanager
@@ -576,151 +573,10 @@ def show_facts(ecg: ECG) -> None:
     st.markdown(" · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(ecg).items()))
 
 
-def facts(ecg: ECG) -> dict[str, str]:
-    """What is known of a record, name -> words."""
-    known = {
-        "Format": ecg.source or "unknown",
-        "Length": f"{ecg.duration:.1f} s at {ecg.fs:g} Hz",
-        "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
-        "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived) else "",
-        "Derived": ", ".join(ecg.derived) + (" from other limb leads" if ecg.derived else ""),
-        "Absent": ", ".join(ecg.absent_leads),
-        "Beyond the twelve": ", ".join(ecg.extra),
-        "Patient": ", ".join(
-            part
-            for part in (
-                f"{ecg.age:g} years" if ecg.age is not None else "",
-                {"F": "female", "M": "male"}.get(ecg.sex or "", ""),
-            )
-            if part
-        ),
-        "Planted change": str(ecg.truth.get("change", "")) if ecg.simulated else "",
-    }
-    return {name: value for name, value in known.items() if value}
-
-
-def coverage(tokens: BeatTokens) -> list[str]:
-    """What of the record its beat tokens do not hold, in sentences."""
-    said = []
-    if tokens.n_dropped:
-        said.append(f"{_count(tokens.n_dropped, 'beat')} found and dropped: more than a window can take.")
-    else:
-        said.append("No beat was dropped.")
-    share = tokens.uncovered / tokens.duration
-    if tokens.uncovered < 0.05:
-        said.append("Every part of the record lies in a beat's window.")
-    else:
-        said.append(
-            f"{tokens.uncovered:.1f} s of {tokens.duration:.1f} s ({share:.0%}) lie outside every beat's "
-            "window (0.96 s around the R peak)"
-            + ("; the end of T may be among them." if share > 0.15 else ".")
-        )
-    return said
-
-
-def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
-    """What an answer rests on, in sentences."""
-    windows = len(diagnosis.window_spans)
-    there = [lead for lead, here in zip(LEADS, tokens.present, strict=True) if here]
-    gone = [lead for lead in LEADS if lead not in there]
-    said = [
-        f"{_count(tokens.n_beats, 'beat')} in {_count(len(there), 'lead')}"
-        + (f", read in {windows} windows; the answer is the mean of their logits." if windows > 1 else ".")
-    ]
-    if gone:
-        said.append(f"Without a usable beat, so left out: {', '.join(gone)}.")
-    patchy = int((~tokens.valid[tokens.present]).sum())
-    if patchy:
-        said.append(f"{_count(patchy, 'beat token')} left out: flat, or samples absent.")
-    if ecg.derived:
-        said.append(f"Derived from other limb leads: {', '.join(ecg.derived)}.")
-    said += coverage(tokens)
-    said += ecg.warnings
-    if not ecg.units_known:
-        said.append("The voltage is unknown: the model saw the shape alone.")
-    if ecg.simulated:
-        said.append("This ECG is simulated; the model was trained on real ones.")
-    return said
-
-
-def scale_words(rebuilt: Reconstruction) -> list[str]:
-    """How the voltage of what was rebuilt is known, in sentences."""
-    predicted = [lead for lead, yes in zip(LEADS, rebuilt.scale_predicted, strict=True) if yes]
-    said = []
-    if predicted:
-        said.append(
-            f"No beat of {', '.join(predicted)} was visible: the scale there is the model's prediction."
-        )
-    if not rebuilt.units_known:
-        said.append("The record's unit is unknown: errors are in its own unit, not in mV.")
-    return said
-
-
-def sum_words(attribution: Attribution) -> str:
-    """The proof that contributions add up, as a line of Markdown."""
-    values, names = np.nan_to_num(attribution.values), attribution.names
-    high, low = int(values.argmax()), int(values.argmin())
-    line = (
-        f"bias {_signed(attribution.bias, 4)} + sum of contributions {_signed(values.sum(), 4)} "
-        f"= logit {_signed(attribution.logit, 4)}; difference {abs(attribution.residual):.7f}"
-    )
-    if values[high] > 0:
-        line += f" · most for: **{names[high]}** ({_signed(values[high], 2)})"
-    if values[low] < 0:
-        line += f" · most against: **{names[low]}** ({_signed(values[low], 2)})"
-    return line
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-LEAD_TOKEN_WORDS = (
-    "A contribution belongs to a lead token: the model's summary of a lead. In the “paper” pattern of "
-    "attention the beats it reads have themselves seen other leads."
-)
-
-
 def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:
     """Which model answered, where, and how fast."""
     st.caption(f"Model {say(result.model)} on {say(result.device)}, {1000 * result.seconds:.0f} ms.")
 
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
-# Ways to hide beats
-
-
-def _mask(tokens: BeatTokens, leads: Any = slice(None), beats: Any = slice(None)) -> NDArray[np.bool_]:
-    mask = np.zeros_like(tokens.valid)
-    mask[leads, beats] = True
-    return mask & tokens.valid
-
-
-def first_lead(tokens: BeatTokens, wanted: str) -> int:
-    """Row of a lead that has a beat: the wanted one if it can be."""
-    row = LEADS.index(wanted)
-    return row if tokens.present[row] else int(np.argmax(tokens.present))
-
-
-def _at_random(tokens: BeatTokens, lead: int, beat: int, seed: int) -> NDArray[np.bool_]:
-    """80 % of the tokens that are there, as in pre-training (Pan et al., 2026)."""
-    there = np.flatnonzero(tokens.valid)
-    mask = np.zeros(tokens.valid.size, dtype=bool)
-    mask[np.random.default_rng(seed).choice(there, int(0.8 * there.size), replace=False)] = True
-    return mask.reshape(tokens.valid.shape)
-
-
-HIDE: dict[str, tuple[tuple[str, ...], Callable[[BeatTokens, int, int, int], NDArray[np.bool_]]]] = {
-    "One lead": (("lead",), lambda tokens, lead, beat, seed: _mask(tokens, lead)),
-    "One beat, one lead": (("lead", "beat"), lambda tokens, lead, beat, seed: _mask(tokens, lead, beat)),
-    "One beat, all leads": (("beat",), lambda tokens, lead, beat, seed: _mask(tokens, beats=beat)),
-    "V1 to V6": ((), lambda tokens, lead, beat, seed: _mask(tokens, list(GROUPS["precordial"]))),
-    "80 % at random": (("seed",), _at_random),
-}
-"""What to hide -> (which of lead, beat, seed it asks for; (tokens, lead, beat, seed) -> (12, beat) bool)."""
 
 UPLOAD_TYPES = [extension.lstrip(".") for extension in (*EXTENSIONS, ".zip")]
 

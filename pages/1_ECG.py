@@ -9,6 +9,7 @@ from clear_hug.ui import guard, open_page
 
 page = open_page("ECG")
 with guard():
+    ecg = page.ecg
     controls = st.columns([2, 1.2, 1.4, 1.6, 4])
     with controls[0]:
         layout = ui.choices("Layout", list(LAYOUTS), "layout")
@@ -21,6 +22,6 @@ with guard():
     with controls[4]:
         start, seconds = page.stretch()
 
-    figure = plot_ecg(page.ecg, start, seconds, layout, rhythm, speed, gain, dark=page.dark)
+    figure = plot_ecg(ecg, start, seconds, layout, rhythm, speed, gain, dark=page.dark)
     ui.show_paper(figure, "paper", f"{page.record.title} on ECG paper, {start:g} to {start + seconds:g} s")
-    ui.show_facts(page.ecg)
+    ui.show_facts(ecg)

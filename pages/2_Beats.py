@@ -8,9 +8,11 @@ from clear_hug import ui
 from clear_hug.leads import LEADS
 from clear_hug.plots import plot_beat_overlay, plot_beat_strip
 from clear_hug.ui import guard, open_page
+from clear_hug.words import coverage
 
 page = open_page("Beats")
 with guard():
+    ecg = page.ecg
     controls = st.columns([2.4, 1.2, 4.4])
     with controls[0]:
         ui.detector_menu(page)
@@ -22,10 +24,8 @@ with guard():
     tokens = page.tokens
     rate = f"about {tokens.heart_rate:.0f}/min" if tokens.n_beats > 1 else "rate unknown"
     beats = f"{tokens.n_beats} beat{'' if tokens.n_beats == 1 else 's'}"
-    st.markdown(f"**{beats}, {rate}.** {ui.say(' '.join(ui.coverage(tokens)))}")
-    figure = plot_beat_strip(
-        page.ecg, tokens, None if lead == "all" else lead, start, seconds, dark=page.dark
-    )
+    st.markdown(f"**{beats}, {rate}.** {ui.say(' '.join(coverage(tokens)))}")
+    figure = plot_beat_strip(ecg, tokens, None if lead == "all" else lead, start, seconds, dark=page.dark)
     ui.show(figure, "strip_figure", f"Lead {lead} with the window and the R peak of each of {beats}")
 
     overlay, table = st.tabs(["All beats on one another", "Table"])

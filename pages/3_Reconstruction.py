@@ -7,16 +7,20 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.leads import LEADS
 from clear_hug.plots import plot_reconstruction
+from clear_hug.reconstruct import HIDE
 from clear_hug.ui import guard, open_page
+from clear_hug.words import scale_words
 
 page = open_page("Reconstruction")
 with guard():
     tokens = page.tokens
     controls = st.columns([2.2, 1.2, 1.2, 4])
     with controls[0]:
-        preset = ui.menu("Hide", list(ui.HIDE), "hide")
-    asks, hide = ui.HIDE[preset]
-    lead, beat, seed = ui.first_lead(tokens, "V3"), 0, 0
+        preset = ui.menu("Hide", list(HIDE), "hide")
+    asks, hide = HIDE[preset]
+    lead, beat, seed = LEADS.index("V3"), 0, 0
+    if not tokens.present[lead]:
+        lead = int(np.argmax(tokens.present))
     with controls[1]:
         if "lead" in asks:
             lead = LEADS.index(ui.menu("Lead", LEADS, "lead", LEADS[lead]))
@@ -36,7 +40,7 @@ with guard():
     n, every = int(rebuilt.hidden.sum()), int(tokens.valid.sum())
     st.markdown(
         f"**{n} of {every} beat tokens hidden, rebuilt from the others: R² {rebuilt.r2:.2f}**, median error "
-        f"{np.nanmedian(rebuilt.rmse):.3f} {page.unit} (RMSE). " + ui.say(" ".join(ui.scale_words(rebuilt)))
+        f"{np.nanmedian(rebuilt.rmse):.3f} {page.unit} (RMSE). " + ui.say(" ".join(scale_words(rebuilt)))
     )
     if rebuilt.note:
         st.warning(ui.say(rebuilt.note))

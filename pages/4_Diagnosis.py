@@ -7,6 +7,7 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.plots import plot_probabilities, plot_window_probabilities
 from clear_hug.ui import guard, open_page
+from clear_hug.words import rests_on
 
 page = open_page("Diagnosis")
 with guard():
@@ -22,7 +23,7 @@ with guard():
         head.markdown(f"#### No label is called. {ui.say(words)}")
     with why:
         ui.link("5_Explanation", "Why", target=checkpoint.targets[top])
-    st.markdown(f"**It rests on:** {ui.say(' '.join(ui.rests_on(page.ecg, page.tokens, answer)))}")
+    st.markdown(f"**It rests on:** {ui.say(' '.join(rests_on(page.ecg, page.tokens, answer)))}")
     if answer.note:
         st.warning(ui.say(answer.note))
 

@@ -5,6 +5,7 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
 from clear_hug.ui import guard, open_page
+from clear_hug.words import LEAD_TOKEN_WORDS, sum_words
 
 page = open_page("Explanation")
 with guard():
@@ -15,18 +16,18 @@ with guard():
         start, seconds = page.stretch()
     lead = page.explain(target)
     words = page.checkpoint.description[target]
-    st.markdown(ui.sum_words(lead))
+    st.markdown(sum_words(lead))
 
     trace, bars, fall, attention = st.tabs(["On the trace", "Bars", "Waterfall", "Attention"])
     with trace:
         figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark)
         ui.show_paper(figure, "painted", f"The ECG, each lead in the colour of its contribution to {words}")
-        st.caption(ui.LEAD_TOKEN_WORDS)
+        st.caption(LEAD_TOKEN_WORDS)
     with bars:
         level = ui.choices("Contributions by", ["lead", "group", "pair", "level"], "level")
         figure = plot_contributions(page.explain(target, level=level), dark=page.dark)
         ui.show(figure, "bars", f"What each {level} adds to the logit of {words}, or takes from it")
-        st.caption(ui.LEAD_TOKEN_WORDS)
+        st.caption(LEAD_TOKEN_WORDS)
     with fall:
         ui.show(
             plot_waterfall(lead, dark=page.dark),

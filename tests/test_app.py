@@ -12,10 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 import clear_hug.plots
 from clear_hug import ui
-from clear_hug.beats import BeatTokens
-from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
+from clear_hug.reconstruct import HIDE
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["app.py", *sorted(f"pages/{path.name}" for path in (ROOT / "pages").glob("*.py"))]
@@ -133,7 +132,7 @@ def test_a_link_that_names_what_is_not_there(name: str) -> None:
     assert n_figures(app) >= 1
 
 
-@pytest.mark.parametrize("preset", list(ui.HIDE))
+@pytest.mark.parametrize("preset", list(HIDE))
 @pytest.mark.parametrize("record", ["real", "simulated-lead_off", "simulated-long"])
 def test_every_way_to_hide(preset: str, record: str) -> None:
     app = page("pages/3_Reconstruction.py", record=record, hide=preset)
@@ -273,42 +272,13 @@ def test_target_of_a_link_is_explained() -> None:
     assert float(re.search(r"difference (\d\.\d{7})", line).group(1)) < 1e-5
 
 
-# Words and masks
+# Words and looks
 
 
 def test_say_leaves_no_markdown() -> None:
     text = "a_b *c* [d](e) $f$ `g` <b>h</b> :red[i] #j ~k~ !l |m|"
     assert re.sub(r"\\(.)", r"\1", ui.say(text)) == text
     assert not re.search(r"(?<!\\)[*_`$<>\[\]:#~|!]", ui.say(text))
-
-
-@pytest.mark.parametrize("preset", list(ui.HIDE))
-def test_a_mask_hides_what_is_there_and_leaves_something(preset: str, tokens_of) -> None:
-    for tokens in (tokens_of("normal"), tokens_of("lead_off")):
-        hidden = ui.HIDE[preset][1](tokens, 1, 2, 7)
-        assert hidden.shape == tokens.valid.shape and hidden.dtype == bool
-        assert hidden.any() and not (hidden & ~tokens.valid).any() and (tokens.valid & ~hidden).any()
-        assert np.array_equal(hidden, ui.HIDE[preset][1](tokens, 1, 2, 7))
-    if "seed" in ui.HIDE[preset][0]:
-        assert hidden.sum() / tokens.valid.sum() == pytest.approx(0.8, abs=0.01)
-        assert not np.array_equal(hidden, ui.HIDE[preset][1](tokens, 1, 2, 8))
-
-
-def test_what_an_answer_rests_on(simulated, tokens_of, checkpoint) -> None:
-    def sentences(kind: str) -> str:
-        tokens = tokens_of(kind)
-        return " ".join(ui.rests_on(simulated(kind), tokens, diagnose(checkpoint, tokens)))
-
-    assert "12 leads" in sentences("normal") and "left out" not in sentences("normal")
-    assert "left out: V3" in sentences("lead_off")
-    assert "windows" in sentences("long")
-    assert "end of T" in sentences("bradycardia")
-    assert all("simulated" in sentences(kind) for kind in ("normal", "long"))
-
-
-def test_dropped_beats_are_counted(tokens: BeatTokens) -> None:
-    assert "3 beats" in ui.coverage(replace(tokens, n_dropped=3))[0]
-    assert "No beat" in ui.coverage(tokens)[0]
 
 
 def test_theme_is_that_of_the_figures() -> None:

@@ -19,6 +19,7 @@ ROWS = [
     {"checkpoint"},
     {"diagnosis"},
     {"reconstruct", "explain"},
+    {"words"},
     {"cohort", "export"},
     {"plots"},
     {"train"},

@@ -7,7 +7,7 @@ import pytest
 
 from clear_hug.ecg import ECGError
 from clear_hug.leads import LEADS
-from clear_hug.reconstruct import reconstruct
+from clear_hug.reconstruct import HIDE, reconstruct
 
 V3 = LEADS.index("V3")
 
@@ -121,3 +121,15 @@ def test_a_long_record_is_rebuilt_window_by_window(checkpoint, tokens_of):
 def test_hidden_of_another_shape_is_refused_in_words(checkpoint, tokens):
     with pytest.raises(ValueError, match="expected .12, beat."):
         reconstruct(checkpoint, tokens, np.zeros((12, 2), bool))
+
+
+@pytest.mark.parametrize("preset", list(HIDE))
+def test_a_mask_hides_what_is_there_and_leaves_something(preset, tokens_of):
+    for tokens in (tokens_of("normal"), tokens_of("lead_off")):
+        hidden = HIDE[preset][1](tokens, 1, 2, 7)
+        assert hidden.shape == tokens.valid.shape and hidden.dtype == bool
+        assert hidden.any() and not (hidden & ~tokens.valid).any() and (tokens.valid & ~hidden).any()
+        assert np.array_equal(hidden, HIDE[preset][1](tokens, 1, 2, 7))
+    if "seed" in HIDE[preset][0]:
+        assert hidden.sum() / tokens.valid.sum() == pytest.approx(0.8, abs=0.01)
+        assert not np.array_equal(hidden, HIDE[preset][1](tokens, 1, 2, 8))

@@ -221,7 +221,10 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
 
 def test_auroc_is_the_share_of_ordered_pairs() -> None:
     rng = np.random.default_rng(0)
-    scores, truth = rng.normal(size=(60, 3)).astype(np.float32), (rng.random((60, 3)) < 0.4).astype(np.float32)
+    scores, truth = (
+        rng.normal(size=(60, 3)).astype(np.float32),
+        (rng.random((60, 3)) < 0.4).astype(np.float32),
+    )
     truth[:, 2] = 0
     expected = []
     for s, t in zip(scores.T[:2], truth.T[:2], strict=True):

@@ -1,0 +1,124 @@
+"""Sentences: what is known of a record, what an answer rests on, how an explanation adds up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clear_hug.beats import MAX_BEATS, BeatTokens
+from clear_hug.diagnosis import Diagnosis
+from clear_hug.ecg import ECG
+from clear_hug.explain import Attribution
+from clear_hug.leads import LEADS
+from clear_hug.reconstruct import Reconstruction
+
+
+def facts(ecg: ECG) -> dict[str, str]:
+    """What is known of a record, name -> words."""
+    known = {
+        "Format": ecg.source or "unknown",
+        "Length": f"{ecg.duration:.1f} s at {ecg.fs:g} Hz",
+        "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
+        "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived) else "",
+        "Derived": ", ".join(ecg.derived) + (" from other limb leads" if ecg.derived else ""),
+        "Absent": ", ".join(ecg.absent_leads),
+        "Beyond the twelve": ", ".join(ecg.extra),
+        "Patient": ", ".join(
+            part
+            for part in (
+                f"{ecg.age:g} years" if ecg.age is not None else "",
+                {"F": "female", "M": "male"}.get(ecg.sex or "", ""),
+            )
+            if part
+        ),
+        "Planted change": str(ecg.truth.get("change", "")) if ecg.simulated else "",
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def coverage(tokens: BeatTokens) -> list[str]:
+    """What of the record its beat tokens do not hold, in sentences."""
+    said = []
+    if tokens.n_dropped:
+        said.append(
+            f"{_count(tokens.n_dropped, 'beat')} found and given no token: more than {MAX_BEATS} in 10 s, or "
+            "no lead with a whole signal there."
+        )
+    else:
+        said.append("No beat was dropped.")
+    share = tokens.uncovered / tokens.duration
+    if tokens.uncovered < 0.05:
+        said.append("Every part of the record lies in a beat's window.")
+    else:
+        said.append(
+            f"{tokens.uncovered:.1f} s of {tokens.duration:.1f} s ({share:.0%}) lie outside every beat's "
+            "window (0.96 s around the R peak)"
+            + ("; the end of T may be among them." if share > 0.15 else ".")
+        )
+    return said
+
+
+def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
+    """What an answer rests on, in sentences."""
+    windows = len(diagnosis.window_spans)
+    there = [lead for lead, here in zip(LEADS, tokens.present, strict=True) if here]
+    gone = [lead for lead in LEADS if lead not in there]
+    said = [
+        f"{_count(tokens.n_beats, 'beat')} in {_count(len(there), 'lead')}"
+        + (f", read in {windows} windows; the answer is the mean of their logits." if windows > 1 else ".")
+    ]
+    if gone:
+        said.append(f"Without a usable beat, so left out: {', '.join(gone)}.")
+    patchy = int((~tokens.valid[tokens.present]).sum())
+    if patchy:
+        said.append(f"{_count(patchy, 'beat token')} left out: flat, or samples absent.")
+    if ecg.derived:
+        said.append(f"Derived from other limb leads: {', '.join(ecg.derived)}.")
+    said += coverage(tokens)
+    said += ecg.warnings
+    if not ecg.units_known:
+        said.append("The voltage is unknown: the model saw the shape alone.")
+    if ecg.simulated:
+        said.append("This ECG is simulated; the model was trained on real ones.")
+    return said
+
+
+def scale_words(rebuilt: Reconstruction) -> list[str]:
+    """How the voltage of what was rebuilt is known, in sentences."""
+    predicted = [lead for lead, yes in zip(LEADS, rebuilt.scale_predicted, strict=True) if yes]
+    said = []
+    if predicted:
+        said.append(
+            f"No beat of {', '.join(predicted)} was visible: the scale there is the model's prediction."
+        )
+    if not rebuilt.units_known:
+        said.append("The record's unit is unknown: errors are in its own unit, not in mV.")
+    return said
+
+
+def sum_words(attribution: Attribution) -> str:
+    """The proof that contributions add up, as a line of Markdown."""
+    values, names = np.nan_to_num(attribution.values), attribution.names
+    high, low = int(values.argmax()), int(values.argmin())
+    line = (
+        f"bias {_signed(attribution.bias, 4)} + sum of contributions {_signed(values.sum(), 4)} "
+        f"= logit {_signed(attribution.logit, 4)}; difference {abs(attribution.residual):.7f}"
+    )
+    if values[high] > 0:
+        line += f" · most for: **{names[high]}** ({_signed(values[high], 2)})"
+    if values[low] < 0:
+        line += f" · most against: **{names[low]}** ({_signed(values[low], 2)})"
+    return line
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+LEAD_TOKEN_WORDS = (
+    "A contribution belongs to a lead token: the model's summary of a lead. In the “paper” pattern of "
+    "attention the beats it reads have themselves seen other leads."
+)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
