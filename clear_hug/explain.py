@@ -96,7 +96,7 @@ def _see(
         for i in range(0, len(windows), BATCH):
             batch = windows[i : i + BATCH]
             beats = hide(batch, hidden).to(device)
-            encoded = model.clear.encode(beats, attention=attention)
+            encoded = model.clear.encode(beats, attention=int(attention))
             with torch.autocast(device.type, enabled=False):
                 lead_tokens = encoded.lead_tokens.float()
                 logits.append(model.hug(lead_tokens, encoded.lead_there).double().cpu().numpy())

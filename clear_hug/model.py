@@ -156,7 +156,7 @@ class Encoded:
     lead_tokens : (batch, 12, width);  lead_there : (batch, 12) bool
     x : (batch, kept, width), layout, index : the sequence without the tokens that are not there
     scale : (batch, 12) of the lead, 1 where it has no token
-    attention : a layer each, (batch, head, kept, kept); empty unless asked for
+    attention : of the last layers asked for, (batch, head, kept, kept) each
     """
 
     lead_tokens: Tensor
@@ -196,13 +196,13 @@ class CLEAR(nn.Module):
         for parameter in (self.lead, self.summary, self.hidden, self.decoder_lead, self.scale.unknown):
             nn.init.trunc_normal_(parameter, std=0.02)
 
-    def encode(self, beats: Beats, attention: bool = False, scale_told: Tensor | None = None) -> Encoded:
+    def encode(self, beats: Beats, attention: int = 0, scale_told: Tensor | None = None) -> Encoded:
         """Encode what is there.
 
         Parameters
         ----------
         beats : Beats
-        attention : also return the attention weights of every layer
+        attention : of how many of the last layers to return the attention weights too
         scale_told : (batch,) bool; False withholds the lead scale of a record although it is known
 
         """
@@ -218,8 +218,8 @@ class CLEAR(nn.Module):
         sequence, layout, index = compact(sequence, token_layout(there))
         mask = encoder_mask(layout, self.config.pattern)
         maps = []
-        for block in self.blocks:
-            sequence, weights = block(sequence, mask, attention)
+        for i, block in enumerate(self.blocks):
+            sequence, weights = block(sequence, mask, i >= len(self.blocks) - attention)
             if weights is not None:
                 maps.append(weights)
         sequence = self.norm(sequence)

@@ -91,7 +91,7 @@ def test_attention_is_that_of_the_last_layer_on_the_leads_own_beats(checkpoint, 
     from clear_hug.beats import split_windows
     from clear_hug.diagnosis import collate
 
-    encoded = checkpoint.model.clear.encode(collate(split_windows(tokens)), attention=True)
+    encoded = checkpoint.model.clear.encode(collate(split_windows(tokens)), attention=1)
     weights = encoded.attention[-1][0].mean(0)
     shown = explain(checkpoint, tokens, "MI", "attention").values
     for lead in range(12):
