@@ -46,7 +46,7 @@ def evaluate(
     if not rows.size:
         raise CorpusError(f"no labelled record in folds {folds} of {corpus}.")
     metrics: dict[str, Any] = {
-        "command": f"python -m clear_hug.train evaluate --checkpoint {opened.name}",
+        "command": _command(opened.name, baselines),
         "folds": list(folds),
         "data": data.digest,
         "tasks": {},
@@ -77,6 +77,13 @@ def evaluate(
             metrics=metrics,
             card=card,
         )
+
+
+def _command(name: str, baselines: dict[str, Path]) -> str:
+    command = f"python -m clear_hug.train evaluate --checkpoint {name}"
+    if baselines:
+        command += f" --baselines '{json.dumps({key: str(run) for key, run in baselines.items()})}'"
+    return command
 
 
 def _task_figures(

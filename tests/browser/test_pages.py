@@ -55,14 +55,15 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, checkpoint_folder: Path) -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The real server on a free port, with a home of its own."""
     home = tmp_path_factory.mktemp("home")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = {**os.environ, "HOME": str(home), "CLEAR_HUG_CHECKPOINT": str(checkpoint_folder)}
-    env.pop("CLEAR_HUG_DATA", None)
+    env = {**os.environ, "HOME": str(home)}
+    for name in ("CLEAR_HUG_DATA", "CLEAR_HUG_CHECKPOINT"):  # what ships is what is looked at
+        env.pop(name, None)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port),
                "--server.address", "127.0.0.1"]  # fmt: skip
     with (home / "log.txt").open("wb") as log:

@@ -1,0 +1,98 @@
+"""What ships: its size, a card that says what was measured, and answers pinned by golden numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.data import get_testdata_file
+
+import clear_hug as ch
+from clear_hug.checkpoint import CHECKPOINTS, list_checkpoints
+from clear_hug.reconstruct import HIDE
+
+GOLDEN = Path(__file__).parent / "golden" / "waveform_ecg.json"
+PARAMETERS = 3_000_000
+BYTES = 25_000_000
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return ch.load_checkpoint()
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The real 12-lead ECG that pydicom carries: it is on every machine."""
+    return ch.tokenize_beats(ch.read_ecg(get_testdata_file("waveform_ecg.dcm", download=False)))
+
+
+def test_the_default_is_there_and_as_small_as_promised(shipped):
+    assert list_checkpoints()[0] == shipped.name == "small"
+    assert [task.name for task in shipped.tasks][0] == "superdiagnostic"
+    assert sum(p.numel() for p in shipped.model.parameters()) <= PARAMETERS
+    files = {path.name: path.stat().st_size for path in (CHECKPOINTS / "small").iterdir()}
+    assert set(files) == {
+        "model.safetensors", "config.json", "metrics.json", "calibration.json", "README.md",
+    }  # fmt: skip
+    assert sum(files.values()) < BYTES
+
+
+def test_fold_9_was_never_learned_from(shipped):
+    training = shipped.training
+    assert 9 not in training["config"]["train_folds"] and 9 not in training["config"]["watch_folds"]
+    assert 9 in training["init"]["config"]["leave_out_folds"]
+    assert shipped.metrics["folds"] == [9]
+
+
+def test_the_card_says_what_was_measured(shipped):
+    card = (CHECKPOINTS / "small" / "README.md").read_text()
+    row = shipped.metrics["tasks"]["superdiagnostic"]
+    low, high = row["field"]["macro_auroc_95"]
+    assert f"{row['field']['macro_auroc']:.3f} ({low:.3f} to {high:.3f})" in card
+    assert {"ResNet", "random frozen encoder"} <= set(row["baselines"])
+    for name, other in row["baselines"].items():
+        assert name in card and f"{other['difference']:+.3f}" in card
+    assert "not a medical device" in card
+
+
+def test_better_than_the_plain_resnet_on_the_same_records(shipped):
+    assert shipped.metrics["tasks"]["superdiagnostic"]["baselines"]["ResNet"]["difference"] > 0
+
+
+def test_answers_are_those_of_the_day_it_was_made(shipped, real):
+    golden = json.loads(GOLDEN.read_text())
+    answer = ch.diagnose(shipped, real)
+    np.testing.assert_allclose(answer.logits, golden["logits"], atol=2e-3)
+    np.testing.assert_allclose(real.r_peaks, golden["r_peaks"], atol=1e-6)
+    lead = ch.explain(shipped, real, "superdiagnostic/NORM", method="hug", level="lead")
+    np.testing.assert_allclose(lead.values, golden["contributions"], atol=2e-3)
+    assert abs(lead.residual) < 1e-5
+
+
+def test_probabilities_follow_the_logits(shipped, real):
+    answer = ch.diagnose(shipped, real)
+    assert ((answer.probabilities > 0) & (answer.probabilities < 1)).all()
+    assert (shipped.platt[:, 0] > 0).all(), "a calibration that turns the order round"
+
+
+def test_hidden_beats_are_rebuilt_in_millivolt(shipped, real):
+    hidden = HIDE["80 % at random"][1](real, 0, 0, 0)
+    rebuilt = ch.reconstruct(shipped, real, hidden)
+    assert rebuilt.r2 > 0.75
+    one = ch.reconstruct(shipped, real, HIDE["One beat, all leads"][1](real, 0, 4, 0))
+    assert one.r2 > 0.75
+
+
+@pytest.mark.parametrize("kind", ["normal", "bradycardia", "long", "lead_off"])
+def test_a_simulated_normal_heart_is_called_normal(shipped, tokens_of, kind):
+    answer = ch.diagnose(shipped, ch.tokenize_beats(ch.simulate_ecg(kind)))
+    assert answer.labels[int(answer.probabilities.argmax())] == "NORM"
+
+
+def test_voltage_is_seen_where_it_is_known(shipped):
+    """The same shapes at 2.5 times the voltage raise hypertrophy; withheld, they change nothing."""
+    row = shipped.row("HYP")
+    plain, tall = (ch.tokenize_beats(ch.simulate_ecg("high_voltage", gain=gain)) for gain in (0.5, 1.5))
+    low, high = (ch.diagnose(shipped, tokens).logits[row] for tokens in (plain, tall))
+    assert high > low
