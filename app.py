@@ -19,6 +19,7 @@ ui.show_upload_error()
 
 with guard(stop=True):  # the pickers above stay, for a record that can be read
     ecg = page.ecg
+answer = None
 with guard():
     answer = page.diagnosis
     words, to_labels, to_why = st.columns([6, 1, 1], vertical_alignment="center")
@@ -40,3 +41,5 @@ with guard():
     figure = plot_ecg(ecg, start, seconds, dark=page.dark)
     ui.show_paper(figure, "overview", f"{page.record.title}: three rows of four leads, and lead II below")
     ui.show_facts(ecg)
+if answer:
+    ui.model_line(answer)

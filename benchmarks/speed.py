@@ -18,7 +18,7 @@ import wfdb
 
 import clear_hug as ch
 from clear_hug.beats import split_windows
-from clear_hug.diagnosis import collate, pick_device, precision
+from clear_hug.diagnosis import collate, pick_device, precision, ready
 
 REPEATS = 15
 
@@ -76,14 +76,14 @@ def base_preset(batch: int = 8) -> None:
     torch.manual_seed(0)
     model = ch.CLEARHUG(ch.CLEAR(config), ch.HUG(config.width, 5)).eval()
     device = pick_device()
-    model.to(device)
+    twin = ready(model, device)
     tokens = ch.tokenize_beats(ch.simulate_ecg("normal", heart_rate=66.0))
     windows = split_windows(tokens) * batch
     beats = collate(windows).to(device)
 
     def work() -> None:
         with torch.inference_mode(), precision(model, device):
-            model(beats).float().cpu()
+            twin(beats).float().cpu()
 
     ms = median_ms(work)
     rate = 1000 * batch / ms
@@ -105,7 +105,7 @@ def base_preset(batch: int = 8) -> None:
 def small_preset(batch: int = 32) -> None:
     checkpoint = ch.load_checkpoint()
     device = pick_device()
-    model = checkpoint.model.to(device)
+    model = ready(checkpoint.model, device)
     beats = collate(split_windows(ch.tokenize_beats(ch.simulate_ecg("normal"))) * batch).to(device)
 
     def work() -> None:

@@ -20,10 +20,12 @@ TOKEN_FS = 100.0  # Hz
 TOKEN_SAMPLES = 96  # 0.96 s at 100 Hz
 BAND = (0.67, 40.0)  # Hz
 MAX_BEATS = 60  # a window of 10 s; 360 beats/min
+QRS_SAMPLES = slice(28, 68)  # 0.2 s on each side of the R peak: what beats of one origin share
+MIN_RESEMBLANCE = 0.5  # between the beats of a record; see `_resemblance`
 
 
 class NoBeats(ECGError):
-    """The record holds no QRS complex from which a token could be cut."""
+    """The record holds no beat from which a token could be cut."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +152,8 @@ def tokenize_beats(
 
     Raises
     ------
-    NoBeats : no R peak, or no lead with a signal at any of them
+    NoBeats : no R peak, no lead with a signal at any of them, or marks of a detector that do not
+        resemble one another in any lead
 
     Source: Pan et al., AAAI 2026 (arXiv 2512.24002), with every beat kept.
     """
@@ -188,7 +191,7 @@ def tokenize_beats(
     some = valid.any(axis=0)
     if not some.any():
         raise NoBeats(f"{name} has R peaks but no lead with a signal at any of them.")
-    return cut_tokens(
+    tokens = cut_tokens(
         trace,
         kept,
         spans / TOKEN_FS,
@@ -199,6 +202,12 @@ def tokenize_beats(
         digest=ecg.digest,
         record_id=ecg.record_id,
     )
+    if r_peaks is None and _resemblance(tokens) < MIN_RESEMBLANCE:
+        raise NoBeats(
+            f"the {tokens.n_beats} marks found in {name} do not resemble one another: noise, not beats? "
+            "If they are beats, give their R peaks."
+        )
+    return tokens
 
 
 def cut_tokens(
@@ -227,6 +236,29 @@ def cut_tokens(
     if not units_known:
         scale = np.full_like(scale, np.nan)
     return BeatTokens(values, scale, r_peaks, windows, valid, units_known=units_known, **fields)
+
+
+def _resemblance(tokens: BeatTokens) -> float:
+    """How alike the beats are in the lead where they are most alike; NaN below three tokens in each lead.
+
+    Each beat is correlated with every other of its lead and keeps the upper quartile (in bigeminy half
+    of them are of its kind); the lead's value is the median over its beats.
+    """
+    some = np.unique(np.linspace(0, tokens.n_beats - 1, MAX_BEATS).astype(np.int64))  # of a long record
+    valid = tokens.valid[:, some]
+    leads = valid.sum(axis=1) >= 3
+    if not leads.any():
+        return float("nan")
+    qrs, valid = tokens.values[leads][:, some, QRS_SAMPLES].astype(np.float64), valid[leads]
+    qrs -= qrs.mean(axis=-1, keepdims=True)
+    qrs /= np.maximum(np.linalg.norm(qrs, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    alike = qrs @ qrs.swapaxes(1, 2)
+    alike[~(valid[:, :, None] & valid[:, None]) | np.eye(some.size, dtype=bool)] = np.nan
+    alike.sort(axis=2)  # NaN stands last
+    n = valid.sum(axis=1)
+    quartile = np.rint(0.75 * (n - 2)).astype(np.int64)
+    kin = np.sort(np.take_along_axis(alike, quartile[:, None, None], axis=2)[..., 0], axis=1)
+    return float(np.take_along_axis(kin, n[:, None] // 2, axis=1).max())
 
 
 def _under_ceiling(r_peaks: NDArray[np.float64], duration: float, most: int) -> NDArray[np.float64]:

@@ -134,6 +134,8 @@ def save_checkpoint(
         _write_json(aside / "metrics.json", dict(metrics or {}))
         (aside / "README.md").write_text(card or f"# {folder.name}\n\nNot measured yet.\n")
         aside.chmod(0o755)
+        for path in aside.iterdir():
+            path.chmod(0o644)
         old = aside.with_name(f"{aside.name}-old")  # the old one goes only when the new one stands
         if folder.exists():
             os.replace(folder, old)

@@ -79,10 +79,14 @@ def pick_device() -> torch.device:
 
 def precision(model: torch.nn.Module, device: torch.device) -> AbstractContextManager[object]:
     """Autocast to bf16 where it pays, else nothing; HUG always runs in fp32."""
-    large = sum(p.numel() for p in model.parameters()) >= BF16_PAYS
-    if large and device.type in ("cuda", "cpu"):
+    if _in_bf16(model, device):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
+
+
+def _in_bf16(model: torch.nn.Module, device: torch.device) -> bool:
+    large = sum(p.numel() for p in model.parameters()) >= BF16_PAYS
+    return large and device.type in ("cuda", "cpu")
 
 
 def collate(windows: Sequence[Window]) -> Beats:
@@ -112,13 +116,23 @@ _copies: weakref.WeakKeyDictionary[torch.nn.Module, dict[str, CLEARHUG]] = weakr
 _copies_lock = threading.Lock()
 
 
-def _on(model: CLEARHUG, device: torch.device) -> CLEARHUG:
-    if next(model.parameters()).device.type == device.type:
+def ready(model: CLEARHUG, device: torch.device) -> CLEARHUG:
+    """The model on a device, its encoder's and decoder's linear layers in bf16 where that pays.
+
+    The model itself is never changed; a copy is made once and kept as long as the model lives.
+    """
+    bf16 = _in_bf16(model, device)
+    if next(model.parameters()).device.type == device.type and not bf16:
         return model
     with _copies_lock:
         copies = _copies.setdefault(model, {})
         if device.type not in copies:
-            copies[device.type] = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+            twin = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+            if bf16:  # autocast would cast every weight again in every pass
+                for module in twin.clear.modules():
+                    if isinstance(module, torch.nn.Linear):
+                        module.to(torch.bfloat16)
+            copies[device.type] = twin
         return copies[device.type]
 
 
@@ -134,7 +148,7 @@ def run(
     """
     device = device or pick_device()
     try:
-        model = _on(checkpoint.model, device)  # outside: a copy made in inference mode knows no gradient
+        model = ready(checkpoint.model, device)  # outside: a copy made in inference mode knows no gradient
         with torch.inference_mode(), precision(model, device):
             return work(model, device), str(device), ""
     except RuntimeError as error:  # MPS and cuBLAS have no class of their own for it
@@ -143,7 +157,7 @@ def run(
     if device.type == "cuda":
         torch.cuda.empty_cache()
     cpu = torch.device("cpu")
-    model = _on(checkpoint.model, cpu)
+    model = ready(checkpoint.model, cpu)
     with torch.inference_mode(), precision(model, cpu):
         note = f"The {device.type} ran out of memory; this was computed on the CPU."
         return work(model, cpu), "cpu", note

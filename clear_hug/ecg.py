@@ -39,6 +39,12 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def _own(values: Any) -> Array:
+    """(...) float32, read-only; a copy where somebody could still write into it, or a digest goes stale."""
+    array = np.asarray(values, dtype=np.float32)
+    return _read_only(array.copy() if array.flags.writeable else array)
+
+
 def freeze(value: Any) -> None:
     """Make the arrays of a frozen dataclass read-only: a cached value is shared by all its users."""
     for name, array in vars(value).items():
@@ -100,11 +106,10 @@ class ECG:
             raise ECGError(f"fs = {self.fs:g} Hz; expected {MIN_FS:g} to {MAX_FS:g} Hz.")
         if np.isinf(signal).any():
             signal = np.where(np.isinf(signal), np.float32(np.nan), signal)
-        object.__setattr__(self, "signal", _read_only(signal))
+        object.__setattr__(self, "signal", _own(signal))
         object.__setattr__(self, "fs", float(self.fs))
-        object.__setattr__(
-            self, "extra", {k: _read_only(np.asarray(v, np.float32)) for k, v in self.extra.items()}
-        )
+        extra = {k: _own(v) for k, v in self.extra.items()}
+        object.__setattr__(self, "extra", extra)
 
     @property
     def n_samples(self) -> int:
@@ -193,7 +198,9 @@ _LIMB_FROM_I_II = np.array(
 
 
 def derive_limb_leads(signal: Array) -> tuple[Array, tuple[str, ...]]:
-    """Fill absent limb leads from any two that are there (Einthoven's and Goldberger's identities).
+    """Fill absent limb leads from any two that move (Einthoven's and Goldberger's identities).
+
+    A lead that never moves is an electrode off: what were computed from it would look like a heart.
 
     Parameters
     ----------
@@ -203,10 +210,13 @@ def derive_limb_leads(signal: Array) -> tuple[Array, tuple[str, ...]]:
     -------
     signal : (12, sample) with the derivable limb leads filled; derived : their names
     """
-    there = np.isfinite(signal[:6]).any(axis=1)
-    if there.all() or there.sum() < 2:
+    known = np.isfinite(signal[:6])
+    there = known.any(axis=1)
+    high, low = (np.where(known, signal[:6], end) for end in (-np.inf, np.inf))
+    moves = high.max(axis=1) > low.min(axis=1)
+    if there.all() or moves.sum() < 2:
         return signal, ()
-    rows = np.flatnonzero(there)[:2]
+    rows = np.flatnonzero(moves)[:2]
     if np.linalg.matrix_rank(_LIMB_FROM_I_II[rows]) < 2:  # never for two of the six
         return signal, ()
     basis = np.linalg.inv(_LIMB_FROM_I_II[rows]) @ signal[rows].astype(np.float64)
@@ -248,10 +258,18 @@ def bridge_gaps(signal: NDArray[Any], fs: float) -> tuple[NDArray[Any], NDArray[
 
 
 def resample(signal: NDArray[Any], fs: float, to: float) -> NDArray[Any]:
-    """Polyphase resampling along the last axis, anti-aliased; `signal` must be finite."""
+    """Polyphase resampling along the last axis, anti-aliased; `signal` must be finite.
+
+    The ratio is a fraction near enough for the last sample to lie within a tenth of one of its time.
+    """
     if fs == to:
         return signal
-    ratio = Fraction(to / fs).limit_denominator(1000)
+    exact = Fraction(to) / Fraction(fs)
+    n = signal.shape[-1]
+    # A small denominator means a short filter; no standard rate needs more than the first.
+    limits = (1000, 10_000, 100_000, 1_000_000)
+    ratios = (exact.limit_denominator(limit) for limit in limits)
+    ratio = next((r for r in ratios if abs(r - exact) * n <= 0.1), exact.limit_denominator(limits[-1]))
     return dsp.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
 
 

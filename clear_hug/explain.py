@@ -44,7 +44,7 @@ class Attribution:
     bias : the logit with nothing there (v(empty)); NaN where the method has none
     logit : what is explained; diagnose's
     residual : logit - bias - sum of values; NaN where values are not contributions
-    seconds : spent
+    seconds : spent on the look that it is read from
     model, device : names;  note : a sentence or ""
 
     """
@@ -67,30 +67,56 @@ class Attribution:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """One pass over a record's windows.
+class Look:
+    """One pass over a record's windows, from which every label, method and level is read.
 
+    Attributes
+    ----------
     logits : (label,) and bias : (label,), both float64
     paths : (7, 12, label) contributions, mean over the windows
-    attention : (12, beat) weight of each lead token on its own beats, last layer, mean over heads
+    attention : (12, beat) weight of each lead token on its own beats, last layer, mean over heads;
+        None where it was not asked for
+    hidden : (12, beat) bool, the tokens left out
+    seconds : spent;  device : where;  note : a sentence or ""
+
     """
 
     logits: NDArray[np.float64]
     bias: NDArray[np.float64]
     paths: NDArray[np.float64]
-    attention: NDArray[np.float64]
+    attention: NDArray[np.float64] | None
+    hidden: NDArray[np.bool_]
+    seconds: float
+    device: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        freeze(self)
 
 
-def _see(
+_Pass = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def look(
     checkpoint: Checkpoint,
     tokens: BeatTokens,
-    hidden: NDArray[np.bool_],
-    attention: bool,
-    device: torch.device | None,
-) -> tuple[_Seen, str, str]:
+    hidden: NDArray[np.bool_] | None = None,
+    attention: bool = True,
+    device: torch.device | None = None,
+) -> Look:
+    """The pass that `explain` reads: made once, it answers for all labels, methods and levels.
+
+    Parameters
+    ----------
+    checkpoint, tokens, hidden : as for `explain`
+    attention : also what the "attention" method reads
+
+    """
+    started = time.perf_counter()
+    hidden = check_hidden(tokens, hidden)
     windows = split_windows(tokens)
 
-    def work(model: CLEARHUG, device: torch.device) -> _Seen:
+    def work(model: CLEARHUG, device: torch.device) -> _Pass:
         logits, paths = [], []
         looked = np.full((N_LEADS, tokens.n_beats), np.nan)
         for i in range(0, len(windows), BATCH):
@@ -114,15 +140,16 @@ def _see(
                     looked[:, window.beats] = own[k, :, : window.beats.size].double().cpu().numpy()
         with torch.autocast(device.type, enabled=False):
             bias = model.hug.bias().double().cpu().numpy()
-        mean = np.concatenate(paths).mean(axis=0)
-        return _Seen(np.concatenate(logits).mean(axis=0), bias, mean, looked)
+        return np.concatenate(logits).mean(axis=0), bias, np.concatenate(paths).mean(axis=0), looked
 
-    return run(checkpoint, work, device)
+    (logits, bias, paths, looked), where, note = run(checkpoint, work, device)
+    seconds = time.perf_counter() - started
+    return Look(logits, bias, paths, looked if attention else None, hidden, seconds, where, note)
 
 
-def _hug(seen: _Seen, row: int, tokens: BeatTokens, hidden: NDArray[np.bool_], level: str) -> _Explained:
+def _hug(seen: Look, row: int, tokens: BeatTokens, level: str) -> _Explained:
     paths = seen.paths[:, :, row]
-    there: NDArray[np.bool_] = np.any(tokens.valid & ~hidden, axis=1)
+    there: NDArray[np.bool_] = np.any(tokens.valid & ~seen.hidden, axis=1)
     if level == "lead":
         return np.where(there, paths.sum(axis=0), np.nan), LEADS
     if level == "group":
@@ -137,11 +164,10 @@ def _hug(seen: _Seen, row: int, tokens: BeatTokens, hidden: NDArray[np.bool_], l
     return np.array(values), ("groups", "pairs of groups", "all groups")
 
 
-def _attention(
-    seen: _Seen, row: int, tokens: BeatTokens, hidden: NDArray[np.bool_], level: str
-) -> _Explained:
-    there = tokens.valid & ~hidden
-    weights = np.where(there, seen.attention, np.nan)
+def _attention(seen: Look, row: int, tokens: BeatTokens, level: str) -> _Explained:
+    if seen.attention is None:
+        raise ValueError("this look holds no attention; take it with look(..., attention=True).")
+    weights = np.where(tokens.valid & ~seen.hidden, seen.attention, np.nan)
     with np.errstate(invalid="ignore"):
         return weights / np.nansum(weights, axis=1, keepdims=True), LEADS
 
@@ -151,12 +177,11 @@ _Explained = tuple[NDArray[np.float64], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Method:
-    """An explanation method: its levels, the first of them its own, and how it reads a pass."""
+    """An explanation method: its levels, the first of them its own, and how it reads a look."""
 
     levels: tuple[str, ...]
-    title: str
     adds_up: bool
-    read: Callable[[_Seen, int, BeatTokens, NDArray[np.bool_], str], _Explained]
+    read: Callable[[Look, int, BeatTokens, str], _Explained]
 
 
 def explain(
@@ -167,6 +192,7 @@ def explain(
     level: str | None = None,
     hidden: NDArray[np.bool_] | None = None,
     device: torch.device | None = None,
+    seen: Look | None = None,
 ) -> Attribution:
     """Explain one logit of one record.
 
@@ -178,25 +204,26 @@ def explain(
     method : a key of `METHODS`
     level : one of the method's levels; None = its own
     hidden : (12, beat) bool, tokens to leave out
+    seen : of this record by this checkpoint, from `look`, where many questions are asked; then
+        `hidden` and `device` are its own
 
     Raises
     ------
     ValueError : unknown target, method or level, naming the choices
 
     """
-    started = time.perf_counter()
     if method not in METHODS:
         raise ValueError(f"method = {method!r}; expected one of {', '.join(METHODS)}.")
     how = METHODS[method]
     level = level or how.levels[0]
     if level not in how.levels:
         raise ValueError(f"level = {level!r}; {method} explains {', '.join(how.levels)}.")
-    hidden = check_hidden(tokens, hidden)
     row = checkpoint.row(target) if target else None
-    seen, where, note = _see(checkpoint, tokens, hidden, attention=not how.adds_up, device=device)
+    if seen is None:
+        seen = look(checkpoint, tokens, hidden, attention=not how.adds_up, device=device)
     if row is None:
         row = int(np.argmax(checkpoint.platt[:, 0] * seen.logits + checkpoint.platt[:, 1]))
-    values, names = how.read(seen, row, tokens, hidden, level)
+    values, names = how.read(seen, row, tokens, level)
     logit, bias = float(seen.logits[row]), float(seen.bias[row])
     return Attribution(
         values=values,
@@ -207,14 +234,14 @@ def explain(
         bias=bias if how.adds_up else float("nan"),
         logit=logit,
         residual=logit - bias - float(np.nansum(values)) if how.adds_up else float("nan"),
-        seconds=time.perf_counter() - started,
+        seconds=seen.seconds,
         model=checkpoint.name,
-        device=where,
-        note=note,
+        device=seen.device,
+        note=seen.note,
     )
 
 
 METHODS: dict[str, Method] = {
-    "hug": Method(("lead", "group", "pair", "level"), "HUG's exact contributions", True, _hug),
-    "attention": Method(("token",), "attention of each lead token over its beats", False, _attention),
+    "hug": Method(("lead", "group", "pair", "level"), True, _hug),  # exact contributions
+    "attention": Method(("token",), False, _attention),  # of each lead token over its beats
 }

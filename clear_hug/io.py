@@ -254,14 +254,17 @@ def _to_ecg(path: Path, recording: _Recording, fs: float | None, unit: str | Non
     if n / rate < MIN_SECONDS:
         raise ECGError(f"{path.name} lasts {n / rate:.3g} s; at least {MIN_SECONDS:g} s is needed.")
 
-    known = True
-    signals: dict[str, NDArray[Any]] = {}
-    for lead, channel in leads.items():
-        factor = _millivolt(channel.unit) or (_millivolt(unit) if unit else None)
-        known &= factor is not None
-        signals[lead] = (channel.samples * (factor or 1.0)).astype(np.float32)
+    factors = {lead: _millivolt(c.unit) or (_millivolt(unit) if unit else None) for lead, c in leads.items()}
+    without = [lead for lead, factor in factors.items() if factor is None]
+    known = not any(lead in LEADS for lead in without)
+    if known and without:  # beyond the twelve: of no use beside leads in mV
+        said.append(f"Left out, since their unit is no voltage: {', '.join(without)}.")
+        leads = {lead: channel for lead, channel in leads.items() if lead not in without}
+    signals = {
+        lead: (channel.samples * (factors[lead] or 1.0)).astype(np.float32) for lead, channel in leads.items()
+    }
     if not known:
-        units = sorted({c.unit for c in leads.values() if _millivolt(c.unit) is None})
+        units = sorted({leads[lead].unit for lead in without if lead in LEADS})
         named = " or ".join(repr(u) for u in units if u)
         said.append(
             (f"The file's unit, {named}, is not a voltage" if named else "The file names no unit")

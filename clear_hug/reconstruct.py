@@ -31,8 +31,10 @@ class Reconstruction:
     hidden : (12, beat) bool; hidden and there to be rebuilt
     rmse : (12, beat) root mean square error against the hidden truth, same unit; NaN where not hidden
     r : (12, beat) Pearson correlation with it; NaN where not hidden
-    lead_scale : (12,) the scale each lead was painted with
-    scale_predicted : (12,) bool; True where all of a lead was hidden, so that its scale is the model's
+    r2 : 1 - SSE / sum of squares of the hidden samples; NaN where nothing is hidden
+    lead_scale : (12,) the scale each lead was painted with; of a long record the mean over its tokens
+    scale_predicted : (12, beat) bool; True for a hidden token whose lead is wholly hidden in its
+        window of 10 s, so that its scale is the model's
     units_known : bool;  model, device : names;  seconds;  note : a sentence or ""
 
     """
@@ -41,6 +43,7 @@ class Reconstruction:
     hidden: NDArray[np.bool_]
     rmse: NDArray[np.float64]
     r: NDArray[np.float64]
+    r2: float
     lead_scale: NDArray[np.float32]
     scale_predicted: NDArray[np.bool_]
     units_known: bool
@@ -51,13 +54,6 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         freeze(self)
-
-    @property
-    def r2(self) -> float:
-        """Share of the variance of the hidden samples that is rebuilt, over all hidden tokens."""
-        return self._r2
-
-    _r2: float = float("nan")
 
 
 def reconstruct(
@@ -85,7 +81,9 @@ def reconstruct(
     if hidden.any() and not visible.any():
         raise ECGError("every beat is hidden; leave at least one visible to rebuild the others from.")
     windows = split_windows(tokens)
+    predicted = hidden.copy()
     for window in windows:
+        predicted[:, window.beats] &= ~visible[:, window.beats].any(axis=1, keepdims=True)
         if hidden[:, window.beats].any() and not visible[:, window.beats].any():
             raise ECGError(
                 f"every beat from {window.start:.0f} to {window.stop:.0f} s is hidden, which is read at a "
@@ -123,14 +121,14 @@ def reconstruct(
         hidden=hidden,
         rmse=rmse,
         r=r,
+        r2=r2,
         lead_scale=lead_scale,
-        scale_predicted=tokens.present & ~visible.any(axis=1),
+        scale_predicted=predicted,
         units_known=tokens.units_known,
         model=checkpoint.name,
         device=where,
         seconds=time.perf_counter() - started,
         note=note,
-        _r2=r2,
     )
 
 

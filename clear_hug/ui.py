@@ -32,7 +32,7 @@ from clear_hug.checkpoint import (
 )
 from clear_hug.diagnosis import Diagnosis, diagnose, pick_device
 from clear_hug.ecg import ECG, WINDOW_SECONDS, ECGError
-from clear_hug.explain import Attribution, explain
+from clear_hug.explain import Attribution, Look, explain, look
 from clear_hug.io import EXTENSIONS, find_records, read_ecg, read_ecg_upload
 from clear_hug.qrs import DETECTORS
 from clear_hug.reconstruct import Reconstruction, reconstruct
@@ -113,8 +113,14 @@ def _built_in(key: str) -> ECG:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the record ...")
-def _from_folder(path: str, changed: int) -> ECG:
+def _from_folder(path: str, stamps: tuple[tuple[int, int], ...]) -> ECG:
     return read_ecg(path)
+
+
+def _stamps(*paths: Path) -> tuple[tuple[int, int], ...]:
+    """When each file was written and how long it is; a changed file is another key of a cache."""
+    stats = [path.stat() for path in paths if path.exists()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
 def read_record(record: Record) -> ECG:
@@ -123,7 +129,8 @@ def read_record(record: Record) -> ECG:
         return st.session_state[UPLOADS][record.id]
     if record.kind == "folder":
         path = Path(record.path)
-        return _from_folder(record.path, path.stat().st_mtime_ns if path.exists() else 0)
+        beside = [path.with_suffix(suffix) for suffix in (".dat", ".mat")] if path.suffix == ".hea" else []
+        return _from_folder(record.path, _stamps(path, *beside))
     return _built_in(record.id)
 
 
@@ -171,7 +178,7 @@ def _warn_of(name: str, options: Sequence[str] | Mapping[str, Any]) -> None:
         )
 
 
-# Caches: shared by all users, so keyed by the content and never by a name
+# Caches: shared by all users, so keyed by the content and never by a name. What they hold is frozen.
 
 
 def checkpoint_folders() -> dict[str, Path]:
@@ -182,39 +189,30 @@ def checkpoint_folders() -> dict[str, Path]:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model ...")
-def _checkpoint(folder: str, changed: int) -> Checkpoint:
+def _checkpoint(folder: str, stamps: tuple[tuple[int, int], ...]) -> Checkpoint:
     checkpoint = load_checkpoint(folder)
     diagnose(checkpoint, tokenize_beats(_built_in("simulated-normal")))  # the first pass is the slow one
     return checkpoint
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner="Finding the beats ...")
 def _tokens(digest: str, method: str, _ecg: ECG) -> BeatTokens:
     return tokenize_beats(_ecg, method)
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
+@st.cache_resource(max_entries=256, show_spinner="Asking the model ...")
 def _diagnose(
     model: str, digest: str, method: str, _checkpoint: Checkpoint, _tokens: BeatTokens
 ) -> Diagnosis:
     return diagnose(_checkpoint, _tokens)
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
-def _explain(
-    model: str,
-    digest: str,
-    detector: str,
-    target: str,
-    method: str,
-    level: str,
-    _checkpoint: Checkpoint,
-    _tokens: BeatTokens,
-) -> Attribution:
-    return explain(_checkpoint, _tokens, target, method, level)
+@st.cache_resource(max_entries=64, show_spinner="Looking at what the answer is made of ...")
+def _look(model: str, digest: str, method: str, _checkpoint: Checkpoint, _tokens: BeatTokens) -> Look:
+    return look(_checkpoint, _tokens)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner="Rebuilding the hidden beats ...")
 def _reconstruct(
     model: str, digest: str, method: str, hidden: bytes, _checkpoint: Checkpoint, _tokens: BeatTokens
 ) -> Reconstruction:
@@ -250,8 +248,8 @@ class Page:
                 "No checkpoint is there, so that this page has no model to ask. Put one into "
                 "checkpoints/, or name its folder in CLEAR_HUG_CHECKPOINT, and start the app again."
             )
-        weights = folder / "model.safetensors"
-        return _checkpoint(str(folder), weights.stat().st_mtime_ns if weights.exists() else 0)
+        files = ("model.safetensors", "config.json", "calibration.json")
+        return _checkpoint(str(folder), _stamps(*(folder / file for file in files)))
 
     @property
     def _key(self) -> tuple[str, str, str]:
@@ -262,7 +260,8 @@ class Page:
         return _diagnose(*self._key, self.checkpoint, self.tokens)
 
     def explain(self, target: str, method: str = "hug", level: str = "lead") -> Attribution:
-        return _explain(*self._key, target, method, level, self.checkpoint, self.tokens)
+        seen = _look(*self._key, self.checkpoint, self.tokens)  # one pass for all labels and levels
+        return explain(self.checkpoint, self.tokens, target, method, level, seen=seen)
 
     def reconstruct(self, hidden: NDArray[np.bool_]) -> Reconstruction:
         return _reconstruct(*self._key, hidden.tobytes(), self.checkpoint, self.tokens)
@@ -574,8 +573,10 @@ def show_facts(ecg: ECG) -> None:
 
 
 def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:
-    """Which model answered, where, and how fast."""
+    """Which model answered, where, and how fast; and whether it went another way than asked."""
     st.caption(f"Model {say(result.model)} on {say(result.device)}, {1000 * result.seconds:.0f} ms.")
+    if result.note:
+        st.warning(say(result.note))
 
 
 UPLOAD_TYPES = [extension.lstrip(".") for extension in (*EXTENSIONS, ".zip")]

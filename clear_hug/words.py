@@ -6,7 +6,7 @@ import numpy as np
 
 from clear_hug.beats import MAX_BEATS, BeatTokens
 from clear_hug.diagnosis import Diagnosis
-from clear_hug.ecg import ECG
+from clear_hug.ecg import ECG, window_edges
 from clear_hug.explain import Attribution
 from clear_hug.leads import LEADS
 from clear_hug.reconstruct import Reconstruction
@@ -68,6 +68,7 @@ def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
     ]
     if gone:
         said.append(f"Without a usable beat, so left out: {', '.join(gone)}.")
+    said += _silent_windows(tokens, diagnosis)
     patchy = int((~tokens.valid[tokens.present]).sum())
     if patchy:
         said.append(f"{_count(patchy, 'beat token')} left out: flat, or samples absent.")
@@ -82,13 +83,26 @@ def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
     return said
 
 
+def _silent_windows(tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
+    """The stretches that no window read, neighbours joined, one sentence each."""
+    edges = window_edges(tokens.duration)
+    read = np.isin(np.round(edges[:-1], 6), np.round(diagnosis.window_spans[:, 0], 6))
+    ends = np.flatnonzero(np.diff(np.concatenate([[True], read, [True]])))
+    said = []
+    for first, last in ends.reshape(-1, 2):
+        what = "that window is" if last - first == 1 else f"those {last - first} windows are"
+        said.append(f"No beat from {edges[first]:.4g} to {edges[last]:.4g} s: {what} not in the answer.")
+    return said
+
+
 def scale_words(rebuilt: Reconstruction) -> list[str]:
     """How the voltage of what was rebuilt is known, in sentences."""
-    predicted = [lead for lead, yes in zip(LEADS, rebuilt.scale_predicted, strict=True) if yes]
+    predicted = [LEADS[row] for row in np.flatnonzero(rebuilt.scale_predicted.any(axis=1))]
     said = []
     if predicted:
         said.append(
-            f"No beat of {', '.join(predicted)} was visible: the scale there is the model's prediction."
+            f"No beat of {', '.join(predicted)} was visible within 10 s: the scale there is the model's "
+            "prediction."
         )
     if not rebuilt.units_known:
         said.append("The record's unit is unknown: errors are in its own unit, not in mV.")

@@ -16,14 +16,15 @@ with guard():
     tokens = page.tokens
     controls = st.columns([2.2, 1.2, 1.2, 4])
     with controls[0]:
-        preset = ui.menu("Hide", list(HIDE), "hide")
+        only = tokens.present.sum() == 1  # such a record cannot spare its lead
+        preset = ui.menu("Hide", [name for name in HIDE if not (only and name == "One lead")], "hide")
     asks, hide = HIDE[preset]
     lead, beat, seed = LEADS.index("V3"), 0, 0
     if not tokens.present[lead]:
         lead = int(np.argmax(tokens.present))
     with controls[1]:
         if "lead" in asks:
-            lead = LEADS.index(ui.menu("Lead", LEADS, "lead", LEADS[lead]))
+            lead = LEADS.index(ui.menu("Lead", [LEADS[lead]] if only else LEADS, "lead", LEADS[lead]))
         if "seed" in asks:
             seed = ui.number("Seed", "seed", 0, 999, 0)
     with controls[2]:
@@ -42,8 +43,6 @@ with guard():
         f"**{n} of {every} beat tokens hidden, rebuilt from the others: R² {rebuilt.r2:.2f}**, median error "
         f"{np.nanmedian(rebuilt.rmse):.3f} {page.unit} (RMSE). " + ui.say(" ".join(scale_words(rebuilt)))
     )
-    if rebuilt.note:
-        st.warning(ui.say(rebuilt.note))
 
     shown = [LEADS[row] for row in np.flatnonzero(rebuilt.hidden.any(axis=1))]
     figure = plot_reconstruction(tokens, rebuilt, start, seconds, shown, dark=page.dark)
@@ -51,13 +50,14 @@ with guard():
 
     with st.expander("Error of each hidden token"):
         rows, beats = np.nonzero(rebuilt.hidden)
+        predicted = rebuilt.scale_predicted[rows, beats]
         errors = {
             "Lead": [LEADS[row] for row in rows],
             "Beat": beats + 1,
             "R peak, s": tokens.r_peaks[beats].round(3),
             f"RMSE, {page.unit}": rebuilt.rmse[rows, beats].round(4),
             "r": rebuilt.r[rows, beats].round(3),
-            "Scale": np.where(rebuilt.scale_predicted[rows], "predicted", "from the lead's visible beats"),
+            "Scale": np.where(predicted, "predicted", "from the lead's visible beats"),
         }
         st.dataframe(pd.DataFrame(errors), hide_index=True)
     ui.model_line(rebuilt)

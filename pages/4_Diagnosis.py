@@ -24,8 +24,6 @@ with guard():
     with why:
         ui.link("5_Explanation", "Why", target=checkpoint.targets[top])
     st.markdown(f"**It rests on:** {ui.say(' '.join(rests_on(page.ecg, page.tokens, answer)))}")
-    if answer.note:
-        st.warning(ui.say(answer.note))
 
     names = [task.name for task in checkpoint.tasks]
     task = ui.choices("Label set", names, "task") if len(names) > 1 else names[0]
@@ -33,7 +31,8 @@ with guard():
     ui.show(figure, "probabilities", "Probability and threshold of each label; the table below has both")
 
     if len(answer.window_spans) > 1:
-        target = ui.target_menu(page)
+        with st.columns([3, 4])[0]:
+            target = ui.target_menu(page)
         figure = plot_window_probabilities(answer, checkpoint, target, dark=page.dark)
         ui.show(figure, "windows", f"Probability of {checkpoint.description[target]} in each window")
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from clear_hug import ui
+from clear_hug.explain import METHODS
 from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
 from clear_hug.ui import guard, open_page
 from clear_hug.words import LEAD_TOKEN_WORDS, sum_words
@@ -24,7 +25,7 @@ with guard():
         ui.show_paper(figure, "painted", f"The ECG, each lead in the colour of its contribution to {words}")
         st.caption(LEAD_TOKEN_WORDS)
     with bars:
-        level = ui.choices("Contributions by", ["lead", "group", "pair", "level"], "level")
+        level = ui.choices("Contributions by", list(METHODS["hug"].levels), "level")
         figure = plot_contributions(page.explain(target, level=level), dark=page.dark)
         ui.show(figure, "bars", f"What each {level} adds to the logit of {words}, or takes from it")
         st.caption(LEAD_TOKEN_WORDS)

@@ -173,6 +173,20 @@ def test_unknown_units_have_no_voltage(simulated, tokens):
     np.testing.assert_array_equal(other.values, tokens.values)
 
 
+def test_r_peaks_keep_their_place_for_half_an_hour_at_an_odd_rate():
+    fs, seconds = 499.96, 1800
+    planted = np.arange(0.5, seconds - 1, 0.8)
+    t = np.arange(int(seconds * fs)) / fs
+    away = t - planted[np.clip(np.rint((t - 0.5) / 0.8).astype(int), 0, planted.size - 1)]
+    signal = np.full((12, t.size), np.nan, dtype=np.float32)
+    signal[1] = np.exp(-0.5 * (away / 0.02) ** 2)
+    tokens = tokenize_beats(ECG(signal, fs))
+    assert tokens.n_beats == planted.size
+    np.testing.assert_allclose(tokens.r_peaks, planted, atol=0.006)
+    highest = tokens.values[1].argmax(axis=1)
+    assert (np.abs(highest - HALF) <= 1).all()
+
+
 # --- absence ------------------------------------------------------------------------------------
 
 
@@ -272,6 +286,48 @@ def test_no_beats_is_a_sentence(signal, words):
 def test_r_peaks_over_silence_are_a_sentence():
     with pytest.raises(NoBeats, match="no lead with a signal"):
         tokenize_beats(ECG(np.zeros((12, 5000)), 500), r_peaks=np.array([1.0, 2.0]))
+
+
+def noise_of(kind, seed):
+    rng = np.random.default_rng(seed)
+    fs = 100 if kind == "100 Hz" else 500
+    signal = rng.standard_normal((12, 10 * fs)).astype(np.float32)
+    if kind == "mains":
+        signal += 3 * np.sin(2 * np.pi * 50 * np.arange(5000) / 500).astype(np.float32)
+    signal[{"6 leads": slice(6, 12), "1 lead": slice(1, 12)}.get(kind, slice(0))] = np.nan
+    return ECG(signal, fs)
+
+
+@pytest.mark.parametrize("kind", ["white", "mains", "6 leads", "1 lead", "100 Hz"])
+def test_noise_has_no_beats(kind):
+    """Whatever a detector marks in it, of three marks and more."""
+    marked = 0
+    for seed in range(40):
+        ecg = noise_of(kind, seed)
+        if detect_qrs(ecg.signal, ecg.fs).size >= 3:
+            marked += 1
+            with pytest.raises(NoBeats, match="do not resemble one another|no QRS"):
+                tokenize_beats(ecg)
+    assert marked >= 5  # or nothing was tried
+
+
+def test_r_peaks_given_by_hand_are_not_doubted():
+    assert tokenize_beats(noise_of("white", 0), r_peaks=np.arange(1.0, 9.0)).n_beats == 8
+
+
+@pytest.mark.parametrize("ectopic", [-1.5, -0.8, 0.5])
+@pytest.mark.parametrize("every", [2, 3])
+def test_beats_of_two_origins_are_beats(ectopic, every):
+    """One lead, every second or third beat ventricular: wide, and of the other sign."""
+    t = np.arange(5000) / 500
+    signal = np.full((12, t.size), np.nan)
+    signal[1] = 0.02 * np.random.default_rng(0).standard_normal(t.size)
+    planted = np.arange(0.5, 9.8, 0.8)
+    for j, r in enumerate(planted):
+        size, sd = (ectopic, 0.035) if j % every == 1 else (1.0, 0.011)
+        signal[1] += size * np.exp(-0.5 * ((t - r) / sd) ** 2)
+    tokens = tokenize_beats(ECG(signal, 500))
+    assert tokens.n_beats >= 3
 
 
 @pytest.mark.parametrize("seconds", [1.5, 2.0, 3.0])

@@ -195,7 +195,7 @@ def out_of_memory(monkeypatch, checkpoint):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return self
 
-    monkeypatch.setattr(MODULE, "_on", on)
+    monkeypatch.setattr(MODULE, "ready", on)
     monkeypatch.setattr(MODULE, "pick_device", lambda: torch.device("cuda"))
     monkeypatch.setattr("clear_hug.model.Beats.to", fail)
     return seen
@@ -274,5 +274,5 @@ def test_the_gpu_answers_as_the_cpu_does(random_model, tokens_of):
 @GPU
 def test_a_copy_on_the_gpu_is_made_once(checkpoint):
     gpu = torch.device("cuda")
-    assert MODULE._on(checkpoint.model, gpu) is MODULE._on(checkpoint.model, gpu)
+    assert MODULE.ready(checkpoint.model, gpu) is MODULE.ready(checkpoint.model, gpu)
     assert next(checkpoint.model.parameters()).device.type == "cpu"

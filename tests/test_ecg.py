@@ -86,6 +86,17 @@ def test_the_digest_follows_everything_the_record_holds():
     assert len(digests | {ecg.digest}) == len(changes) + 1
 
 
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1)])
+def test_what_the_caller_writes_later_changes_no_record(rows):
+    theirs, seventh = noise()[rows], noise(rows=1)[0]
+    ecg = ECG(theirs, 500, extra={"V7": seventh})
+    before, digest = np.array(theirs), ecg.digest
+    theirs[:], seventh[:] = 0, 0
+    np.testing.assert_array_equal(ecg.signal, before)
+    assert ecg.extra["V7"].any() and replace(ecg).digest == digest
+    assert np.shares_memory(replace(ecg).signal, ecg.signal)  # what nobody can write into is not copied
+
+
 def test_limb_leads_follow_from_any_two_of_the_six(simulated):
     whole = simulated("normal").signal
     for pair in combinations(range(6), 2):
@@ -108,6 +119,20 @@ def test_one_limb_lead_derives_nothing_and_absent_samples_stay_absent():
     filled, derived = derive_limb_leads(signal)
     assert derived == ("III", "aVR", "aVL", "aVF")
     assert (np.isnan(filled[2]) == np.isnan(signal[0])).all()
+
+
+def test_a_dead_electrode_is_no_basis_for_other_leads(simulated):
+    whole = simulated("normal").signal
+    signal = np.full_like(whole, np.nan)
+    signal[0], signal[1], signal[2] = 0.3, whole[1], whole[2]  # I is flat
+    filled, derived = derive_limb_leads(signal)
+    assert derived == ("aVR", "aVL", "aVF")
+    np.testing.assert_allclose(filled[3:6], whole[3:6], atol=1e-5)
+    np.testing.assert_array_equal(filled[:3], signal[:3])
+    signal[2] = np.nan
+    filled, derived = derive_limb_leads(signal)
+    assert derived == ()
+    np.testing.assert_array_equal(filled, signal)
 
 
 def test_leads_by_name_in_any_order_make_the_standard_record(simulated):
@@ -153,6 +178,15 @@ def test_resampling_keeps_a_wave_where_it_was(fs):
     out = resample(np.sin(2 * np.pi * 5 * t)[None], fs, 100)[0]
     assert abs(out.size - u.size) <= 1
     np.testing.assert_allclose(out[50:950], np.sin(2 * np.pi * 5 * u)[50:950], atol=0.01)
+
+
+@pytest.mark.parametrize("fs", [499.96, 128.021, 1000.3])
+def test_an_odd_rate_does_not_drift(fs):
+    seconds = 1800
+    t = np.arange(int(seconds * fs)) / fs
+    out = resample(np.sin(2 * np.pi * 5 * t)[None], fs, 100)[0]
+    end = np.arange(out.size - 1000, out.size - 50)
+    np.testing.assert_allclose(out[end], np.sin(2 * np.pi * 5 * end / 100), atol=0.04)  # 0.3 a sample
 
 
 @pytest.mark.parametrize(("hz", "gain"), [(0.1, 0), (5, 1), (20, 1), (49, 0.1)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clear_hug.diagnosis import diagnose
-from clear_hug.explain import METHODS, PATHS, explain
+from clear_hug.explain import METHODS, PATHS, explain, look
 from clear_hug.leads import GROUPS, LEADS
 
 SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,), "token": None}
@@ -141,3 +141,21 @@ def test_without_a_target_the_most_probable_label_is_explained(checkpoint, token
 def test_an_unknown_choice_names_the_choices(checkpoint, tokens, question, words):
     with pytest.raises(ValueError, match=words):
         explain(checkpoint, tokens, **question)
+
+
+@pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
+def test_one_look_answers_every_question(checkpoint, tokens_of, kind):
+    tokens = tokens_of(kind)
+    hidden = np.zeros_like(tokens.valid)
+    hidden[7], hidden[:, 2] = True, True
+    seen = look(checkpoint, tokens, hidden)
+    for target in checkpoint.targets:
+        for method, level in ALL:
+            a = explain(checkpoint, tokens, target, method, level, seen=seen)
+            b = explain(checkpoint, tokens, target, method, level, hidden)
+            np.testing.assert_allclose(a.values, b.values, atol=1e-5)
+            assert a.logit == pytest.approx(b.logit, abs=1e-5)
+    with pytest.raises(ValueError, match="read-only"):
+        seen.paths[0] = 0
+    with pytest.raises(ValueError, match="holds no attention"):
+        explain(checkpoint, tokens, "MI", "attention", seen=look(checkpoint, tokens, attention=False))

@@ -126,6 +126,17 @@ def test_leads_beyond_the_twelve_are_kept_apart_and_other_channels_named(tmp_pat
     np.testing.assert_allclose(ecg.extra["V7"], d[:, 12] / 1000, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["V7", "X"])
+def test_a_lead_beyond_the_twelve_without_a_unit_costs_the_twelve_nothing(tmp_path, name):
+    d = np.column_stack([counts(), counts(seed=2)[:, :1]])
+    fields = dict(d=d, sig_name=[*LEADS, name], fmt=["16"] * 13, adc_gain=[1000.0] * 13, baseline=[0] * 13)
+    ecg = read_ecg(write(tmp_path, units=["mV"] * 12 + ["mmHg"], **fields))
+    assert ecg.units_known and not ecg.extra and said(ecg, f"unit is no voltage: {name}.")
+    np.testing.assert_allclose(ecg.signal, d[:, :12].T / 1000, atol=1e-6)
+    ecg = read_ecg(write(tmp_path, "none", units=["mmHg"] + ["mV"] * 11 + ["mmHg"], **fields))
+    assert not ecg.units_known and said(ecg, "'mmHg', is not a voltage")
+
+
 def test_a_fractional_rate_and_several_samples_a_frame_survive(tmp_path):
     assert read_ecg(write(tmp_path, fs=257.14)).fs == pytest.approx(257.14)
     path = write(tmp_path, "frames", d=counts(4000)[:, :2])

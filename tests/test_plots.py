@@ -71,7 +71,7 @@ def rebuilt_of(tokens, hidden, error=0.1):
     rmse = np.where(hidden, error, np.nan)
     scale = tokens.lead_scale
     return Reconstruction(
-        values, hidden, rmse, rmse, scale, np.zeros(12, bool), tokens.units_known, "made", "cpu", 0.0, "", 0.9
+        values, hidden, rmse, rmse, 0.9, scale, np.zeros_like(hidden), tokens.units_known, "made", "cpu", 0.0
     )
 
 

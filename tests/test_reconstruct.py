@@ -8,6 +8,7 @@ import pytest
 from clear_hug.ecg import ECGError
 from clear_hug.leads import LEADS
 from clear_hug.reconstruct import HIDE, reconstruct
+from clear_hug.words import scale_words
 
 V3 = LEADS.index("V3")
 
@@ -59,9 +60,9 @@ def test_errors_are_those_of_each_hidden_token(checkpoint, tokens, hidden):
 
 def test_a_scale_is_predicted_where_all_of_a_lead_is_hidden_and_only_there(checkpoint, tokens, hidden):
     r = reconstruct(checkpoint, tokens, hidden)
-    assert np.flatnonzero(r.scale_predicted).tolist() == [V3]
+    assert np.flatnonzero(r.scale_predicted.any(axis=1)).tolist() == [V3] and r.scale_predicted[V3].all()
     assert (r.lead_scale > 0).all()
-    for lead in np.flatnonzero(~r.scale_predicted):
+    for lead in np.flatnonzero(~r.scale_predicted.any(axis=1)):
         visible = ~hidden[lead][:, None] & tokens.inside
         assert r.lead_scale[lead] == pytest.approx(tokens.values[lead][visible].std(), rel=1e-4)
 
@@ -103,7 +104,8 @@ def test_one_visible_token_is_enough(checkpoint, tokens):
     hidden = np.ones_like(tokens.valid)
     hidden[1, 3] = False
     r = reconstruct(checkpoint, tokens, hidden)
-    assert np.isfinite(r.values).all() and r.scale_predicted.sum() == 11
+    assert np.isfinite(r.values).all() and r.scale_predicted.any(axis=1).sum() == 11
+    assert not r.scale_predicted[1].any()
 
 
 def test_a_long_record_is_rebuilt_window_by_window(checkpoint, tokens_of):
@@ -116,6 +118,26 @@ def test_a_long_record_is_rebuilt_window_by_window(checkpoint, tokens_of):
     gone = replace(tokens, valid=tokens.valid & ~silent)
     scale = reconstruct(checkpoint, gone, hidden).lead_scale
     np.testing.assert_allclose(scale, r.lead_scale, rtol=0.3)
+
+
+def test_a_lead_hidden_in_one_window_of_a_long_record_is_predicted_there_and_only_there(
+    checkpoint, tokens_of
+):
+    tokens = tokens_of("long")
+    hidden = np.zeros_like(tokens.valid)
+    middle = (tokens.r_peaks >= 10) & (tokens.r_peaks < 20)
+    hidden[V3, middle], hidden[0, 1] = True, True
+    r = reconstruct(checkpoint, tokens, hidden)
+    expected = hidden.copy()
+    expected[0] = False  # lead I has other beats in that window
+    np.testing.assert_array_equal(r.scale_predicted, expected)
+    assert 0 < expected.sum() < tokens.n_beats
+    assert "No beat of V3 was visible within 10 s" in scale_words(r)[0]
+    louder = np.where(middle[:, None], 10 * tokens.values[V3], tokens.values[V3])  # the truth plays no part
+    values = tokens.values.copy()
+    values[V3] = louder
+    again = reconstruct(checkpoint, replace(tokens, values=values), hidden)
+    np.testing.assert_array_equal(again.values[hidden], r.values[hidden])
 
 
 def test_hidden_of_another_shape_is_refused_in_words(checkpoint, tokens):

@@ -1,6 +1,7 @@
 """What ships: its size, a card that says what was measured, and answers pinned by golden numbers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ def test_a_simulated_normal_heart_is_called_normal(shipped, tokens_of, kind):
 def test_voltage_is_seen_where_it_is_known(shipped):
     """The same shapes at 2.5 times the voltage raise hypertrophy; withheld, they change nothing."""
     row = shipped.row("HYP")
-    plain, tall = (ch.tokenize_beats(ch.simulate_ecg("high_voltage", gain=gain)) for gain in (0.5, 1.5))
-    low, high = (ch.diagnose(shipped, tokens).logits[row] for tokens in (plain, tall))
+    quiet = ch.simulate_ecg("high_voltage", noise_mv=0.0)
+    plain, tall = (replace(quiet, signal=quiet.signal * gain) for gain in (0.5, 1.25))
+    low, high = (ch.diagnose(shipped, ch.tokenize_beats(ecg)).logits[row] for ecg in (plain, tall))
     assert high > low
+    unknown = (replace(ecg, units_known=False) for ecg in (plain, tall))
+    low, high = (ch.diagnose(shipped, ch.tokenize_beats(ecg)).logits[row] for ecg in unknown)
+    assert high == pytest.approx(low, abs=1e-3)

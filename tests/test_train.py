@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from clear_hug.train.finetune import FinetuneConfig, finetune
 from clear_hug.train.loop import batches, check_finite, learning_rate
 from clear_hug.train.metrics import auroc, best_thresholds, bootstrap, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
+from clear_hug.train.teach import TeachConfig, teach
 
 KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "PVC"], "high_voltage": ["LVH", "SR"]}
 
@@ -191,7 +193,7 @@ def test_evaluate_prints_figures_beside_a_baseline_and_writes_the_card(
     capsys.readouterr()
     checkpoint = finetuned / "checkpoint"
     runs = {"ResNet": tmp_path / "resnet", "random encoder": tmp_path / "random"}
-    evaluate(str(checkpoint), corpus, (8, 9), runs, write=True)
+    evaluate(str(checkpoint), corpus, (9,), runs, write=True)
     metrics = json.loads(capsys.readouterr().out)
     field = metrics["tasks"]["superdiagnostic"]["field"]
     low, high = field["macro_auroc_95"]
@@ -203,8 +205,49 @@ def test_evaluate_prints_figures_beside_a_baseline_and_writes_the_card(
 
 
 def test_evaluate_refuses_a_fold_that_was_learned_from(finetuned: Path, corpus: Path) -> None:
-    with pytest.raises(CorpusError, match="learned from"):
-        evaluate(str(finetuned / "checkpoint"), corpus, (7,))
+    for fold in (7, 8):  # trained on, watched
+        with pytest.raises(CorpusError, match="learned from"):
+            evaluate(str(finetuned / "checkpoint"), corpus, (fold,))
+
+
+def test_a_teacher_never_learned_from_the_fold_it_speaks_of(corpus: Path, tmp_path: Path) -> None:
+    recipe = TeachConfig(folds=(1, 2, 3), resnets=1, resnet_epochs=1, encoders=1)
+    said = {}
+    for name, change in (("as it is", False), ("fold 2 told otherwise", True)):
+        copy = tmp_path / name / "corpus"
+        shutil.copytree(corpus, copy)
+        if change:
+            table = copy / "ptbxl" / "records.csv"
+            with table.open(newline="") as f:
+                rows = list(csv.DictReader(f))
+            for row in rows:
+                if row["fold"] == "2":
+                    row["statements"] = '["IMI"]'
+            with table.open("w", newline="") as f:
+                writer = csv.DictWriter(f, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+        teach(tmp_path / name, copy, recipe=recipe)
+        with np.load(tmp_path / name / "teacher.npz") as saved:
+            said[name] = saved["probabilities"]
+    fold = Corpus(corpus).fold
+    fold = fold[np.isin(fold, recipe.folds)]
+    before, after = said.values()
+    np.testing.assert_array_equal(before[fold == 2], after[fold == 2])
+    assert (before[fold == 1] != after[fold == 1]).any()
+
+
+def test_finetuning_refuses_a_teacher_that_learned_from_other_folds(corpus: Path, tmp_path: Path) -> None:
+    few = TeachConfig(folds=(1, 2), resnets=1, resnet_epochs=1, encoders=0)
+    teach(tmp_path / "teacher", corpus, recipe=few)
+    with pytest.raises(CorpusError, match="learned from folds"):
+        recipe = FinetuneConfig(train_folds=(1,), precision="no")
+        finetune(tmp_path / "run", corpus, teacher=tmp_path / "teacher", recipe=recipe)
+    finetune(
+        tmp_path / "run", corpus, teacher=tmp_path / "teacher",
+        recipe=FinetuneConfig(train_folds=(1, 2), watch_folds=(), epochs=1, precision="no"),
+    )  # fmt: skip
+    assert ch.load_checkpoint(tmp_path / "run" / "checkpoint").training["taught"] == 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_records_named(corpus: Path) -> None:

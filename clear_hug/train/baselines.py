@@ -123,7 +123,7 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
         )
     }
     labels = data.labels(tasks, rows["train"])
-    predict = {"resnet": _resnet, "random": _random}[recipe.kind](data, rows, labels, tasks, recipe)
+    predict = {"resnet": train_resnet, "random": _random}[recipe.kind](data, rows, labels, tasks, recipe)
     names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -157,13 +157,14 @@ def _traces(data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     return out
 
 
-def _resnet(
+def train_resnet(
     data: Corpus,
     rows: dict[str, NDArray[np.int64]],
     labels: NDArray[np.float32],
     tasks: list,
     r: BaselineConfig,
 ) -> NDArray[np.float32]:
+    """(test row, label) logits of a ResNet learned from rows["train"], watched on rows["watch"]."""
     torch.manual_seed(r.seed)
     rng = np.random.default_rng(r.seed)
     x, y = torch.from_numpy(_traces(data, rows["train"])), torch.from_numpy(labels)
@@ -216,34 +217,40 @@ def _random(
     data: Corpus,
     rows: dict[str, NDArray[np.int64]],
     labels: NDArray[np.float32],
-    tasks: list,
+    tasks: list[Task],
     r: BaselineConfig,
 ) -> NDArray[np.float32]:
     torch.manual_seed(r.seed)
     clear = CLEAR(PRESETS["small"]).eval()
+    train, test = (lead_token_features(clear, data, rows[name]) for name in ("train", "test"))
+    return linear_probe(train, torch.from_numpy(labels), test, r.weight_decay)
 
-    @torch.inference_mode()
-    def features(rows: NDArray[np.int64]) -> Tensor:
-        parts = []
-        for i in range(0, len(rows), 64):
-            encoded = clear.encode(collate([data.window(int(j)) for j in rows[i : i + 64]]))
-            parts.append((encoded.lead_tokens * encoded.lead_there[..., None]).flatten(1))
-        return torch.cat(parts).clone()
 
-    x = features(rows["train"])
-    mean, sd = x.mean(0), x.std(0).clamp_min(1e-6)
-    y = torch.from_numpy(labels)
-    probe = nn.Linear(x.shape[1], y.shape[1])
+@torch.inference_mode()
+def lead_token_features(clear: CLEAR, data: Corpus, rows: NDArray[np.int64]) -> Tensor:
+    """(row, 12 * width) lead tokens of a frozen encoder, zero where a lead is absent."""
+    clear.eval()
+    parts = []
+    for i in range(0, len(rows), 64):
+        encoded = clear.encode(collate([data.window(int(j)) for j in rows[i : i + 64]]))
+        parts.append((encoded.lead_tokens * encoded.lead_there[..., None]).flatten(1))
+    return torch.cat(parts).clone()
+
+
+def linear_probe(train: Tensor, labels: Tensor, test: Tensor, ridge: float) -> NDArray[np.float32]:
+    """(row, label) logits on `test` of a logistic regression on standardised features."""
+    mean, sd = train.mean(0), train.std(0).clamp_min(1e-6)
+    x = (train - mean) / sd
+    probe = nn.Linear(x.shape[1], labels.shape[1])
     nn.init.zeros_(probe.weight)
-    optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=300, line_search_fn="strong_wolfe")
-    x = (x - mean) / sd
+    optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(probe(x), y) + r.weight_decay * (probe.weight**2).sum()
+        loss = F.binary_cross_entropy_with_logits(probe(x), labels) + ridge * (probe.weight**2).sum()
         loss.backward()
         return loss
 
     optimizer.step(closure)
     with torch.inference_mode():
-        return probe((features(rows["test"]) - mean) / sd).numpy()
+        return probe((test - mean) / sd).numpy()

@@ -38,9 +38,14 @@ def evaluate(
         write: keep metrics.json and the model card in the checkpoint
     """
     opened = load_checkpoint(checkpoint)
-    learned = opened.training.get("config", {}).get("train_folds", ())
-    if set(folds) & set(learned):
-        raise CorpusError(f"{opened.name} learned from folds {sorted(set(folds) & set(learned))}.")
+    tuned = opened.training.get("config", {})
+    learned = {*tuned.get("train_folds", ()), *tuned.get("watch_folds", ())}
+    if set(folds) & learned:
+        raise CorpusError(
+            f"{opened.name} learned from, or was chosen on, folds {sorted(set(folds) & learned)}."
+        )
+    before = (opened.training.get("init") or {}).get("config")
+    seen = before is not None and not set(folds) <= set(before["leave_out_folds"])
     data = Corpus(corpus)
     rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled)
     if not rows.size:
@@ -48,6 +53,7 @@ def evaluate(
     metrics: dict[str, Any] = {
         "command": _command(opened.name, baselines),
         "folds": list(folds),
+        "pretrained_on_them": seen,
         "data": data.digest,
         "tasks": {},
     }

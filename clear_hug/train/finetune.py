@@ -62,6 +62,7 @@ class FinetuneConfig:
         withhold: chance that the lead scale is not told
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
+        teacher_weight: share of the teacher in the target of a labelled record
         average: decay of the averaged weights, which are what is kept
         precision: bf16 or no (fp32)
         seed: of the head, order and augmentation
@@ -89,6 +90,7 @@ class FinetuneConfig:
     withhold: float = 0.5
     rebuild: float = 0.3
     rebuild_records: int = 12
+    teacher_weight: float = 0.5
     average: float = 0.99
     precision: str = "bf16"
     seed: int = 0
@@ -99,6 +101,7 @@ def finetune(
     corpus: Path = Path("corpus"),
     init: str | None = None,
     calibration: Path | None = None,
+    teacher: Path | None = None,
     recipe: FinetuneConfig = FinetuneConfig(),  # noqa: B008
 ) -> None:
     """Fine-tune and write <run>/checkpoint.
@@ -108,13 +111,14 @@ def finetune(
         corpus: folder of prepared shards
         init: checkpoint to start from; untrained weights of the small preset when not given
         calibration: run whose calibration (from its watched folds) is taken over
+        teacher: run of `teach`; its probabilities are learned beside the labels
         recipe: how
     """
     data = Corpus(corpus)
     tasks = tuple(_task(name) for name in recipe.tasks)
-    train = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled)
+    labelled = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled)
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled)
-    if not train.size:
+    if not labelled.size:
         raise CorpusError(f"no labelled record in folds {recipe.train_folds} of {corpus}.")
     accelerator = Accelerator(mixed_precision=recipe.precision)
     device = accelerator.device
@@ -128,10 +132,16 @@ def finetune(
         if isinstance(module, nn.Dropout):
             module.p = recipe.dropout
 
-    model.hug.centre(mean_lead_tokens(model, data, train[:512]))
+    model.hug.centre(mean_lead_tokens(model, data, labelled[:512]))
     labels = np.zeros((len(data), n_labels), dtype=np.float32)
-    labels[train] = data.labels(tasks, train)
-    prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
+    labels[labelled] = data.labels(tasks, labelled)
+    prior = labels[labelled].mean(axis=0).clip(1e-3, 1 - 1e-3)
+    train = labelled
+    if teacher:
+        taught, said = _teacher(Path(teacher), data, tasks, recipe.train_folds)
+        soft = np.where(data.labelled[taught], recipe.teacher_weight, 1.0)[:, None]
+        labels[taught] = soft * said + (1 - soft) * labels[taught]
+        train = np.union1d(labelled, taught)
     with torch.no_grad():
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
 
@@ -177,7 +187,7 @@ def finetune(
             tqdm.write(", ".join(f"{k} {v:.4f}" for k, v in row.items()))
 
     final = _with_weights(model, kept.weights)
-    final.hug.centre(mean_lead_tokens(final, data, train))
+    final.hug.centre(mean_lead_tokens(final, data, labelled))
     keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
@@ -205,7 +215,8 @@ def finetune(
         "config": asdict(recipe),
         "init": load_checkpoint(init).training if init else None,
         "calibrated_on": calibrated_on,
-        "records": int(train.size),
+        "records": int(labelled.size),
+        "taught": int(train.size - labelled.size) if teacher else None,
         "sources": [shard.name for shard in data.shards],
         "data": data.digest,
         "revision": git_revision(),
@@ -213,6 +224,20 @@ def finetune(
     save_checkpoint(
         Path(run) / "checkpoint", final, shipped, platt=platt, thresholds=thresholds, training=training
     )
+
+
+def _teacher(
+    run: Path, data: Corpus, tasks: Sequence[Task], folds: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows that a teacher speaks of, and what it says (row, label)."""
+    with np.load(run / "teacher.npz") as saved:
+        if not set(saved["folds"].tolist()) <= set(folds):
+            raise CorpusError(f"{run} learned from folds {saved['folds'].tolist()}, not only {list(folds)}.")
+        targets = saved["targets"].tolist()
+        where = {record["record"]: i for i, record in enumerate(data.records)}
+        rows = np.array([where[record] for record in saved["records"].tolist()])
+        columns = [targets.index(f"{task.name}/{label}") for task in tasks for label in task.labels]
+        return rows, saved["probabilities"][:, columns]
 
 
 class _Training(nn.Module):
