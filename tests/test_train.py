@@ -13,12 +13,12 @@ import torch
 import wfdb
 
 import clear_hug as ch
-from clear_hug.model import PRESETS
+from clear_hug.model import HUG, PRESETS
 from clear_hug.tasks import TASKS
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
 from clear_hug.train.evaluate import evaluate
-from clear_hug.train.finetune import FinetuneConfig, finetune
+from clear_hug.train.finetune import FinetuneConfig, finetune, start_from_probe
 from clear_hug.train.loop import batches, check_finite, learning_rate
 from clear_hug.train.metrics import auroc, best_thresholds, bootstrap, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
@@ -260,6 +260,20 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
     assert np.all(np.diff(rates[10:]) <= 0)
+
+
+@torch.no_grad()
+def test_hug_started_from_a_probe_is_the_probe_on_whole_records() -> None:
+    torch.manual_seed(0)
+    hug = HUG(16, 3)
+    hug.reference.normal_()
+    weight, bias = torch.randn(3, 12 * 16), torch.randn(3)
+    start_from_probe(hug, weight, bias)
+    tokens = torch.randn(5, 12, 16)
+    whole = torch.ones(5, 12, dtype=torch.bool)
+    torch.testing.assert_close(hug(tokens, whole), tokens.flatten(1) @ weight.T + bias, atol=1e-4, rtol=1e-4)
+    with pytest.raises(CorpusError, match="do not fit"):
+        start_from_probe(HUG(2, 3), torch.randn(3, 24), bias)
 
 
 def test_auroc_is_the_share_of_ordered_pairs() -> None:

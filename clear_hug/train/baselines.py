@@ -223,7 +223,8 @@ def _random(
     torch.manual_seed(r.seed)
     clear = CLEAR(PRESETS["small"]).eval()
     train, test = (lead_token_features(clear, data, rows[name]) for name in ("train", "test"))
-    return linear_probe(train, torch.from_numpy(labels), test, r.weight_decay)
+    weight, bias = linear_probe(train, torch.from_numpy(labels), r.weight_decay)
+    return (test @ weight.T + bias).numpy()
 
 
 @torch.inference_mode()
@@ -237,10 +238,10 @@ def lead_token_features(clear: CLEAR, data: Corpus, rows: NDArray[np.int64]) -> 
     return torch.cat(parts).clone()
 
 
-def linear_probe(train: Tensor, labels: Tensor, test: Tensor, ridge: float) -> NDArray[np.float32]:
-    """(row, label) logits on `test` of a logistic regression on standardised features."""
-    mean, sd = train.mean(0), train.std(0).clamp_min(1e-6)
-    x = (train - mean) / sd
+def linear_probe(features: Tensor, labels: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Weight (label, feature) and bias (label,) of a logistic regression, ridge on standardised features."""
+    mean, sd = features.mean(0), features.std(0).clamp_min(1e-6)
+    x = (features - mean) / sd
     probe = nn.Linear(x.shape[1], labels.shape[1])
     nn.init.zeros_(probe.weight)
     optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=200, line_search_fn="strong_wolfe")
@@ -252,5 +253,5 @@ def linear_probe(train: Tensor, labels: Tensor, test: Tensor, ridge: float) -> N
         return loss
 
     optimizer.step(closure)
-    with torch.inference_mode():
-        return probe((test - mean) / sd).numpy()
+    weight = probe.weight.detach() / sd
+    return weight, probe.bias.detach() - weight @ mean

@@ -20,8 +20,10 @@ from tqdm import tqdm
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import collate
-from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, Beats, MaskedCLEAR, masked_loss
+from clear_hug.leads import N_LEADS, PAIRS
+from clear_hug.model import CLEAR, CLEARHUG, HUG, N_GROUPS, PRESETS, Beats, MaskedCLEAR, masked_loss
 from clear_hug.tasks import TASKS, Task
+from clear_hug.train.baselines import lead_token_features, linear_probe
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import (
     Average,
@@ -45,6 +47,7 @@ class FinetuneConfig:
         train_folds: PTB-XL folds that are learned from
         watch_folds: folds that are looked at after each epoch, and calibrated on; may be empty
         frozen: leave the encoder as it is and learn the head alone
+        probe_ridge: start HUG from a linear probe of this ridge on the frozen lead tokens; 0 = at random
         per_lead: one level-1 map of HUG a lead, or one a group
         epochs: passes over the records
         batch_size: records a step
@@ -73,6 +76,7 @@ class FinetuneConfig:
     train_folds: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
     watch_folds: tuple[int, ...] = (8,)
     frozen: bool = False
+    probe_ridge: float = 0.0
     per_lead: bool = True
     epochs: int = 10
     batch_size: int = 32
@@ -144,6 +148,11 @@ def finetune(
         train = np.union1d(labelled, taught)
     with torch.no_grad():
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
+    if recipe.probe_ridge:
+        features = lead_token_features(clear, data, labelled)
+        start_from_probe(
+            model.hug, *linear_probe(features, torch.from_numpy(labels[labelled]), recipe.probe_ridge)
+        )
 
     masks = MaskedCLEAR(clear, seed=recipe.seed)
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
@@ -224,6 +233,31 @@ def finetune(
     save_checkpoint(
         Path(run) / "checkpoint", final, shipped, platt=platt, thresholds=thresholds, training=training
     )
+
+
+@torch.no_grad()
+def start_from_probe(hug: HUG, weight: Tensor, bias: Tensor) -> None:
+    """Make HUG, for whole records, the affine map with this weight (label, 12 * width) and bias (label,).
+
+    HUG can hold any affine map of the lead tokens: a label's share of each lead goes through a column
+    of that lead's level-1 map; levels 2 and 3 start at zero and learn what is left.
+    """
+    if not hug.per_lead:
+        raise CorpusError("a probe has one map a lead; it cannot start a HUG with one map a group.")
+    n, width = weight.shape[0], hug.head.in_features
+    if n > width:
+        raise CorpusError(f"{n} labels do not fit into a HUG of width {width}.")
+    paths = N_GROUPS + len(PAIRS) + 1
+    leads_in_group = hug.group_of.bincount()[hug.group_of]
+    by_lead = weight.view(n, N_LEADS, width).permute(1, 2, 0)  # (12, width, label)
+    hug.level_1[:, :, :n] = by_lead * (paths * leads_in_group)[:, None, None]
+    hug.level_1_bias.zero_()
+    hug.head.weight.zero_()
+    hug.head.weight[:, :n] = torch.eye(n)
+    for layer in (*hug.level_2, hug.level_3):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    hug.head.bias.copy_(bias + weight @ hug.reference.flatten())
 
 
 def _teacher(

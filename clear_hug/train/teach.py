@@ -79,7 +79,10 @@ def teach(
         train = np.flatnonzero(~inside)
         rows = {"train": known[train], "watch": known[:0], "test": everything[test]}
         target = torch.from_numpy(labels[train])
-        members = [linear_probe(x[train], target, x[test], recipe.ridge) for x in features]
+        members = []
+        for x in features:
+            weight, bias = linear_probe(x[train], target, recipe.ridge)
+            members.append((x[test] @ weight.T + bias).numpy())
         for i in range(recipe.resnets):
             how = BaselineConfig(epochs=recipe.resnet_epochs, seed=recipe.seed + i)
             members.append(train_resnet(data, rows, labels[train], tasks, how))
