@@ -7,19 +7,17 @@ D=${CLEAR_HUG_DATA:?name the folder of the data sets}
 run() { .venv/bin/python -m clear_hug.train "$@"; }
 T='["superdiagnostic","subdiagnostic","form","rhythm"]'
 S=(--init runs/pretrain/checkpoint --recipe.tasks "$T")
-SHIP=(--recipe.ship '["superdiagnostic"]' --recipe.epochs 8 --recipe.rebuild_records 8)
+SHIP=(--recipe.ship '["superdiagnostic"]' --recipe.epochs 10)
 REFIT=(--recipe.train_folds '[1,2,3,4,5,6,7,8]' --recipe.watch_folds '[]')
 
 run prepare --sources "[\"$D/ptbxl\",\"$D/ptbxl_normalized\",\"$D/ludb\",\"$D/cinc2011\",\"$D/cinc2021\",\"$D/cinc2025_chagas\",\"$D/brugada_huca\"]"
 run pretrain --run runs/pretrain --recipe.epochs 40 --recipe.batch_size 32 --recipe.lr 1e-3
 
 # Choose and calibrate: learn from folds 1-7, look at 8.
-run teach --run runs/teach7 "${S[@]}"
-run finetune --run runs/choice "${S[@]}" --teacher runs/teach7 "${SHIP[@]}"
+run finetune --run runs/choice "${S[@]}" "${SHIP[@]}"
 
 # Refit on folds 1-8 by the same recipe.
-run teach --run runs/teach8 "${S[@]}" --recipe.folds '[1,2,3,4,5,6,7,8]'
-run finetune --run runs/final "${S[@]}" --teacher runs/teach8 --calibration runs/choice "${SHIP[@]}" "${REFIT[@]}"
+run finetune --run runs/final "${S[@]}" --calibration runs/choice "${SHIP[@]}" "${REFIT[@]}"
 rm -rf checkpoints/small && cp -r runs/final/checkpoint checkpoints/small
 
 # Baselines on the same records, and the figures on fold 9.

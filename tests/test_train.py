@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,15 @@ import torch
 import wfdb
 
 import clear_hug as ch
-from clear_hug.model import HUG, PRESETS
+from clear_hug.model import PRESETS
 from clear_hug.tasks import TASKS
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
 from clear_hug.train.evaluate import evaluate
-from clear_hug.train.finetune import FinetuneConfig, finetune, start_from_probe
+from clear_hug.train.finetune import FinetuneConfig, finetune
 from clear_hug.train.loop import batches, check_finite, learning_rate
 from clear_hug.train.metrics import auroc, best_thresholds, bootstrap, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
-from clear_hug.train.teach import TeachConfig, teach
 
 KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "PVC"], "high_voltage": ["LVH", "SR"]}
 
@@ -210,46 +208,6 @@ def test_evaluate_refuses_a_fold_that_was_learned_from(finetuned: Path, corpus: 
             evaluate(str(finetuned / "checkpoint"), corpus, (fold,))
 
 
-def test_a_teacher_never_learned_from_the_fold_it_speaks_of(corpus: Path, tmp_path: Path) -> None:
-    recipe = TeachConfig(folds=(1, 2, 3), resnets=1, resnet_epochs=1, encoders=1)
-    said = {}
-    for name, change in (("as it is", False), ("fold 2 told otherwise", True)):
-        copy = tmp_path / name / "corpus"
-        shutil.copytree(corpus, copy)
-        if change:
-            table = copy / "ptbxl" / "records.csv"
-            with table.open(newline="") as f:
-                rows = list(csv.DictReader(f))
-            for row in rows:
-                if row["fold"] == "2":
-                    row["statements"] = '["IMI"]'
-            with table.open("w", newline="") as f:
-                writer = csv.DictWriter(f, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
-        teach(tmp_path / name, copy, recipe=recipe)
-        with np.load(tmp_path / name / "teacher.npz") as saved:
-            said[name] = saved["probabilities"]
-    fold = Corpus(corpus).fold
-    fold = fold[np.isin(fold, recipe.folds)]
-    before, after = said.values()
-    np.testing.assert_array_equal(before[fold == 2], after[fold == 2])
-    assert (before[fold == 1] != after[fold == 1]).any()
-
-
-def test_finetuning_refuses_a_teacher_that_learned_from_other_folds(corpus: Path, tmp_path: Path) -> None:
-    few = TeachConfig(folds=(1, 2), resnets=1, resnet_epochs=1, encoders=0)
-    teach(tmp_path / "teacher", corpus, recipe=few)
-    with pytest.raises(CorpusError, match="learned from folds"):
-        recipe = FinetuneConfig(train_folds=(1,), precision="no")
-        finetune(tmp_path / "run", corpus, teacher=tmp_path / "teacher", recipe=recipe)
-    finetune(
-        tmp_path / "run", corpus, teacher=tmp_path / "teacher",
-        recipe=FinetuneConfig(train_folds=(1, 2), watch_folds=(), epochs=1, precision="no"),
-    )  # fmt: skip
-    assert ch.load_checkpoint(tmp_path / "run" / "checkpoint").training["taught"] == 0
-
-
 def test_a_loss_that_is_not_finite_stops_with_the_records_named(corpus: Path) -> None:
     data = Corpus(corpus)
     with pytest.raises(FloatingPointError, match=data.records[2]["record"]):
@@ -260,20 +218,6 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
     assert np.all(np.diff(rates[10:]) <= 0)
-
-
-@torch.no_grad()
-def test_hug_started_from_a_probe_is_the_probe_on_whole_records() -> None:
-    torch.manual_seed(0)
-    hug = HUG(16, 3)
-    hug.reference.normal_()
-    weight, bias = torch.randn(3, 12 * 16), torch.randn(3)
-    start_from_probe(hug, weight, bias)
-    tokens = torch.randn(5, 12, 16)
-    whole = torch.ones(5, 12, dtype=torch.bool)
-    torch.testing.assert_close(hug(tokens, whole), tokens.flatten(1) @ weight.T + bias, atol=1e-4, rtol=1e-4)
-    with pytest.raises(CorpusError, match="do not fit"):
-        start_from_probe(HUG(2, 3), torch.randn(3, 24), bias)
 
 
 def test_auroc_is_the_share_of_ordered_pairs() -> None:

@@ -13,12 +13,10 @@ from clear_hug.train.corpus import CorpusError, prepare
 from clear_hug.train.evaluate import evaluate
 from clear_hug.train.finetune import finetune
 from clear_hug.train.pretrain import pretrain
-from clear_hug.train.teach import teach
 
 COMMANDS: dict[str, Any] = {
     "prepare": prepare,
     "pretrain": pretrain,
-    "teach": teach,
     "finetune": finetune,
     "baseline": baseline,
     "evaluate": evaluate,

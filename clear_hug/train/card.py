@@ -46,13 +46,6 @@ def _what(checkpoint: Checkpoint, metrics: dict[str, Any]) -> list[str]:
     tuned, first = training.get("config", {}), training.get("init") or {}
     before = first.get("config", {})
     million = sum(p.numel() for p in checkpoint.model.parameters()) / 1e6
-    taught = ""
-    if training.get("taught") is not None:
-        taught = (
-            f", targets {100 * tuned['teacher_weight']:.0f} % from an ensemble of plain ResNets and linear "
-            f"probes that did not learn from the record's fold, and {training['taught']} records without "
-            "labels by that ensemble alone"
-        )
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
     return [
         f"# {checkpoint.name}",
@@ -72,7 +65,7 @@ def _what(checkpoint: Checkpoint, metrics: dict[str, Any]) -> list[str]:
         f"{100 * before.get('mask_ratio', 0):.0f} % of the tokens hidden, "
         f"without folds {_list(before.get('leave_out_folds'))}.",
         f"- Fine-tuning, end to end, rebuilding beside it: {training.get('records')} PTB-XL records of folds "
-        f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs')} epochs{taught}; learned at once: "
+        f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs')} epochs; learned at once: "
         f"{', '.join(tuned.get('tasks', []))}.",
         f"- Calibration and thresholds: {training.get('calibrated_on')}.",
         "- Data: " + ", ".join(SOURCES.get(s, s) for s in training.get("sources", ())) + ".",

@@ -20,10 +20,8 @@ from tqdm import tqdm
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import collate
-from clear_hug.leads import N_LEADS, PAIRS
-from clear_hug.model import CLEAR, CLEARHUG, HUG, N_GROUPS, PRESETS, Beats, MaskedCLEAR, masked_loss
+from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, Beats, MaskedCLEAR, masked_loss
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.baselines import lead_token_features, linear_probe
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import (
     Average,
@@ -47,7 +45,6 @@ class FinetuneConfig:
         train_folds: PTB-XL folds that are learned from
         watch_folds: folds that are looked at after each epoch, and calibrated on; may be empty
         frozen: leave the encoder as it is and learn the head alone
-        probe_ridge: start HUG from a linear probe of this ridge on the frozen lead tokens; 0 = at random
         per_lead: one level-1 map of HUG a lead, or one a group
         epochs: passes over the records
         batch_size: records a step
@@ -65,7 +62,6 @@ class FinetuneConfig:
         withhold: chance that the lead scale is not told
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
-        teacher_weight: share of the teacher in the target of a labelled record
         average: decay of the averaged weights, which are what is kept
         precision: bf16 or no (fp32)
         seed: of the head, order and augmentation
@@ -76,7 +72,6 @@ class FinetuneConfig:
     train_folds: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
     watch_folds: tuple[int, ...] = (8,)
     frozen: bool = False
-    probe_ridge: float = 0.0
     per_lead: bool = True
     epochs: int = 10
     batch_size: int = 32
@@ -94,7 +89,6 @@ class FinetuneConfig:
     withhold: float = 0.5
     rebuild: float = 0.3
     rebuild_records: int = 12
-    teacher_weight: float = 0.5
     average: float = 0.99
     precision: str = "bf16"
     seed: int = 0
@@ -105,7 +99,6 @@ def finetune(
     corpus: Path = Path("corpus"),
     init: str | None = None,
     calibration: Path | None = None,
-    teacher: Path | None = None,
     recipe: FinetuneConfig = FinetuneConfig(),  # noqa: B008
 ) -> None:
     """Fine-tune and write <run>/checkpoint.
@@ -115,14 +108,13 @@ def finetune(
         corpus: folder of prepared shards
         init: checkpoint to start from; untrained weights of the small preset when not given
         calibration: run whose calibration (from its watched folds) is taken over
-        teacher: run of `teach`; its probabilities are learned beside the labels
         recipe: how
     """
     data = Corpus(corpus)
     tasks = tuple(_task(name) for name in recipe.tasks)
-    labelled = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled)
+    train = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled)
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled)
-    if not labelled.size:
+    if not train.size:
         raise CorpusError(f"no labelled record in folds {recipe.train_folds} of {corpus}.")
     accelerator = Accelerator(mixed_precision=recipe.precision)
     device = accelerator.device
@@ -136,23 +128,12 @@ def finetune(
         if isinstance(module, nn.Dropout):
             module.p = recipe.dropout
 
-    model.hug.centre(mean_lead_tokens(model, data, labelled[:512]))
+    model.hug.centre(mean_lead_tokens(model, data, train[:512]))
     labels = np.zeros((len(data), n_labels), dtype=np.float32)
-    labels[labelled] = data.labels(tasks, labelled)
-    prior = labels[labelled].mean(axis=0).clip(1e-3, 1 - 1e-3)
-    train = labelled
-    if teacher:
-        taught, said = _teacher(Path(teacher), data, tasks, recipe.train_folds)
-        soft = np.where(data.labelled[taught], recipe.teacher_weight, 1.0)[:, None]
-        labels[taught] = soft * said + (1 - soft) * labels[taught]
-        train = np.union1d(labelled, taught)
+    labels[train] = data.labels(tasks, train)
+    prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
     with torch.no_grad():
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
-    if recipe.probe_ridge:
-        features = lead_token_features(clear, data, labelled)
-        start_from_probe(
-            model.hug, *linear_probe(features, torch.from_numpy(labels[labelled]), recipe.probe_ridge)
-        )
 
     masks = MaskedCLEAR(clear, seed=recipe.seed)
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
@@ -196,7 +177,7 @@ def finetune(
             tqdm.write(", ".join(f"{k} {v:.4f}" for k, v in row.items()))
 
     final = _with_weights(model, kept.weights)
-    final.hug.centre(mean_lead_tokens(final, data, labelled))
+    final.hug.centre(mean_lead_tokens(final, data, train))
     keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
@@ -224,8 +205,7 @@ def finetune(
         "config": asdict(recipe),
         "init": load_checkpoint(init).training if init else None,
         "calibrated_on": calibrated_on,
-        "records": int(labelled.size),
-        "taught": int(train.size - labelled.size) if teacher else None,
+        "records": int(train.size),
         "sources": [shard.name for shard in data.shards],
         "data": data.digest,
         "revision": git_revision(),
@@ -233,45 +213,6 @@ def finetune(
     save_checkpoint(
         Path(run) / "checkpoint", final, shipped, platt=platt, thresholds=thresholds, training=training
     )
-
-
-@torch.no_grad()
-def start_from_probe(hug: HUG, weight: Tensor, bias: Tensor) -> None:
-    """Make HUG, for whole records, the affine map with this weight (label, 12 * width) and bias (label,).
-
-    HUG can hold any affine map of the lead tokens: a label's share of each lead goes through a column
-    of that lead's level-1 map; levels 2 and 3 start at zero and learn what is left.
-    """
-    if not hug.per_lead:
-        raise CorpusError("a probe has one map a lead; it cannot start a HUG with one map a group.")
-    n, width = weight.shape[0], hug.head.in_features
-    if n > width:
-        raise CorpusError(f"{n} labels do not fit into a HUG of width {width}.")
-    paths = N_GROUPS + len(PAIRS) + 1
-    leads_in_group = hug.group_of.bincount()[hug.group_of]
-    by_lead = weight.view(n, N_LEADS, width).permute(1, 2, 0)  # (12, width, label)
-    hug.level_1[:, :, :n] = by_lead * (paths * leads_in_group)[:, None, None]
-    hug.level_1_bias.zero_()
-    hug.head.weight.zero_()
-    hug.head.weight[:, :n] = torch.eye(n)
-    for layer in (*hug.level_2, hug.level_3):
-        layer.weight.zero_()
-        layer.bias.zero_()
-    hug.head.bias.copy_(bias + weight @ hug.reference.flatten())
-
-
-def _teacher(
-    run: Path, data: Corpus, tasks: Sequence[Task], folds: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows that a teacher speaks of, and what it says (row, label)."""
-    with np.load(run / "teacher.npz") as saved:
-        if not set(saved["folds"].tolist()) <= set(folds):
-            raise CorpusError(f"{run} learned from folds {saved['folds'].tolist()}, not only {list(folds)}.")
-        targets = saved["targets"].tolist()
-        where = {record["record"]: i for i, record in enumerate(data.records)}
-        rows = np.array([where[record] for record in saved["records"].tolist()])
-        columns = [targets.index(f"{task.name}/{label}") for task in tasks for label in task.labels]
-        return rows, saved["probabilities"][:, columns]
 
 
 class _Training(nn.Module):
