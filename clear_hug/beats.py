@@ -19,6 +19,7 @@ from clear_hug.qrs import detect_qrs
 TOKEN_FS = 100.0  # Hz
 TOKEN_SAMPLES = 96  # 0.96 s at 100 Hz
 BAND = (0.67, 40.0)  # Hz
+EDGE_SECONDS = 0.1  # at both ends of a record a filter may leave a mark of its own
 MAX_BEATS = 60  # a window of 10 s; 360 beats/min
 QRS_SAMPLES = slice(28, 68)  # 0.2 s on each side of the R peak: what beats of one origin share
 MIN_RESEMBLANCE = 0.5  # between the beats of a record; see `_resemblance`
@@ -162,6 +163,8 @@ def tokenize_beats(
         raise NoBeats(f"{name} holds no signal: all twelve leads are absent.")
     if r_peaks is None:
         found = detect_qrs(ecg.signal, ecg.fs, method) / ecg.fs
+        if (np.minimum(found, ecg.duration - found) < EDGE_SECONDS).all():
+            found = found[:0]  # where a filter begins and ends, and nowhere between: no beats
     else:
         found = np.unique(np.asarray(r_peaks, dtype=np.float64))
         if found.size and not (0 <= found[0] and found[-1] <= ecg.duration):

@@ -80,7 +80,7 @@ def header_alone(folder: Path) -> list[Path]:
 
 
 def sine() -> ECG:
-    wave = np.sin(2 * np.pi * np.arange(5000) / 500)  # 1 Hz
+    wave = np.sin(2 * np.pi * 0.3 * np.arange(5000) / 500)  # 0.3 Hz
     return ECG(np.outer(np.linspace(0.5, 1.5, 12), wave), 500.0)
 
 

@@ -383,3 +383,10 @@ def test_selected_beats_keep_their_place(tokens):
     np.testing.assert_array_equal(some.windows, tokens.windows[[1, 4, 5]])
     samples = some.values[2][some.inside]
     assert some.lead_scale[2] == pytest.approx(samples.std(), rel=1e-4)
+
+
+@pytest.mark.parametrize("hz", [0.1, 0.3, 0.5, 1.0, 5.0, 20.0, 50.0])
+def test_a_sine_holds_no_beat(hz):
+    wave = np.sin(2 * np.pi * hz * np.arange(5000) / 500.0)
+    with pytest.raises(NoBeats):
+        tokenize_beats(ECG(np.outer(np.linspace(0.5, 1.5, 12), wave), 500.0))
