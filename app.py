@@ -5,6 +5,7 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.plots import plot_ecg
 from clear_hug.ui import guard, open_page
+from clear_hug.words import missing
 
 page = open_page("Home")
 
@@ -31,6 +32,8 @@ with guard():
             for row in page.ranking[:3]
         )
     )
+    for sentence in missing(page.tokens):
+        st.warning(ui.say(sentence))
     with to_labels:
         ui.link("4_Diagnosis", "All labels")
     with to_why:

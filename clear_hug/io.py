@@ -109,7 +109,7 @@ def read_ecg(path: str | os.PathLike[str], *, fs: float | None = None, unit: str
         if not path.is_file():
             raise ECGError(f"{path.name} does not exist.")
         if path.stat().st_size == 0:
-            raise ECGError(f"{path.name} is empty (0 bytes).")
+            raise ECGError(f"{path.name} is empty (0 bytes); export or copy it again.")
         if path.stat().st_size > MAX_BYTES:
             raise ECGError(
                 f"{path.name} is larger than the {MAX_BYTES // 1_000_000} MB that are read at once."
@@ -461,7 +461,7 @@ def _read_wfdb(path: Path) -> _Recording:
     if not header.is_file():
         raise ECGError(f"{path.name} needs its header {header.name} beside it.")
     if header.stat().st_size == 0:
-        raise ECGError(f"{header.name} is empty (0 bytes).")
+        raise ECGError(f"{header.name} is empty (0 bytes); export or copy it again.")
     text = header.read_bytes()[:1_000_000].decode("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines()]
     body = [line for line in lines if line and not line.startswith("#")]
@@ -528,7 +528,7 @@ def _check_wfdb_data(header: Path, rows: list[list[str]], n: int) -> None:
             raise ECGError(f"{header.name} needs its data file {file} beside it, which is not there.")
         size = data.stat().st_size
         if size == 0:
-            raise ECGError(f"{file} is empty (0 bytes).")
+            raise ECGError(f"{file} is empty (0 bytes); export or copy it again.")
         if size > MAX_BYTES:
             raise ECGError(f"{file} is larger than the {MAX_BYTES // 1_000_000} MB that are read at once.")
         frame, offset = 0.0, 0  # bytes

@@ -220,8 +220,8 @@ _IN_WORDS = {
     "axis": "frontal axis turned by {:g} degrees",
     "fibrillation": "fibrillating baseline instead of P waves",
     "paced": "ventricular pacing",
-    "st_elevation": "ST moved by mV in {}",
-    "lead_gain": "gain in {}",
+    "st_elevation": "ST moved, mV ({})",
+    "lead_gain": "voltage factor by lead ({})",
     "gain": "all voltages x {:g}",
     "qrs_gain": "QRS voltage x {:g}",
     "noise_mv": "white noise of {:g} mV",
@@ -239,7 +239,7 @@ def _change(settings: Mapping[str, Any], beats: Collection[int]) -> str:
         if value in (_DEFAULTS[name], {}):
             continue
         if isinstance(value, Mapping):
-            value = ", ".join(f"{lead} {number:g}" for lead, number in value.items())
+            value = ", ".join(f"{lead}: {number:g}" for lead, number in value.items())
         words.append(text.format(value))
     return "; ".join(words) or "none"
 

@@ -18,7 +18,8 @@ def facts(ecg: ECG) -> dict[str, str]:
         "Format": ecg.source or "unknown",
         "Length": f"{ecg.duration:.1f} s at {ecg.fs:g} Hz",
         "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
-        "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived) else "",
+        "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived or ecg.flat.any()) else "",
+        "Flat": ", ".join(lead for lead, flat in zip(LEADS, ecg.flat, strict=True) if flat),
         "Derived": ", ".join(ecg.derived) + (" from other limb leads" if ecg.derived else ""),
         "Absent": ", ".join(ecg.absent_leads),
         "Beyond the twelve": ", ".join(ecg.extra),
@@ -57,17 +58,29 @@ def coverage(tokens: BeatTokens) -> list[str]:
     return said
 
 
+def missing(tokens: BeatTokens) -> list[str]:
+    """What the model could not see of a record, in sentences that belong beside every answer."""
+    there = [lead for lead, here in zip(LEADS, tokens.present, strict=True) if here]
+    gone = [lead for lead in LEADS if lead not in there]
+    said = []
+    if gone:
+        said.append(
+            f"The model saw {_count(len(there), 'lead')} of 12 ({', '.join(there)}); "
+            f"without a usable beat, so left out: {', '.join(gone)}."
+        )
+    if not tokens.units_known:
+        said.append("The voltage is unknown: the model saw the shape alone.")
+    return said
+
+
 def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
     """What an answer rests on, in sentences."""
     windows = len(diagnosis.window_spans)
-    there = [lead for lead, here in zip(LEADS, tokens.present, strict=True) if here]
-    gone = [lead for lead in LEADS if lead not in there]
     said = [
-        f"{_count(tokens.n_beats, 'beat')} in {_count(len(there), 'lead')}"
+        f"{_count(tokens.n_beats, 'beat')} in {_count(int(tokens.present.sum()), 'lead')}"
         + (f", read in {windows} windows; the answer is the mean of their logits." if windows > 1 else ".")
     ]
-    if gone:
-        said.append(f"Without a usable beat, so left out: {', '.join(gone)}.")
+    said += missing(tokens)
     said += _silent_windows(tokens, diagnosis)
     patchy = int((~tokens.valid[tokens.present]).sum())
     if patchy:
@@ -76,8 +89,6 @@ def rests_on(ecg: ECG, tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
         said.append(f"Derived from other limb leads: {', '.join(ecg.derived)}.")
     said += coverage(tokens)
     said += ecg.warnings
-    if not ecg.units_known:
-        said.append("The voltage is unknown: the model saw the shape alone.")
     if ecg.simulated:
         said.append("This ECG is simulated; the model was trained on real ones.")
     return said

@@ -6,7 +6,7 @@ from clear_hug import ui
 from clear_hug.explain import METHODS
 from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
 from clear_hug.ui import guard, open_page
-from clear_hug.words import LEAD_TOKEN_WORDS, sum_words
+from clear_hug.words import LEAD_TOKEN_WORDS, missing, sum_words
 
 page = open_page("Explanation")
 with guard():
@@ -17,6 +17,8 @@ with guard():
         start, seconds = page.stretch()
     lead = page.explain(target)
     words = page.checkpoint.description[target]
+    for sentence in missing(page.tokens):
+        st.warning(ui.say(sentence))
     st.markdown(sum_words(lead))
 
     trace, bars, fall, attention = st.tabs(["On the trace", "Bars", "Waterfall", "Attention"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from clear_hug.diagnosis import diagnose
-from clear_hug.words import coverage, rests_on
+from clear_hug.words import coverage, facts, missing, rests_on
 
 
 def test_what_an_answer_rests_on(simulated, tokens_of, checkpoint):
@@ -41,3 +41,17 @@ def test_a_window_without_a_beat_is_named(simulated, tokens_of, checkpoint, sile
 def test_dropped_beats_are_counted(tokens):
     assert "3 beats" in coverage(replace(tokens, n_dropped=3))[0]
     assert "No beat" in coverage(tokens)[0]
+
+
+def test_what_the_model_could_not_see_is_said_beside_the_answer(simulated, tokens_of):
+    assert missing(tokens_of("normal")) == []
+    off = tokens_of("lead_off")
+    assert "saw 11 leads of 12" in missing(off)[0] and missing(off)[0].endswith("left out: V3.")
+    shape = replace(tokens_of("normal"), units_known=False)
+    assert ["voltage is unknown" in sentence for sentence in missing(shape)] == [True]
+
+
+def test_a_flat_lead_is_not_called_recorded(simulated):
+    assert facts(simulated("normal"))["Leads"] == "all twelve recorded"
+    known = facts(simulated("lead_off"))
+    assert known["Flat"] == "V3" and "Leads" not in known
