@@ -118,16 +118,29 @@ class Attention(nn.Module):
 
         """
         batch, n, width = x.shape
+        w = None
         q, k, v = self.qkv(x).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        shared = None if mask is None else mask[:, None]
-        if not weights:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=shared)
-            return self.out(y.transpose(1, 2).reshape(batch, n, width)), None
-        scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
-        if shared is not None:
-            scores = scores.masked_fill(~shared, float("-inf"))
-        w = scores.softmax(-1)
-        return self.out((w @ v).transpose(1, 2).reshape(batch, n, width)), w
+        # torch's fused attention has a slow gradient in bf16 on a CPU
+        if weights or (torch.is_grad_enabled() and q.dtype is torch.bfloat16 and not x.is_cuda):
+            y, w = _in_steps(q, k, v, mask)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None])
+        y = self.out(y.transpose(1, 2).reshape(batch, n, width))
+        return y, w if weights else None
+
+
+def _in_steps(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Attention as matrix products, for its weights, or for its gradient in bf16 on a CPU."""
+    batch, heads, n, width = q.shape
+    flat = (batch * heads, n, width)
+    # products over one axis of heads: the four-dimensional ones are five times as slow in bf16
+    scores = (q * width**-0.5).reshape(flat) @ k.reshape(flat).transpose(-1, -2)
+    scores = scores.view(batch, heads, n, n)
+    if mask is not None:
+        forbidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, float("-inf"))
+        scores = scores + forbidden[:, None]
+    w = scores.softmax(-1)
+    return (w.to(v.dtype).view(-1, n, n) @ v.reshape(flat)).view(q.shape), w
 
 
 class Block(nn.Module):

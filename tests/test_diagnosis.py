@@ -229,21 +229,23 @@ def test_out_of_memory_on_the_cpu_is_an_error(checkpoint):
         run(checkpoint, work, CPU)
 
 
-def test_bf16_is_for_large_models_alone(checkpoint):
+@pytest.mark.parametrize("able", [True, False])
+def test_bf16_is_for_large_models_on_hardware_that_computes_it(checkpoint, monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
     large = torch.nn.Linear(10_000, 1_001)
     with precision(large, CPU):
-        assert torch.is_autocast_enabled("cpu")
+        assert torch.is_autocast_enabled("cpu") is able
     with precision(checkpoint.model, CPU):
         assert not torch.is_autocast_enabled("cpu")
 
 
 def test_explanation_and_diagnosis_agree_in_bf16(checkpoint, tokens, monkeypatch):
     """As for the base preset: the encoder in bf16, HUG exact."""
+    fp32 = diagnose(checkpoint, tokens, device=CPU)
     monkeypatch.setattr(MODULE, "BF16_PAYS", 0)
+    monkeypatch.setattr(MODULE, "computes_bf16", lambda device: True)
     d = diagnose(checkpoint, tokens, device=CPU)
-    monkeypatch.undo()
-    assert not np.array_equal(d.logits, diagnose(checkpoint, tokens, device=CPU).logits)
-    monkeypatch.setattr(MODULE, "BF16_PAYS", 0)
+    assert not np.array_equal(d.logits, fp32.logits)
     for row, label in enumerate(d.labels):
         why = explain(checkpoint, tokens, label, device=CPU)
         assert why.logit == pytest.approx(d.logits[row], abs=1e-5)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from clear_hug.diagnosis import collate
+from clear_hug.diagnosis import collate, computes_bf16
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
@@ -174,6 +174,7 @@ def train_resnet(
     optimizer = torch.optim.AdamW(parameter_groups(model, r.weight_decay), lr=r.lr)
     kept = Average(model, r.average)
     steps_an_epoch = -(-len(x) // r.batch_size)
+    fast = computes_bf16(torch.device("cpu"))
     step = 0
     for epoch in tqdm(range(r.epochs), desc="resnet", unit=" epoch"):
         model.train()
@@ -181,7 +182,7 @@ def train_resnet(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, r.epochs * steps_an_epoch, r.lr, steps_an_epoch)
             now = _augment(x[rows_now], r)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 logits = model(now)
             loss = F.binary_cross_entropy_with_logits(logits.float(), y[rows_now])
             loss.backward()

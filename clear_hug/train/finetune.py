@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +25,7 @@ from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import (
     Average,
     Log,
+    accelerate,
     batches,
     check_finite,
     count_batches,
@@ -63,7 +63,7 @@ class FinetuneConfig:
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
         average: decay of the averaged weights, which are what is kept
-        precision: bf16 or no (fp32)
+        precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
         seed: of the head, order and augmentation
     """
 
@@ -90,7 +90,7 @@ class FinetuneConfig:
     rebuild: float = 0.3
     rebuild_records: int = 12
     average: float = 0.99
-    precision: str = "bf16"
+    precision: str = "auto"
     seed: int = 0
 
 
@@ -116,7 +116,7 @@ def finetune(
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled)
     if not train.size:
         raise CorpusError(f"no labelled record in folds {recipe.train_folds} of {corpus}.")
-    accelerator = Accelerator(mixed_precision=recipe.precision)
+    accelerator = accelerate(recipe.precision)
     device = accelerator.device
     torch.manual_seed(recipe.seed)
     clear = load_checkpoint(init).model.clear if init else CLEAR(PRESETS["small"])

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clear_hug.diagnosis import collate
+from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.model import Beats
 from clear_hug.train.corpus import Corpus
 
@@ -27,6 +28,13 @@ class Batch:
 
     beats: Beats
     rows: NDArray[np.int64]
+
+
+def accelerate(precision: str) -> Accelerator:
+    """The engine, in bf16, fp32 ("no"), or ("auto") in bf16 where the hardware computes it."""
+    if precision == "auto":
+        precision = "bf16" if computes_bf16(pick_device()) else "no"
+    return Accelerator(mixed_precision=precision)
 
 
 def read_batch(corpus: Corpus, rows: NDArray[np.int64], epoch: int = 0) -> Batch:

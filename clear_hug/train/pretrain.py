@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from tqdm import tqdm
 
 from clear_hug.checkpoint import save_checkpoint
@@ -16,6 +15,7 @@ from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig, MaskedCL
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import (
     Log,
+    accelerate,
     batches,
     check_finite,
     count_batches,
@@ -43,7 +43,7 @@ class PretrainConfig:
         mask_ratio: share of a record's tokens that are hidden
         whole_lead: chance that they are whole leads first
         whole_beat: chance that they are whole beats first
-        precision: bf16 or no (fp32)
+        precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
         seed: of weights, order and masks
     """
 
@@ -59,7 +59,7 @@ class PretrainConfig:
     mask_ratio: float = 0.75
     whole_lead: float = 0.3
     whole_beat: float = 0.1
-    precision: str = "bf16"
+    precision: str = "auto"
     seed: int = 0
 
 
@@ -79,7 +79,7 @@ def pretrain(
     rows = np.flatnonzero(~np.isin(data.fold, recipe.leave_out_folds))
     if not rows.size:
         raise CorpusError(f"no record is left in {corpus} without folds {recipe.leave_out_folds}.")
-    accelerator = Accelerator(mixed_precision=recipe.precision)
+    accelerator = accelerate(recipe.precision)
     torch.manual_seed(recipe.seed)
     clear = CLEAR(_size(recipe))
     masked = MaskedCLEAR(clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.seed)
