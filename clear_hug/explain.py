@@ -122,11 +122,10 @@ def look(
         for i in range(0, len(windows), BATCH):
             batch = windows[i : i + BATCH]
             beats = hide(batch, hidden).to(device)
-            encoded = model.clear.encode(beats, attention=int(attention))
+            encoded = model.encode(beats, attention=int(attention))
             with torch.autocast(device.type, enabled=False):
-                lead_tokens = encoded.lead_tokens.float()
-                logits.append(model.hug(lead_tokens, encoded.lead_there).double().cpu().numpy())
-                parts = model.hug.contributions(lead_tokens, encoded.lead_there)
+                logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).double().cpu().numpy())
+                parts = model.hug.contributions(encoded.lead_tokens, encoded.lead_there)
                 paths.append(parts.double().cpu().numpy())
             if attention:
                 weights = encoded.attention[-1][:, :, :N_LEADS].float().mean(1)

@@ -122,10 +122,8 @@ class Timing(nn.Module):
 
     def forward(self, seconds: Tensor, there: Tensor) -> Tensor:
         """(batch, beat, width) from R-peak times (batch, beat) s; an interval needs both its beats."""
-        seconds = torch.where(there, seconds, 0.0)  # a slot that is not there may hold anything
-        angle = seconds.float()[..., None] * self.omega
-        both = there[:, 1:] & there[:, :-1]
-        gap = (seconds[:, 1:] - seconds[:, :-1]).float().clamp(0.2, 4.0).log()
+        angle = torch.where(there, seconds, 0.0).float()[..., None] * self.omega
+        gap, both = _log_intervals(seconds, there)
         gap = torch.where(both, gap, 0.0)
         known = both.float()
         edge = known.new_zeros(known.shape[0], 1)
@@ -134,6 +132,47 @@ class Timing(nn.Module):
         change = (after - before) * known_before * known_after
         rr = torch.stack([before, known_before, after, known_after, 4 * change], dim=-1)
         return self.time(torch.cat([angle.sin(), angle.cos()], -1)) + self.rr(rr)
+
+
+class Rhythm(nn.Module):
+    """Rate and irregularity of the whole record as one vector for the lead tokens.
+
+    From the logarithms of the RR intervals whose two beats are both there: their mean (against 0.8 s),
+    spread, mean change from one to the next, and how far the shortest and the longest stand off.
+    """
+
+    TYPICAL_RR = 0.8  # s; 75 beats/min
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(7, 64), nn.GELU(), nn.Linear(64, width))
+
+    def forward(self, seconds: Tensor, there: Tensor) -> Tensor:
+        """(batch, width) from R-peak times (batch, beat) s."""
+        gap, known = _log_intervals(seconds, there)
+        gap = torch.where(known, gap - math.log(self.TYPICAL_RR), 0.0)
+        n = known.sum(1, keepdim=True)
+        mean = gap.sum(1, keepdim=True) / n.clamp_min(1)
+        off = torch.where(known, gap - mean, 0.0)
+        spread = off.square().sum(1, keepdim=True) / n.clamp_min(1)
+        pairs = known[:, 1:] & known[:, :-1]
+        change = torch.where(pairs, gap[:, 1:] - gap[:, :-1], 0.0).abs().sum(1, keepdim=True)
+        change = change / pairs.sum(1, keepdim=True).clamp_min(1)
+        edge = off.new_zeros(len(off), 1)  # so that a record of one beat has a shortest interval too
+        off = torch.cat([off, edge], 1)
+        shortest, longest = off.amin(1, keepdim=True), off.amax(1, keepdim=True)
+        rate, several = (n > 0).float(), pairs.any(1, keepdim=True).float()
+        # each of about unit size over ordinary records; a floor of 2 % of an interval under the spreads
+        irregular = [(x + 4e-4).log() / 2 + 3 for x in (spread, change.square())]
+        parts = [4 * mean, *(several * x for x in irregular), 4 * shortest, 4 * longest, rate, several]
+        return self.embed(torch.cat(parts, 1))
+
+
+def _log_intervals(seconds: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, beat - 1) log of the RR intervals in s, and whether both beats of each are there."""
+    seconds = torch.where(there, seconds, 0.0).float()  # a slot that is not there may hold anything
+    both = there[:, 1:] & there[:, :-1]
+    return (seconds[:, 1:] - seconds[:, :-1]).clamp(0.2, 4.0).log(), both
 
 
 class LeadScale(nn.Module):
@@ -155,7 +194,7 @@ class Encoded:
 
     lead_tokens : (batch, 12, width);  lead_there : (batch, 12) bool
     x : (batch, kept, width), layout, index : the sequence without the tokens that are not there
-    scale : (batch, 12) of the lead, 1 where it has no token
+    scale : (batch, 12) of the lead, 1 where it has no token;  told : (batch, 12) bool, in mV and told
     attention : of the last layers asked for, (batch, head, kept, kept) each
     """
 
@@ -165,6 +204,7 @@ class Encoded:
     layout: Layout
     index: Tensor
     scale: Tensor
+    told: Tensor
     attention: tuple[Tensor, ...] = ()
 
 
@@ -179,6 +219,7 @@ class CLEAR(nn.Module):
         self.summary = nn.Parameter(torch.zeros(N_LEADS, c.width))  # c[l], the lead token
         self.scale = LeadScale(c.width)
         self.timing = Timing(c.width)
+        self.rhythm = Rhythm(c.width)
         self.blocks = nn.ModuleList(Block(c.width, c.heads, c.feed_forward) for _ in range(c.depth))
         self.norm = nn.LayerNorm(c.width)
 
@@ -214,6 +255,7 @@ class CLEAR(nn.Module):
         tokens = self.token(x) + self.lead[:, None]
         tokens = tokens + self.timing(beats.seconds, there.any(1))[:, None]
         summary = self.summary + self.scale(scale, told[:, None] & lead_there)
+        summary = summary + self.rhythm(beats.seconds, there.any(1))[:, None]
         sequence = torch.cat([summary.to(tokens.dtype), tokens.flatten(1, 2)], dim=1)
         sequence, layout, index = compact(sequence, token_layout(there))
         mask = encoder_mask(layout, self.config.pattern)
@@ -223,7 +265,8 @@ class CLEAR(nn.Module):
             if weights is not None:
                 maps.append(weights)
         sequence = self.norm(sequence)
-        return Encoded(sequence[:, :N_LEADS], lead_there, sequence, layout, index, scale, tuple(maps))
+        told = told[:, None] & lead_there
+        return Encoded(sequence[:, :N_LEADS], lead_there, sequence, layout, index, scale, told, tuple(maps))
 
     def decode(self, beats: Beats, encoded: Encoded, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Rebuild hidden tokens from what `encoded` saw.
@@ -385,19 +428,48 @@ class HUG(nn.Module):
         self.reference.copy_(mean_lead_tokens)
 
 
+class Facts(nn.Module):
+    """Lead scale and rhythm as HUG reads them: beside the lead token, not through the blocks.
+
+    Six layers that learn from a few thousand labels dilute them: without this, heart rate itself was
+    hardly read from lead tokens.
+    """
+
+    GAIN = 3.0  # at the start about as large as a lead token
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale, self.rhythm = LeadScale(width), Rhythm(width)
+        with torch.no_grad():
+            for embed in (self.scale.known, self.rhythm.embed):
+                cast(nn.Linear, embed[-1]).weight.mul_(self.GAIN)
+
+    def forward(self, encoded: Encoded, beats: Beats) -> Tensor:
+        """(batch, 12, width)."""
+        rhythm = self.rhythm(beats.seconds, beats.there.any(1))
+        return self.scale(encoded.scale, encoded.told) + rhythm[:, None]
+
+
 class CLEARHUG(nn.Module):
     """CLEAR under HUG: beats to logits."""
 
     def __init__(self, clear: CLEAR, hug: HUG) -> None:
         super().__init__()
         self.clear = clear
+        self.facts = Facts(clear.config.width)
         self.hug = hug
+
+    def encode(self, beats: Beats, attention: int = 0, scale_told: Tensor | None = None) -> Encoded:
+        """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, the facts added."""
+        encoded = self.clear.encode(beats, attention, scale_told)
+        with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
+            return replace(encoded, lead_tokens=encoded.lead_tokens.float() + self.facts(encoded, beats))
 
     def forward(self, beats: Beats, scale_told: Tensor | None = None) -> Tensor:
         """(batch, label) logits."""
-        encoded = self.clear.encode(beats, scale_told=scale_told)
-        with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
-            return self.hug(encoded.lead_tokens.float(), encoded.lead_there)
+        encoded = self.encode(beats, scale_told=scale_told)
+        with torch.autocast(encoded.x.device.type, enabled=False):
+            return self.hug(encoded.lead_tokens, encoded.lead_there)
 
 
 class MaskedCLEAR(nn.Module):

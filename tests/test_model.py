@@ -17,6 +17,7 @@ from clear_hug.model import (
     Beats,
     CLEARConfig,
     MaskedCLEAR,
+    Rhythm,
     Timing,
     config_dict,
     masked_loss,
@@ -42,7 +43,7 @@ def fill(beats, hidden, value):
 
 def everything(model, beats, wanted):
     """All that a model makes of a batch: logits, lead tokens, rebuilt values, their scale."""
-    encoded = model.clear.encode(beats)
+    encoded = model.encode(beats)
     values, log_scale = model.clear.decode(beats, encoded, wanted)
     return model(beats), encoded.lead_tokens, encoded.scale, values, log_scale
 
@@ -255,6 +256,30 @@ def test_rr_intervals_that_touch_a_beat_left_out_are_unknown():
     torch.testing.assert_close(timing(seconds, without)[:, 3:], ends)
 
 
+@pytest.fixture(scope="module")
+def rhythm():
+    torch.manual_seed(0)
+    module = Rhythm(16)
+    return lambda seconds, there=None: module(
+        torch.tensor([seconds]),
+        torch.ones(1, len(seconds), dtype=torch.bool) if there is None else torch.tensor([there]),
+    )[0]
+
+
+def test_rhythm_follows_intervals_and_not_when_the_recording_began(rhythm):
+    plain = rhythm([0.5, 1.3, 2.1, 3.4])
+    torch.testing.assert_close(rhythm([3.5, 4.3, 5.1, 6.4]), plain)
+    for other in ([0.5, 1.1, 1.7, 2.7], [0.5, 1.5, 2.5, 3.4]):  # faster; more regular
+        assert (rhythm(other) - plain).abs().max() > 1e-3
+
+
+def test_rhythm_bridges_no_beat_left_out_and_one_beat_has_none(rhythm):
+    left_out = rhythm([0.5, 1.3, 99.0, 2.9, 3.7], [True, True, False, True, True])
+    torch.testing.assert_close(left_out, rhythm([0.5, 1.3, 7.0, 2.9, 3.7], [True, True, False, True, True]))
+    assert (left_out - rhythm([0.5, 1.3, 2.9, 3.7])).abs().max() > 1e-3  # no interval of 1.6 s
+    torch.testing.assert_close(rhythm([0.5]), rhythm([8.0]))
+
+
 def test_irregular_rr_changes_the_answer(random_model, random_beats):
     model, beats = random_model(), random_beats(1)
     moved = beats.seconds.clone()
@@ -405,8 +430,8 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
 def test_hug_is_exact_whatever_the_precision_around_it(random_model, random_beats):
     model, beats = random_model(), random_beats(2)
     with torch.autocast("cpu", torch.bfloat16):
-        logits, encoded = model(beats), model.clear.encode(beats)
-    lead_tokens = encoded.lead_tokens.float()
+        logits, encoded = model(beats), model.encode(beats)
+    lead_tokens = encoded.lead_tokens
     exact = model.hug.bias() + model.hug.contributions(lead_tokens, encoded.lead_there).sum((1, 2))
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, exact, atol=1e-5, rtol=0)

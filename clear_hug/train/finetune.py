@@ -284,9 +284,9 @@ def mean_lead_tokens(model: CLEARHUG, data: Corpus, rows: NDArray[np.int64]) -> 
     count = total.new_zeros(len(total), 1)
     for i in range(0, len(rows), 64):
         beats = collate([data.window(int(r)) for r in rows[i : i + 64]]).to(device)
-        encoded = model.clear.encode(beats)
+        encoded = model.encode(beats)
         there = encoded.lead_there[..., None].float()
-        total = total + (encoded.lead_tokens.float() * there).sum(0)
+        total = total + (encoded.lead_tokens * there).sum(0)
         count = count + there.sum(0)
     return total / count.clamp_min(1)
 
@@ -312,7 +312,7 @@ def _layered_groups(model: CLEARHUG, r: FinetuneConfig) -> list[dict[str, Any]]:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.startswith("hug."):
+        if name.startswith(("hug.", "facts.")):
             peak = r.lr
         elif "decoder" in name or name.startswith(("clear.bridge", "clear.hidden", "clear.to_")):
             peak = r.encoder_lr
