@@ -32,6 +32,19 @@ with guard():
             for row in page.ranking[:3]
         )
     )
+    said = {page.words(row) for row in page.ranking[:3]}
+    first = page.checkpoint.tasks[0].name
+    others = [
+        row
+        for task, rows in page.called().items()
+        for row in rows
+        if task != first and page.words(row) not in said
+    ]
+    if others:
+        words.markdown(
+            "**Called beside them:** "
+            + " · ".join(ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}") for row in others)
+        )
     for sentence in missing(page.tokens):
         st.warning(ui.say(sentence))
     with to_labels:

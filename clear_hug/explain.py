@@ -199,7 +199,7 @@ def explain(
     ----------
     checkpoint : from `load_checkpoint`
     tokens : from `tokenize_beats`; of a record longer than 10 s the mean over its windows is explained
-    target : "task/label", or a label; None = the most probable one
+    target : "task/label", or a label; None = the most probable one of the first task
     method : a key of `METHODS`
     level : one of the method's levels; None = its own
     hidden : (12, beat) bool, tokens to leave out
@@ -221,7 +221,8 @@ def explain(
     if seen is None:
         seen = look(checkpoint, tokens, hidden, attention=not how.adds_up, device=device)
     if row is None:
-        row = int(np.argmax(checkpoint.platt[:, 0] * seen.logits + checkpoint.platt[:, 1]))
+        first = len(checkpoint.tasks[0].labels)
+        row = int(np.argmax((checkpoint.platt[:, 0] * seen.logits + checkpoint.platt[:, 1])[:first]))
     values, names = how.read(seen, row, tokens, level)
     logit, bias = float(seen.logits[row]), float(seen.bias[row])
     return Attribution(

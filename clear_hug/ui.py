@@ -268,8 +268,18 @@ class Page:
 
     @property
     def ranking(self) -> list[int]:
-        """Rows of the diagnosis, the most probable first."""
-        return np.argsort(-self.diagnosis.probabilities, kind="stable").tolist()
+        """Rows of the diagnosis: the tasks in the checkpoint's order, in each the most probable first."""
+        order = [task.name for task in self.checkpoint.tasks]
+        task = [order.index(name) for name in self.diagnosis.tasks]
+        return np.lexsort((-self.diagnosis.probabilities, task)).tolist()
+
+    def called(self) -> dict[str, list[int]]:
+        """Task -> rows of its called labels, the most probable first; a task without any is left out."""
+        rows: dict[str, list[int]] = {}
+        for row in self.ranking:
+            if self.diagnosis.called[row]:
+                rows.setdefault(self.diagnosis.tasks[row], []).append(row)
+        return rows
 
     def words(self, row: int) -> str:
         """Row of the diagnosis -> the label in plain words."""
@@ -277,7 +287,7 @@ class Page:
 
     @property
     def target(self) -> str:
-        """The label that the address names, or the most probable one."""
+        """The label that the address names, or the most probable one of the first task."""
         targets = self.checkpoint.targets
         return _choice("target", targets, targets[self.ranking[0]])
 
@@ -445,13 +455,14 @@ def _detector_words(name: str) -> str:
 
 
 def target_menu(page: Page) -> str:
-    """The label to look at; the most probable one, until another is chosen."""
+    """The label to look at; the most probable one of the first task, until another is chosen."""
     _warn_of("target", page.checkpoint.targets)
     order = [page.checkpoint.targets[row] for row in page.ranking]
     chance = dict(zip(page.checkpoint.targets, page.diagnosis.probabilities, strict=True))
 
     def words(target: str) -> str:
-        return f"{page.checkpoint.description[target]} ({chance[target]:.0%})"
+        task = f"{target.split('/')[0]}: " if len(page.checkpoint.tasks) > 1 else ""
+        return f"{task}{page.checkpoint.description[target]} ({chance[target]:.0%})"
 
     return _menu("Label", order, page.target, "target", "menu_target", words)
 

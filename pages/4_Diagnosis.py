@@ -12,12 +12,19 @@ from clear_hug.words import rests_on
 page = open_page("Diagnosis")
 with guard():
     answer, checkpoint = page.diagnosis, page.checkpoint
-    called = [row for row in page.ranking if answer.called[row]]
+    called = page.called()
     top = page.ranking[0]
     head, why = st.columns([6, 1], vertical_alignment="center")
     if called:
-        words = "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in called)
-        head.markdown(f"#### Called: {ui.say(words)}")
+        lines = {
+            task: "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in rows)
+            for task, rows in called.items()
+        }
+        if len(checkpoint.tasks) == 1:
+            head.markdown(f"#### Called: {ui.say(next(iter(lines.values())))}")
+        else:
+            head.markdown("#### Called")
+            head.markdown(ui.bullets(f"{task}: {words}" for task, words in lines.items()))
     else:
         words = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
         head.markdown(f"#### No label is called. {ui.say(words)}")
