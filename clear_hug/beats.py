@@ -158,6 +158,16 @@ def tokenize_beats(
 
     Source: Pan et al., AAAI 2026 (arXiv 2512.24002), with every beat kept.
     """
+    return tokens_and_trace(ecg, method, r_peaks, max_beats)[0]
+
+
+def tokens_and_trace(
+    ecg: ECG,
+    method: str = "clear",
+    r_peaks: NDArray[np.float64] | None = None,
+    max_beats: int = MAX_BEATS,
+) -> tuple[BeatTokens, Array]:
+    """As `tokenize_beats`, and the conditioned (12, sample) trace that the tokens were cut from."""
     name = ecg.record_id or "the record"
     if not ecg.present.any():
         raise NoBeats(f"{name} holds no signal: all twelve leads are absent.")
@@ -210,7 +220,7 @@ def tokenize_beats(
             f"the {tokens.n_beats} marks found in {name} do not resemble one another: noise, not beats? "
             "If they are beats, give their R peaks."
         )
-    return tokens
+    return tokens, trace
 
 
 def cut_tokens(

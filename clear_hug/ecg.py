@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -275,14 +275,18 @@ def resample(signal: NDArray[Any], fs: float, to: float) -> NDArray[Any]:
 
 def bandpass(signal: NDArray[Any], fs: float, low: float, high: float, order: int = 2) -> NDArray[Any]:
     """Zero-phase Butterworth band-pass along the last axis; `signal` must be finite."""
-    nyquist = fs / 2
-    sos = (
+    pad = min(signal.shape[-1] - 1, int(round(2 * fs)))
+    return dsp.sosfiltfilt(_butter(order, low, high, fs), signal, axis=-1, padtype="even", padlen=pad)
+
+
+@cache
+def _butter(order: int, low: float, high: float, fs: float) -> NDArray[Any]:
+    sos: NDArray[Any] = (
         dsp.butter(order, (low, high), "bandpass", fs=fs, output="sos")
-        if high < nyquist
+        if high < fs / 2
         else dsp.butter(order, low, "highpass", fs=fs, output="sos")
     )
-    pad = min(signal.shape[-1] - 1, int(round(2 * fs)))
-    return dsp.sosfiltfilt(sos, signal, axis=-1, padtype="even", padlen=pad)
+    return sos
 
 
 def cut(ecg: ECG, start: float, stop: float) -> ECG:

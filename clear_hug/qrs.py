@@ -168,9 +168,16 @@ def _usual_height(rows: Array, rate: float, quantile: float = 0.5) -> Array:
     highest = np.stack([block.max(axis=1) for block in np.array_split(rows, n_blocks, axis=1)], axis=1)
     # Silence (padding, an electrode off for a while) says nothing of the beats, nor does one great step.
     heard = np.where(highest > 0.003 * highest.max(axis=1, keepdims=True), highest, np.nan)
-    alive = heard >= 0.05 * np.nanquantile(heard, 0.75, axis=1, keepdims=True, method="lower")
+    alive = heard >= 0.05 * _lower_quantile(heard, 0.75)[:, None]
     heights = np.where(alive, highest, np.nan)
-    return np.maximum(np.nanquantile(heights, quantile, axis=1, method="lower"), 1e-6)
+    return np.maximum(_lower_quantile(heights, quantile), 1e-6)
+
+
+def _lower_quantile(rows: Array, quantile: float) -> Array:
+    """(row,) the value at or below a quantile, NaN left out; np.nanquantile takes ten times as long."""
+    n = np.isfinite(rows).sum(axis=1)
+    at = np.floor(quantile * (n - 1)).astype(np.int64)
+    return np.take_along_axis(np.sort(rows, axis=1), at[:, None], axis=1)[:, 0]  # NaN stands last
 
 
 def _pick(energy: Array, rate: float) -> Array:

@@ -115,7 +115,7 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
     data = Corpus(corpus)
     tasks = [TASKS[name] for name in recipe.tasks]
     rows = {
-        name: np.flatnonzero(np.isin(data.fold, folds) & data.labelled)
+        name: np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(tasks))
         for name, folds in (
             ("train", recipe.train_folds),
             ("watch", recipe.watch_folds),

@@ -1,278 +1,237 @@
 """prepare: data sets from their own layouts into memory-mapped shards; Corpus: reading them back.
 
-A shard is a folder a source:
+A shard is a folder a source, in parts of some records each, so that memory does not grow with it:
 
-    trace.npy     (sample, 12) float16; 0.67-40 Hz at 100 Hz, mV or the source's unit
-    beats.npy     (beat, 4) float64; R peak, window start and stop (s), number of the record
-    valid.npy     (beat, 12) bool
-    records.csv   a row a record: id, fold, patient, units, age, sex, statements, where it lies
-    failures.csv  a row a record that could not be tokenised, with the reason; its labels go with it
+    plan.json          how many records and parts, and a hash of the source's list of records
+    failures.csv       a row a record that could not be tokenised, with the reason; its labels go with it
+    <hash>-<part>/
+      trace.npy        (sample, 12) float16; 0.67-40 Hz at 100 Hz, mV or the source's unit
+      beats.npy        (beat,) R peak, window start and stop (s), and in which leads there is a token
+      lead_scale.npy   (record, 12) float32 mV; NaN for an absent lead or unknown units
+      records.csv      a row a record: id, fold, patient, age, sex, units, statements, sizes, content hash
+      failures.csv     of this part
+
+A part is written aside and then renamed: what is there is whole. Parts already there are kept, so that
+a run that was stopped goes on where it was, and any number of processes and machines may share the work.
 """
 
 from __future__ import annotations
 
-import ast
-import csv
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import shutil
+import socket
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from clear_hug.beats import BeatTokens, Window, condition, cut_tokens, split_windows, tokenize_beats
-from clear_hug.ecg import ECG, ECGError, bridge_gaps
-from clear_hug.io import find_records, read_ecg
+from clear_hug.beats import BeatTokens, Window, cut_tokens, split_windows, tokens_and_trace
+from clear_hug.leads import N_LEADS
 from clear_hug.tasks import Task
+from clear_hug.train.sources import CorpusError, Item, list_records, read_record
 
-# Arrays at hand: signals.npz, key `signals` (record, lead, sample) int16 -> fs, counts a mV (None: unknown).
-ARRAYS: dict[str, tuple[float, float | None]] = {
-    "ptbxl_normalized": (100.0, None),
-    "cinc2011": (500.0, 200.0),
-    "cinc2025_chagas": (100.0, 1000.0),
-    "brugada_huca": (100.0, 1000.0),
+FORMAT = 2  # of a shard; another one is prepared anew
+PART_RECORDS = 32  # at least, and more in a large source:
+MAX_PARTS = 256  # a source; each is two open files while it is read
+OPEN_PARTS = 400
+BEAT = np.dtype([("r_peak", "<f8"), ("window", "<f8", (2,)), ("valid", "?", (N_LEADS,))])
+COLUMNS = ("record", "fold", "patient", "age", "sex", "units_known", "vocabulary", "statements",
+           "duration", "n_samples", "n_beats", "n_dropped", "digest")  # fmt: skip
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(COLUMNS, str),
+    **dict.fromkeys(("fold", "units_known", "n_samples", "n_beats", "n_dropped"), np.int64),
+    **dict.fromkeys(("age", "duration"), np.float64),
 }
-ARRAY_ABSENT = -32768  # int16 that marks "no sample"
-COLUMNS = (
-    "record", "fold", "patient", "age", "sex", "units_known", "statements",
-    "duration", "start", "stop", "first_beat", "last_beat", "n_dropped", "digest",
-)  # fmt: skip
-
-
-class CorpusError(ValueError):
-    """A data set or shard that cannot be used, in a sentence."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """A record to be read: where it lies, and what its data set says of it."""
-
-    record: str
-    source: str
-    load: Callable[[], ECG]
-    fold: int = 0  # 0: the data set has no folds
-    patient: str = ""
-    statements: tuple[str, ...] | None = None  # None: not labelled
-
-
-def _ptbxl_rows(folder: Path) -> Iterator[Mapping[str, str]]:
-    with (folder / "ptbxl_database.csv").open(newline="") as f:
-        yield from csv.DictReader(f)
-
-
-def _ptbxl_fields(row: Mapping[str, str]) -> dict[str, Any]:
-    fold = int(row["strat_fold"])
-    patient = row.get("patient_id") or ""
-    return {
-        "fold": fold,
-        "patient": f"ptbxl-{patient}" if patient else "",
-        "statements": tuple(ast.literal_eval(row["scp_codes"])),
-    }
-
-
-def _demographics(row: Mapping[str, str]) -> dict[str, Any]:
-    age = float(row["age"]) if row.get("age") else None
-    if age is not None and age > 120:  # PTB-XL writes 300 for "above 89"
-        age = 90.0
-    return {"age": age, "sex": {"0": "M", "1": "F"}.get((row.get("sex") or "").split(".")[0])}
-
-
-def _read_with(path: Path, **fields: Any) -> ECG:
-    return replace(read_ecg(path), **fields)
-
-
-def ptbxl_items(folder: Path) -> list[Item]:
-    """PTB-XL's own layout: ptbxl_database.csv, records500/ or records100/."""
-    items = []
-    for row in _ptbxl_rows(folder):
-        names = (row["filename_hr"], row["filename_lr"])
-        path = next((p for n in names if (p := folder / f"{n}.hea").exists()), folder / f"{names[0]}.hea")
-        load = partial(_read_with, path, **_demographics(row))
-        items.append(Item(f"ptbxl/{row['ecg_id']}", folder.name, load, **_ptbxl_fields(row)))
-    return items
-
-
-def _from_array(folder: Path, i: int, record: str, **fields: Any) -> ECG:
-    fs, per_mv = ARRAYS[folder.name]
-    counts = _signals(folder)[i]
-    signal = np.where(counts == ARRAY_ABSENT, np.float32(np.nan), counts.astype(np.float32))
-    there = np.flatnonzero(np.isfinite(signal).any(axis=0))
-    signal = signal[:, : there[-1] + 1] if there.size else signal
-    return ECG(
-        (signal / np.float32(per_mv or 200.0)).astype(np.float32),
-        fs,
-        record,
-        units_known=per_mv is not None,
-        **fields,
-    )
-
-
-_loaded: dict[Path, NDArray[np.int16]] = {}
-
-
-def _signals(folder: Path) -> NDArray[np.int16]:
-    """The array of a folder, read once a process."""
-    if folder not in _loaded:
-        _loaded.clear()
-        _loaded[folder] = np.load(folder / "signals.npz", allow_pickle=False)["signals"]
-    return _loaded[folder]
-
-
-def array_items(folder: Path) -> list[Item]:
-    """signals.npz beside ptbxl_database.csv (labels and folds) or index.csv."""
-    if folder.name not in ARRAYS:
-        raise CorpusError(f"{folder.name}: fs and unit of signals.npz are unknown; add them to ARRAYS.")
-    if (folder / "ptbxl_database.csv").exists():
-        return [
-            Item(
-                f"ptbxl/{row['ecg_id']}",
-                folder.name,
-                partial(_from_array, folder, i, row["ecg_id"], **_demographics(row)),
-                **_ptbxl_fields(row),
-            )
-            for i, row in enumerate(_ptbxl_rows(folder))
-        ]
-    with (folder / "index.csv").open(newline="") as f:
-        names = [row["record"] for row in csv.DictReader(f)]
-    # an index may also name records that lie beside the array as files of their own
-    names = [name for name in names if not (folder / f"{name}.hea").exists()]
-    n = len(_signals(folder))
-    if len(names) != n:
-        raise CorpusError(f"{folder.name}: index.csv names {len(names)} records, signals.npz holds {n}.")
-    return [
-        Item(f"{folder.name}/{name}", folder.name, partial(_from_array, folder, i, name))
-        for i, name in enumerate(names)
-    ]
-
-
-def folder_items(folder: Path) -> list[Item]:
-    """Any folder of readable ECGs, without labels."""
-    return [
-        Item(
-            f"{folder.name}/{path.relative_to(folder).with_suffix('')}", folder.name, partial(read_ecg, path)
-        )
-        for path in find_records(folder)
-    ]
-
-
-def source_items(folder: Path) -> list[Item]:
-    """All records of a folder, by the layout found there."""
-    items: list[Item] = []
-    if (folder / "signals.npz").exists():
-        items += array_items(folder)
-        if (folder / "ptbxl_database.csv").exists():
-            return items
-    elif (folder / "ptbxl_database.csv").exists():
-        return ptbxl_items(folder)
-    items += folder_items(folder)
-    if not items:
-        raise CorpusError(f"{folder} holds no ECG that can be read.")
-    return items
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    item: Item
-    ecg: ECG
-    tokens: BeatTokens
-    trace: NDArray[np.float16]
-
-
-def _prepare_one(item: Item) -> _Prepared | str:
-    try:
-        ecg = item.load()
-        tokens = tokenize_beats(ecg)
-    except (ECGError, OSError) as error:
-        return str(error)
-    trace = condition(bridge_gaps(ecg.signal, ecg.fs)[0], ecg.fs)
-    bound = np.finfo(np.float16).max
-    slim = replace(ecg, signal=ecg.signal[:, :1], extra={})  # the digest is in the tokens
-    return _Prepared(item, slim, tokens, np.clip(trace.T, -bound, bound).astype(np.float16))
+_OF_ITEM = ("record", "fold", "patient", "vocabulary", "statements")
+_OLD = ("trace.npy", "trace.raw", "beats.npy", "valid.npy", "records.csv")  # of format 1
+_AGAIN = "run `python -m clear_hug.train prepare` again"
 
 
 def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None = None) -> None:
-    """Read data sets into shards.
+    """Read data sets into shards; parts that are already there are kept.
+
+    Under torchrun or `accelerate launch` each process prepares its share of the parts. To read a source
+    anew (its failures, or after an update), delete its shard first.
 
     Args:
-        sources: folders: PTB-XL's layout, arrays (signals.npz), or any folder of ECG files
+        sources: folders of PTB-XL, CPSC2018, Chapman-Shaoxing-Ningbo, MIMIC-IV-ECG or LUDB as published,
+            arrays (signals.npz), or any folder of ECG files
         out: where the shards go, a folder a source
         workers: processes; the number of cores when not given
     """
-    for source in sources:
-        source = Path(source)
-        if not source.is_dir():
-            raise CorpusError(f"{source} is no folder; name a data set's folder.")
-        items = source_items(source)
-        records, failures = _write_shard(items, Path(out) / source.name, workers or os.cpu_count() or 1)
-        print(f"{source.name}: {records} records, {failures} failures -> {Path(out) / source.name}")
+    folders = [Path(source) for source in sources]
+    names = [folder.resolve().name for folder in folders]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise CorpusError(f"two sources are called {twice.pop()}; rename one, a shard is named after it.")
+    rank, ranks = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    workers = workers or max(1, (os.cpu_count() or 1) // here)
+    for source, name in zip(folders, names, strict=True):
+        shard = Path(out) / name
+        if shard.resolve() == source.resolve():
+            raise CorpusError(f"the shard of {name} would lie in its own folder; name another --out.")
+        try:
+            _prepare(source, shard, workers, rank, ranks)
+        except (OSError, BrokenProcessPool) as error:  # a full disk; a worker killed for its memory
+            raise CorpusError(f"{name}: {error}. The parts prepared so far are kept; {_AGAIN}.") from error
 
 
-def _write_shard(items: Sequence[Item], folder: Path, workers: int) -> tuple[int, int]:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[list[Any]] = []
-    failures: list[tuple[str, str]] = []
-    beats: list[NDArray[np.float64]] = []
-    valid: list[NDArray[np.bool_]] = []
-    start = first = 0
-    with (folder / "trace.raw").open("wb") as raw, ProcessPoolExecutor(workers) as pool:
-        results = pool.map(_prepare_one, items, chunksize=16)
-        for item, result in tqdm(
-            zip(items, results, strict=True), total=len(items), unit=" ECG", desc=folder.name
-        ):
-            if isinstance(result, str):
-                failures.append((item.record, result))
-                continue
-            tokens, trace = result.tokens, result.trace
-            raw.write(np.ascontiguousarray(trace).tobytes())
-            number = np.full((tokens.n_beats, 1), len(rows), dtype=np.float64)
-            beats.append(np.concatenate([tokens.r_peaks[:, None], tokens.windows, number], axis=1))
-            valid.append(tokens.valid.T)
-            row = {
-                "record": item.record,
-                "fold": item.fold,
-                "patient": item.patient or item.record,
-                "age": result.ecg.age,
-                "sex": result.ecg.sex,
-                "units_known": int(tokens.units_known),
-                "statements": "" if item.statements is None else json.dumps(item.statements),
-                "duration": tokens.duration,
-                "start": start,
-                "stop": start + len(trace),
-                "first_beat": first,
-                "last_beat": first + tokens.n_beats,
-                "n_dropped": tokens.n_dropped,
-                "digest": tokens.digest,
-            }
-            rows.append([row[column] for column in COLUMNS])
-            start, first = start + len(trace), first + tokens.n_beats
-    if not rows:
-        raise CorpusError(f"none of the {len(items)} records of {folder.name} could be tokenised.")
-    header = np.lib.format.header_data_from_array_1_0(np.empty((0, 12), np.float16))
-    header["shape"] = (start, 12)
-    with (folder / "trace.npy").open("wb") as out, (folder / "trace.raw").open("rb") as raw:
-        np.lib.format.write_array_header_1_0(out, header)
-        while chunk := raw.read(1 << 24):
-            out.write(chunk)
-    (folder / "trace.raw").unlink()
-    np.save(folder / "beats.npy", np.concatenate(beats))
-    np.save(folder / "valid.npy", np.concatenate(valid))
-    _write_csv(folder / "records.csv", COLUMNS, rows)
-    _write_csv(folder / "failures.csv", ("record", "reason"), failures)
-    return len(rows), len(failures)
+def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> None:
+    table = list_records(source)
+    plan = _plan(table)
+    _start(shard, plan)
+    parts = _part_names(plan)
+    size = plan["part_records"]
+    mine = [k for k in range(rank, len(parts), ranks) if not (shard / parts[k]).is_dir()]
+    work = partial(_write_part, source.resolve(), shard)
+    lots = ((parts[k], table.iloc[k * size : (k + 1) * size]) for k in mine)
+    total = sum(min(size, len(table) - k * size) for k in mine)
+    workers = min(workers, len(mine))
+    with (
+        tqdm(total=total, unit=" ECG", desc=shard.name, disable=not mine) as bar,
+        ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool,
+    ):
+        for n in pool.map(work, lots) if pool else map(work, lots):
+            bar.update(n)
+    missing = [part for part in parts if not (shard / part).is_dir()]
+    if missing:
+        print(f"{shard.name}: {len(missing)} of {len(parts)} parts are left to other processes.")
+        return
+    failures = pd.concat([pd.read_csv(shard / part / "failures.csv", dtype=str) for part in parts])
+    _write_aside(shard / "failures.csv", failures.to_csv(index=False))
+    if len(failures) == len(table):
+        raise CorpusError(f"none of the {len(table)} records of {shard.name} could be tokenised.")
+    print(f"{shard.name}: {len(table) - len(failures)} records, {len(failures)} failures -> {shard}")
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as f:
-        writer = csv.writer(f)
-        writer.writerow(header)
-        writer.writerows(rows)
+def _plan(table: pd.DataFrame) -> dict[str, Any]:
+    """What a shard will hold, from its source's list alone: the same in every process and run."""
+    content = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
+    size = max(PART_RECORDS, math.ceil(len(table) / MAX_PARTS))
+    return {
+        "format": FORMAT,
+        "records": len(table),
+        "part_records": size,
+        "parts": math.ceil(len(table) / size),
+        "list": hashlib.sha256(bytes([FORMAT]) + content).hexdigest(),
+    }
+
+
+def _part_names(plan: dict[str, Any]) -> list[str]:
+    return [f"{plan['list'][:8]}-{k:03d}" for k in range(plan["parts"])]
+
+
+def _start(shard: Path, plan: dict[str, Any]) -> None:
+    """Make the shard's folder; what lies there of an older format or another list is removed."""
+    shard.mkdir(parents=True, exist_ok=True)
+    if (shard / "trace.npy").exists() or (shard / "trace.raw").exists():
+        for name in _OLD:
+            (shard / name).unlink(missing_ok=True)
+    for part in shard.iterdir():
+        if re.fullmatch(r"[0-9a-f]{8}-\d{3}(\.aside.*)?", part.name) and part.name[:8] != plan["list"][:8]:
+            shutil.rmtree(part, ignore_errors=True)
+    if _read_plan(shard) != plan:
+        (shard / "failures.csv").unlink(missing_ok=True)
+        _write_aside(shard / "plan.json", json.dumps(plan))
+
+
+def _read_plan(shard: Path) -> dict[str, Any] | None:
+    try:
+        plan: dict[str, Any] = json.loads((shard / "plan.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return plan
+
+
+def _aside() -> str:
+    return f".aside-{socket.gethostname()}-{os.getpid()}"
+
+
+def _write_aside(path: Path, text: str) -> None:
+    aside = path.with_name(path.name + _aside())
+    aside.write_text(text)
+    aside.replace(path)
+
+
+def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int:
+    """Read, tokenise and write the records of one part; returns how many were tried."""
+    name, table = lot
+    rows: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    traces: list[NDArray[np.float16]] = []
+    beats: list[NDArray[np.void]] = []
+    scales: list[NDArray[np.float32]] = []
+    for fields in table.to_dict("records"):
+        item = Item(**fields)
+        try:
+            ecg, item = read_record(source, item)
+            tokens, trace = tokens_and_trace(ecg)
+        except Exception as error:  # whatever ails one record must not stop the others; it is told by name
+            failures.append({"record": item.record, "reason": str(error) or type(error).__name__})
+            continue
+        mine = np.empty(tokens.n_beats, BEAT)
+        mine["r_peak"], mine["window"], mine["valid"] = tokens.r_peaks, tokens.windows, tokens.valid.T
+        bound = np.finfo(np.float16).max
+        traces.append(np.clip(trace.T, -bound, bound).astype(np.float16))
+        beats.append(mine)
+        scales.append(tokens.lead_scale)
+        said = {key: getattr(item, key) for key in _OF_ITEM}
+        rows.append({
+            **said, "age": ecg.age, "sex": ecg.sex or "", "units_known": int(tokens.units_known),
+            "duration": tokens.duration, "n_samples": len(traces[-1]), "n_beats": tokens.n_beats,
+            "n_dropped": tokens.n_dropped, "digest": tokens.digest,
+        })  # fmt: skip
+    aside = shard / (name + _aside())
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    _save_trace(aside / "trace.npy", traces)
+    np.save(aside / "beats.npy", np.concatenate([np.empty(0, BEAT), *beats]))
+    np.save(aside / "lead_scale.npy", np.array(scales, np.float32).reshape(-1, N_LEADS))
+    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(aside / "records.csv", index=False)
+    pd.DataFrame(failures, columns=["record", "reason"]).to_csv(aside / "failures.csv", index=False)
+    if not (shard / name).is_dir():
+        aside.replace(shard / name)
+    for left in shard.glob(f"{name}.aside*"):  # of a run that was stopped
+        shutil.rmtree(left, ignore_errors=True)
+    return len(table)
+
+
+def _save_trace(path: Path, traces: Sequence[NDArray[np.float16]]) -> None:
+    """(sample, 12) of all records, one after another, without a second copy in memory."""
+    header = np.lib.format.header_data_from_array_1_0(np.empty((0, N_LEADS), np.float16))
+    header["shape"] = (sum(len(trace) for trace in traces), N_LEADS)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for trace in traces:
+            file.write(np.ascontiguousarray(trace).tobytes())
+
+
+class _Rows(Sequence[dict[str, Any]]):
+    """Rows of a table as dicts, made when asked for: a dict a record is too much for 800,000."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._columns = {name: table[name].to_numpy() for name in table}
+        self._n = len(table)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(self._n))]
+        return {name: values[i] for name, values in self._columns.items()}
 
 
 class Corpus:
@@ -280,18 +239,23 @@ class Corpus:
 
     Attributes
     ----------
-    records : list of dict, a row of records.csv each
-    fold : (record,) int; 0 without folds
-    labelled : (record,) bool
+    shards : list of folders, one a source
+    records : a dict a record, a row of records.csv each
+    fold : (record,) int; 1 to 10, 0 where the source has no folds (see `clear_hug.train.sources`)
+    statements : list of tuples, None for a record without labels
+    vocabulary : (record,) str; what they are written in, "" without labels
+    labelled : (record,) bool; there are statements, in whatever vocabulary (see `labelled_for`)
     patients : (record,) str; the record's own name where the patient is unknown
     units_known : (record,) bool
     n_beats : (record,) int
+    source : (record,) str; the shard's name
 
     """
 
     def __init__(self, folder: str | Path, sources: Sequence[str] | None = None) -> None:
         folder = Path(folder)
-        shards = sorted(p.parent for p in folder.glob("*/records.csv"))
+        marks = ("plan.json", "trace.npy")  # the second is of an older version, which is told so
+        shards = sorted({path.parent for mark in marks for path in folder.glob(f"*/{mark}")})
         if sources is not None:
             missing = set(sources) - {s.name for s in shards}
             if missing:
@@ -300,59 +264,81 @@ class Corpus:
         if not shards:
             raise CorpusError(f"{folder} holds no shard; run `python -m clear_hug.train prepare` first.")
         self.shards = shards
-        self.records: list[dict[str, Any]] = []
-        self._arrays = []
-        for number, shard in enumerate(shards):
-            try:
-                arrays = tuple(
-                    np.load(shard / f"{n}.npy", mmap_mode="r") for n in ("trace", "beats", "valid")
-                )
-            except (OSError, ValueError) as error:
-                raise CorpusError(f"shard {shard.name} is torn: {error}; run prepare again.") from error
-            self._arrays.append(arrays)
-            with (shard / "records.csv").open(newline="") as f:
-                self.records += [{**row, "shard": number} for row in csv.DictReader(f)]
-        column = self._column
-        self.fold = np.array([int(v) for v in column("fold")])
-        self.units_known = np.array([v == "1" for v in column("units_known")])
-        self.statements = [tuple(json.loads(v)) if v else None for v in column("statements")]
-        self.labelled = np.array([s is not None for s in self.statements])
-        self.patients = np.array(column("patient"))
-        self.n_beats = np.array([int(r["last_beat"]) - int(r["first_beat"]) for r in self.records])
-        self.source = np.array([shards[r["shard"]].name for r in self.records])
-
-    def _column(self, name: str) -> list[str]:
-        return [record[name] for record in self.records]
+        self._parts: list[Path] = []
+        self._open: dict[int, tuple[NDArray[np.float16], NDArray[np.void]]] = {}
+        tables = []
+        for shard in shards:
+            for part in _part_folders(shard):
+                table = _read_table(part)
+                if not len(table):
+                    continue
+                tables.append(table.assign(source=shard.name, part=len(self._parts)))
+                self._parts.append(part)
+        if not tables:
+            raise CorpusError(f"no record of {folder} could be tokenised; see failures.csv in its shards.")
+        table = pd.concat(tables, ignore_index=True)
+        self._part = table.pop("part").to_numpy()
+        parts = table[["n_samples", "n_beats"]].groupby(self._part)
+        self._start = (parts.cumsum() - table[["n_samples", "n_beats"]]).to_numpy()
+        self._digests = np.array(table.pop("digest"), dtype="S64")
+        codes, texts = pd.factorize(table["statements"])
+        told = [tuple(json.loads(text)) if text else None for text in texts]
+        self.statements = [told[code] for code in codes]
+        self.fold = table["fold"].to_numpy()
+        self.vocabulary = np.array(table["vocabulary"], dtype=str)
+        self.labelled = np.array([statements is not None for statements in self.statements])
+        self.patients = np.array(table["patient"], dtype=str)
+        self.units_known = table["units_known"].to_numpy() == 1
+        self.n_beats = table["n_beats"].to_numpy()
+        self.source = np.array(table["source"], dtype=str)
+        table["statements"] = pd.Categorical.from_codes(codes, texts)  # each text once
+        self.records = _Rows(table)
 
     def __len__(self) -> int:
         return len(self.records)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_open": {}}  # another process opens its own
+
     @property
     def digest(self) -> str:
         """sha256 over the digests of all records, in order: the data hash of a run."""
-        return hashlib.sha256("".join(self._column("digest")).encode()).hexdigest()
+        return hashlib.sha256(self._digests.tobytes()).hexdigest()
+
+    @cached_property
+    def lead_scale(self) -> NDArray[np.float32]:
+        """(record, 12) mV, over the whole record; NaN for an absent lead or unknown units."""
+        return np.concatenate([np.load(part / "lead_scale.npy") for part in self._parts])
+
+    def _arrays(self, i: int) -> tuple[NDArray[np.float16], NDArray[np.void]]:
+        """Trace and beats of record i's part."""
+        part = int(self._part[i])
+        if part not in self._open:
+            if len(self._open) >= OPEN_PARTS:
+                self._open = {}
+            self._open[part] = _map_part(self._parts[part])
+        return self._open[part]
 
     def trace(self, i: int) -> NDArray[np.float32]:
         """(12, sample) conditioned trace of record i."""
-        row = self.records[i]
-        trace = self._arrays[row["shard"]][0][int(row["start"]) : int(row["stop"])]
+        start = int(self._start[i, 0])
+        trace = self._arrays(i)[0][start : start + int(self.records[i]["n_samples"])]
         return np.ascontiguousarray(trace.T).astype(np.float32)
 
     def tokens(self, i: int) -> BeatTokens:
         """The beat tokens of record i."""
         row = self.records[i]
-        _, beats, valid = self._arrays[row["shard"]]
-        a, b = int(row["first_beat"]), int(row["last_beat"])
-        mine = np.asarray(beats[a:b])
+        start = int(self._start[i, 1])
+        beats = np.asarray(self._arrays(i)[1][start : start + int(row["n_beats"])])
         return cut_tokens(
             self.trace(i),
-            mine[:, 0],
-            mine[:, 1:3],
-            np.asarray(valid[a:b]).T,
-            units_known=row["units_known"] == "1",
+            beats["r_peak"],
+            beats["window"],
+            beats["valid"].T,
+            units_known=bool(self.units_known[i]),
             duration=float(row["duration"]),
             n_dropped=int(row["n_dropped"]),
-            digest=row["digest"],
+            digest=self._digests[i].decode(),
             record_id=row["record"],
         )
 
@@ -361,12 +347,125 @@ class Corpus:
         windows = split_windows(self.tokens(i))
         return windows[epoch % len(windows)]
 
+    def labelled_for(self, tasks: Sequence[Task]) -> NDArray[np.bool_]:
+        """(record,) True where the statements are in the words of all tasks, and leave none of them open."""
+        judged = np.ones(len(self), dtype=bool)
+        for task in tasks:
+            judged &= self.vocabulary == task.vocabulary
+            if task.unclear:
+                judged &= [not task.unclear.intersection(said or ()) for said in self.statements]
+        return judged
+
     def labels(self, tasks: Sequence[Task], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(row, label) 0/1 over all tasks; a statement that is not made counts as its absence."""
-        return np.array(
-            [
-                [x for task in tasks for x in task.encode(self.statements[i] or ())]
-                for i in rows
-            ],
-            dtype=np.float32,
+        """(row, label) 0/1 over all tasks; a statement that is not made counts as its absence.
+
+        Raises
+        ------
+        CorpusError : a record that is not labelled, or in other words than a task's
+        """
+        rows = np.asarray(rows)
+        for task in tasks:
+            if (strange := rows[self.vocabulary[rows] != task.vocabulary]).size:
+                record, words = self.records[strange[0]]["record"], self.vocabulary[strange[0]]
+                raise CorpusError(
+                    f"{record} has {f'statements in {words}' if words else 'no labels'}; task {task.name} "
+                    f"is told in {task.vocabulary}. Take the rows of labelled_for(tasks)."
+                )
+        known: dict[Any, list[int]] = {}
+        for said in {self.statements[i] for i in rows}:
+            known[said] = [x for task in tasks for x in task.encode(said or ())]
+        n_labels = sum(len(task.labels) for task in tasks)
+        return np.array([known[self.statements[i]] for i in rows], dtype=np.float32).reshape(-1, n_labels)
+
+
+def label_fraction(
+    rows: NDArray[np.int64],
+    labels: NDArray[np.float32],
+    patients: NDArray[np.str_],
+    fraction: float,
+    seed: int = 0,
+    stratified: bool = True,
+) -> NDArray[np.int64]:
+    """A share of the labelled rows, whole patients at a time: 1 or 10 % of the labels to learn from.
+
+    A smaller share lies within a larger one of the same seed.
+
+    Parameters
+    ----------
+    rows : (row,)
+    labels : (row, label) 0/1;  patients : (row,), both of these rows
+    fraction : 0 < fraction <= 1; patients are taken until they hold this share of the rows
+    stratified : keep the labels' shares, rare ones first: as many labels as the share has room for
+        have a positive in it. Otherwise patients are drawn at random
+
+    Returns
+    -------
+    (some,) of the rows, in their order
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction = {fraction}; expected above 0, and 1 at most.")
+    names, patient = np.unique(patients, return_inverse=True)
+    n_rows = np.bincount(patient)
+    order = np.random.default_rng(seed).permutation(len(names))
+    if stratified:
+        has = np.zeros((len(names), labels.shape[1]), dtype=bool)
+        np.logical_or.at(has, patient, labels > 0)
+        order = order[_stratify(has[order])]
+    taken = int(np.searchsorted(np.cumsum(n_rows[order]), fraction * len(rows) - 1e-9)) + 1
+    return np.asarray(rows)[np.isin(patient, order[:taken])]
+
+
+def _stratify(has: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(patient,) an order any beginning of which holds the labels (patient, label) in about their shares."""
+    count = has.sum(axis=0)
+    rarest_first = np.argsort(count, kind="stable")
+    rarest_first = rarest_first[count[rarest_first] > 0]
+    # a patient stands for the rarest label it has, and the k-th of n for that label comes at (k + 1/2) / n
+    stratum = np.full(len(has), -1)
+    for label in rarest_first[::-1]:
+        stratum[has[:, label]] = label
+    at = np.empty(len(has))
+    for label in np.unique(stratum):
+        mine = np.flatnonzero(stratum == label)
+        at[mine] = (np.arange(mine.size) + 0.5) / mine.size
+    covered = np.zeros(has.shape[1], dtype=bool)
+    for turn, label in enumerate(rarest_first):
+        if not covered[label]:
+            one = int(np.argmax(has[:, label] & (stratum == label)))
+            at[one] = turn - len(rarest_first)  # before all others
+            covered |= has[one]
+    return np.argsort(at, kind="stable")
+
+
+def _part_folders(shard: Path) -> list[Path]:
+    """The parts of a shard, in order; an old or unfinished one is refused."""
+    plan = _read_plan(shard)
+    if plan is None or plan.get("format") != FORMAT:
+        raise CorpusError(f"shard {shard.name} is of an older version, or torn; {_AGAIN}.")
+    parts = [shard / name for name in _part_names(plan)]
+    if missing := [part for part in parts if not part.is_dir()]:
+        raise CorpusError(f"shard {shard.name} lacks {len(missing)} of its {len(parts)} parts; {_AGAIN}.")
+    return parts
+
+
+def _read_table(part: Path) -> pd.DataFrame:
+    """records.csv of a part, held against the sizes of its arrays."""
+    try:
+        table = pd.read_csv(
+            part / "records.csv", dtype=_TYPES, float_precision="round_trip",
+            keep_default_na=False, na_values={"age": [""]},
         )  # fmt: skip
+        if len(table):
+            trace, beats = _map_part(part)
+            if (len(trace), len(beats)) != (table["n_samples"].sum(), table["n_beats"].sum()):
+                raise ValueError("its arrays are not as long as its records")
+    except (OSError, ValueError, KeyError) as error:
+        raise CorpusError(
+            f"shard {part.parent.name} is torn: {part.name}: {error}; delete the part's folder, and {_AGAIN}."
+        ) from error
+    return table
+
+
+def _map_part(part: Path) -> tuple[NDArray[np.float16], NDArray[np.void]]:
+    trace, beats = (np.load(part / f"{name}.npy", mmap_mode="r") for name in ("trace", "beats"))
+    return trace, beats

@@ -47,7 +47,7 @@ def evaluate(
     before = (opened.training.get("init") or {}).get("config")
     seen = before is not None and not set(folds) <= set(before["leave_out_folds"])
     data = Corpus(corpus)
-    rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled)
+    rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
     if not rows.size:
         raise CorpusError(f"no labelled record in folds {folds} of {corpus}.")
     metrics: dict[str, Any] = {

@@ -112,8 +112,8 @@ def finetune(
     """
     data = Corpus(corpus)
     tasks = tuple(_task(name) for name in recipe.tasks)
-    train = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled)
-    watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled)
+    train = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled_for(tasks))
+    watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled_for(tasks))
     if not train.size:
         raise CorpusError(f"no labelled record in folds {recipe.train_folds} of {corpus}.")
     accelerator = accelerate(recipe.precision)

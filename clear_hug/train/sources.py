@@ -1,0 +1,399 @@
+"""Which records a data set holds, by its published layout, and what it says of each.
+
+`list_records(folder)` gives a table with a row a record, `read_record` reads one. A layout is found by
+what lies in the folder (`LAYOUTS`); any other folder of readable ECGs is read file by file. What a WFDB
+header says of its record (`# Dx: 426783006,...`, `# Patient ID: ...`) is learned when it is read.
+
+PTB-XL's folds are its own. Elsewhere patients are dealt to ten folds by a hash of their name, so that
+every run, rank and machine agrees; a record whose patient is unknown counts as a patient. The arrays
+have no folds (0): their records are learned from, and never judged.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clear_hug.ecg import ECG, ECGError, ecg_from_leads
+from clear_hug.io import find_records, read_ecg
+from clear_hug.leads import LEADS
+
+# Arrays at hand: signals.npz, key `signals` (record, lead, sample) int16 -> fs, counts a mV (None: unknown).
+ARRAYS: dict[str, tuple[float, float | None]] = {
+    "ptbxl_normalized": (100.0, None),
+    "cinc2011": (500.0, 200.0),
+    "cinc2025_chagas": (100.0, 1000.0),
+    "brugada_huca": (100.0, 1000.0),
+}
+ARRAY_ABSENT = -32768  # int16 that marks "no sample"
+FOLDS = 10
+NO_FOLD, BY_PATIENT = 0, -1
+
+# CPSC2018's REFERENCE.csv numbers its labels; the challenges write the same ones as SNOMED CT codes.
+CPSC2018_CODES = {"1": "426783006", "2": "164889003", "3": "270492004", "4": "164909002", "5": "59118001",
+                  "6": "284470004", "7": "164884008", "8": "429622005", "9": "164931005"}  # fmt: skip
+CPSC2018_FS = 500.0  # Hz
+
+
+class CorpusError(ValueError):
+    """A data set or shard that cannot be used, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A record to be read, and what its data set says of it.
+
+    Attributes
+    ----------
+    record : source/name, unique
+    layout : key of `LAYOUTS`
+    where : path below the folder, or row of an array
+    fold : 1 to 10, NO_FOLD, or BY_PATIENT
+    patient : "" where unknown
+    age : years, NaN where unknown;  sex : "F", "M" or ""
+    statements : JSON list, or "" for a record without labels
+    vocabulary : what they are written in (SCP, SNOMED, LUDB, report)
+    """
+
+    record: str
+    layout: str
+    where: str
+    fold: int = BY_PATIENT
+    patient: str = ""
+    age: float = float("nan")
+    sex: str = ""
+    statements: str = ""
+    vocabulary: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set is published.
+
+    Attributes
+    ----------
+    found : (folder) -> bool
+    table : (folder) -> the fields of `Item` by column; fields left out take their defaults
+    read : (folder, item) -> the ECG, and the item with what its file adds
+    """
+
+    found: Callable[[Path], bool]
+    table: Callable[[Path], Mapping[str, Iterable[Any]]]
+    read: Callable[[Path, Item], tuple[ECG, Item]]
+
+
+def list_records(folder: Path) -> pd.DataFrame:
+    """A row a record of a data set, columns as `Item` has them.
+
+    Raises
+    ------
+    CorpusError : no record, two records of one name, or a table that contradicts its arrays
+    """
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is no folder; name a data set's folder.")
+    name = next(name for name, layout in LAYOUTS.items() if layout.found(folder))
+    names = [name, "files"] if name == "array" else [name]  # files may lie beside an array
+    table = pd.concat([_table(folder, name) for name in names], ignore_index=True)
+    if not len(table):
+        raise CorpusError(f"{folder} holds no ECG that can be read.")
+    if (twice := table["record"].duplicated()).any():
+        raise CorpusError(f"{folder} holds two records named {table['record'][twice].iloc[0]}; keep one.")
+    return table
+
+
+def read_record(folder: Path, item: Item) -> tuple[ECG, Item]:
+    """One record, and all that is known of it: its fold from 1 to 10 (0 without), its patient by name.
+
+    Raises
+    ------
+    ECGError, OSError : it cannot be read
+    """
+    ecg, item = LAYOUTS[item.layout].read(folder, item)
+    patient = item.patient or item.record
+    fold = fold_of(patient) if item.fold == BY_PATIENT else item.fold
+    return ecg, replace(item, patient=patient, fold=fold)
+
+
+def fold_of(patient: str) -> int:
+    """1 to 10, from the patient's name alone."""
+    return 1 + int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % FOLDS
+
+
+def _table(folder: Path, layout: str) -> pd.DataFrame:
+    columns = {key: list(values) for key, values in LAYOUTS[layout].table(folder).items()}
+    table = pd.DataFrame({**columns, "layout": layout})
+    for name, field in Item.__dataclass_fields__.items():
+        if name not in table:
+            table[name] = field.default
+    return table[list(Item.__dataclass_fields__)]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as f:
+        return list(csv.DictReader(f))
+
+
+# PTB-XL: ptbxl_database.csv, records500/ or records100/
+
+
+def _ptbxl_facts(rows: list[dict[str, str]]) -> dict[str, list[Any]]:
+    patients = [(row.get("patient_id") or "").split(".")[0] for row in rows]
+    return {
+        "record": [f"ptbxl/{row['ecg_id']}" for row in rows],
+        "fold": [int(row["strat_fold"]) for row in rows],
+        "patient": [f"ptbxl-{patient}" if patient else "" for patient in patients],
+        "age": [_age(row.get("age")) for row in rows],
+        "sex": [{"0": "M", "1": "F"}.get((row.get("sex") or "").split(".")[0], "") for row in rows],
+        "statements": [json.dumps(list(ast.literal_eval(row["scp_codes"]))) for row in rows],
+        "vocabulary": ["SCP"] * len(rows),
+    }
+
+
+def _ptbxl_table(folder: Path) -> dict[str, list[Any]]:
+    rows = _rows(folder / "ptbxl_database.csv")
+
+    def where(row: dict[str, str]) -> str:
+        names = [f"{row[column]}.hea" for column in ("filename_hr", "filename_lr")]
+        return next((name for name in names if (folder / name).exists()), names[0])
+
+    return {**_ptbxl_facts(rows), "where": [where(row) for row in rows]}
+
+
+def _ptbxl_read(folder: Path, item: Item) -> tuple[ECG, Item]:
+    return replace(read_ecg(folder / item.where), age=_or_none(item.age), sex=item.sex or None), item
+
+
+# Arrays: signals.npz beside ptbxl_database.csv (labels and folds) or index.csv
+
+
+def _array_table(folder: Path) -> dict[str, list[Any]]:
+    if folder.name not in ARRAYS:
+        raise CorpusError(f"{folder.name}: fs and unit of signals.npz are unknown; add them to ARRAYS.")
+    labels = folder / "ptbxl_database.csv"
+    rows = _rows(labels if labels.exists() else folder / "index.csv")
+    if labels.exists():
+        columns = _ptbxl_facts(rows)
+    else:  # an index may also name records that lie beside the array as files of their own
+        rows = [row for row in rows if not (folder / f"{row['record']}.hea").exists()]
+        columns = {
+            "record": [f"{folder.name}/{row['record']}" for row in rows],
+            "fold": [NO_FOLD] * len(rows),
+            "age": [_age(row.get("age")) for row in rows],
+            "sex": [_sex(row.get("sex")) for row in rows],
+        }
+    n = len(_signals(folder))
+    if len(rows) != n:
+        raise CorpusError(f"{folder.name}: its table names {len(rows)} records, signals.npz holds {n}.")
+    return {**columns, "where": [str(i) for i in range(n)]}
+
+
+_loaded: dict[Path, NDArray[np.int16]] = {}
+
+
+def _signals(folder: Path) -> NDArray[np.int16]:
+    """The array of a folder, read once a process."""
+    if folder not in _loaded:
+        _loaded.clear()
+        _loaded[folder] = np.load(folder / "signals.npz", allow_pickle=False)["signals"]
+    return _loaded[folder]
+
+
+def _array_read(folder: Path, item: Item) -> tuple[ECG, Item]:
+    fs, per_mv = ARRAYS[folder.name]
+    counts = _signals(folder)[int(item.where)]
+    signal = np.where(counts == ARRAY_ABSENT, np.float32(np.nan), counts.astype(np.float32))
+    there = np.flatnonzero(np.isfinite(signal).any(axis=0))
+    signal = signal[:, : there[-1] + 1] if there.size else signal
+    ecg = ECG(
+        (signal / np.float32(per_mv or 200.0)).astype(np.float32),
+        fs,
+        item.record.split("/", 1)[1],
+        units_known=per_mv is not None,
+        age=_or_none(item.age),
+        sex=item.sex or None,
+    )
+    return ecg, item
+
+
+# CPSC2018 as its organisers published it: REFERENCE.csv, A0001.mat (a struct of sex, age and data in mV)
+
+
+def _references(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("REFERENCE.csv"), *folder.glob("*/REFERENCE.csv")])
+
+
+def _cpsc_table(folder: Path) -> dict[str, list[Any]]:
+    files = {path.stem: path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.mat"))}
+    told: dict[str, str] = {}
+    for reference in _references(folder):
+        for row in _rows(reference):
+            cells = [(row.get(f"{n}_label") or "").strip() for n in ("First", "Second", "Third")]
+            numbers = [cell.removesuffix(".0") for cell in cells if cell not in ("", "NaN")]
+            if unknown := set(numbers) - set(CPSC2018_CODES):
+                raise CorpusError(
+                    f"{reference}: label {unknown.pop()} of {row['Recording']}; expected 1 to 9."
+                )
+            told[row["Recording"]] = json.dumps([CPSC2018_CODES[number] for number in numbers])
+    names = sorted({*told, *files})
+    return {
+        "record": [f"cpsc2018/{name}" for name in names],
+        "where": [files.get(name, f"{name}.mat") for name in names],
+        "statements": [told.get(name, "") for name in names],
+        "vocabulary": ["SNOMED" if name in told else "" for name in names],
+    }
+
+
+def _cpsc_read(folder: Path, item: Item) -> tuple[ECG, Item]:
+    from scipy.io import loadmat
+
+    path = folder / item.where
+    if path.with_suffix(".hea").exists():
+        return _file_read(folder, item)
+    if not path.exists():
+        raise ECGError(f"{path.name} does not exist.")
+    try:
+        struct = loadmat(path, simplify_cells=True)["ECG"]
+        leads = dict(zip(LEADS, np.asarray(struct["data"], dtype=np.float32), strict=True))
+        age, sex = _age(str(struct["age"])), _sex(struct["sex"])
+    except Exception as error:  # of many kinds: the file may be anything
+        raise ECGError(f"{path.name} is not a record of CPSC2018 ({type(error).__name__}).") from error
+    ecg = ecg_from_leads(
+        leads, CPSC2018_FS, record_id=path.stem, source="CPSC2018", age=_or_none(age), sex=sex or None
+    )
+    return ecg, item
+
+
+# Chapman-Shaoxing-Ningbo: WFDBRecords/01/010/JS00001.hea, its codes in the headers
+
+
+def _csn_table(folder: Path) -> dict[str, list[Any]]:
+    paths = _paths(folder)
+    return {"record": [f"csn/{path.stem}" for path in paths], "where": _below(folder, paths)}
+
+
+# MIMIC-IV-ECG: record_list.csv, machine_measurements.csv (the device's report), files/p1000/.../N.hea
+
+
+def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
+    records = pd.read_csv(folder / "record_list.csv", usecols=["subject_id", "study_id", "path"], dtype=str)
+    columns = {
+        "record": "mimic/" + records["study_id"],
+        "where": records["path"] + ".hea",
+        "patient": "mimic-" + records["subject_id"],
+    }
+    measurements = folder / "machine_measurements.csv"
+    if not measurements.exists():
+        return columns
+    reports = pd.read_csv(
+        measurements, usecols=lambda name: name == "study_id" or name.startswith("report_"), dtype=str
+    ).drop_duplicates("study_id")
+    lines = reports.drop(columns="study_id").to_numpy(dtype=object)
+    told = pd.Series(
+        [json.dumps([line for line in row if isinstance(line, str)]) for row in lines], reports["study_id"]
+    )
+    statements = records["study_id"].map(told).fillna("")
+    return {**columns, "statements": statements, "vocabulary": np.where(statements == "", "", "report")}
+
+
+# LUDB: ludb.csv, data/1.hea
+
+
+def _ludb_table(folder: Path) -> dict[str, list[Any]]:
+    told = {row["ID"].strip(): _ludb_statements(row) for row in _rows(folder / "ludb.csv")}
+    paths = _paths(folder)
+    return {
+        "record": [f"{folder.name}/{where.removesuffix('.hea')}" for where in _below(folder, paths)],
+        "where": _below(folder, paths),
+        "statements": [json.dumps(told[path.stem]) if path.stem in told else "" for path in paths],
+        "vocabulary": ["LUDB" if path.stem in told else "" for path in paths],
+    }
+
+
+def _ludb_statements(row: Mapping[str, str]) -> list[str]:
+    """What the table says, up to the first comma or colon: kinds and places are left out."""
+    cells = [value for column, value in row.items() if column not in ("ID", "Sex", "Age") and value]
+    lines = [line.strip() for cell in cells for line in cell.splitlines()]
+    return list(dict.fromkeys(re.split("[:,]", line)[0].strip() for line in lines if line))
+
+
+# Any folder of readable ECGs
+
+
+def _files_table(folder: Path) -> dict[str, list[Any]]:
+    paths = _paths(folder)
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    return {"record": [f"{folder.name}/{name}" for name in names], "where": _below(folder, paths)}
+
+
+def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
+    path = folder / item.where
+    ecg = read_ecg(path)
+    notes = header_notes(path.with_suffix(".hea"))
+    patient = notes.get("patient id", "")
+    if not item.patient and patient:
+        item = replace(item, patient=f"{folder.name}-{patient}")
+    codes = [code for code in re.split(r"[,\s]+", notes.get("dx", "")) if code.isdigit()]
+    if not item.statements and codes:
+        item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED")
+    return ecg, item
+
+
+def header_notes(path: Path) -> dict[str, str]:
+    """The comments of a WFDB header, `# Key: value`, by key in lower case; {} without a header."""
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return {key.lower(): value for key, value in re.findall(r"(?m)^#\s*([\w ]+?)\s*:[ \t]*(.*?)\s*$", text)}
+
+
+def _paths(folder: Path) -> list[Path]:
+    return find_records(folder, limit=10**9)
+
+
+def _below(folder: Path, paths: list[Path]) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+def _age(value: str | None) -> float:
+    """Years or NaN; PTB-XL writes 300 for "above 89"."""
+    try:
+        age = float(value or "nan")
+    except ValueError:
+        return float("nan")
+    return 90.0 if age > 120 else age
+
+
+def _sex(value: Any) -> str:
+    return {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}.get(str(value).strip().upper(), "")
+
+
+def _or_none(age: float) -> float | None:
+    return None if np.isnan(age) else float(age)
+
+
+def _holds(*names: str) -> Callable[[Path], bool]:
+    return lambda folder: all((folder / name).exists() for name in names)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "ptbxl_array": Layout(_holds("signals.npz", "ptbxl_database.csv"), _array_table, _array_read),
+    "array": Layout(_holds("signals.npz"), _array_table, _array_read),
+    "ptbxl": Layout(_holds("ptbxl_database.csv"), _ptbxl_table, _ptbxl_read),
+    "mimic": Layout(_holds("record_list.csv"), _mimic_table, _file_read),
+    "csn": Layout(_holds("ConditionNames_SNOMED-CT.csv"), _csn_table, _file_read),
+    "cpsc2018": Layout(lambda folder: bool(_references(folder)), _cpsc_table, _cpsc_read),
+    "ludb": Layout(_holds("ludb.csv"), _ludb_table, _file_read),
+    "files": Layout(lambda folder: True, _files_table, _file_read),
+}
+"""Layout -> how it is read; the first found in a folder is taken."""

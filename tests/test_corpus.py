@@ -1,0 +1,421 @@
+"""Data sets in their published layouts, made of simulated ECGs, into shards and back."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import wfdb
+from scipy.io import savemat
+
+import clear_hug as ch
+from clear_hug.tasks import TASKS, in_vocabulary
+from clear_hug.train import corpus as corpus_module
+from clear_hug.train.corpus import Corpus, CorpusError, label_fraction, prepare
+from clear_hug.train.sources import Item, fold_of, header_notes, list_records, read_record
+
+KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "PVC"], "high_voltage": ["LVH", "SR"]}
+Simulated = Callable[..., ch.ECG]
+
+
+def write_wfdb(ecg: ch.ECG, path: Path, notes: Sequence[str] = (), data: str = "dat") -> None:
+    """A WFDB record; `data="mat"` as the challenges and CSN publish theirs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wfdb.wrsamp(
+        path.name, int(ecg.fs), ["mV"] * 12, list(ch.LEADS), ecg.signal.T.astype(float), fmt=["16"] * 12,
+        adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(path.parent), comments=list(notes),
+    )  # fmt: skip
+    if data == "mat":
+        header, name = path.with_suffix(".hea"), path.name
+        header.write_text(header.read_text().replace(f"{name}.dat 16 ", f"{name}.mat 16+24 "))
+        path.with_suffix(".mat").write_bytes(bytes(24) + path.with_suffix(".dat").read_bytes())
+        path.with_suffix(".dat").unlink()
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as f:
+        writer = csv.DictWriter(f, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def failures_of(shard: Path) -> dict[str, str]:
+    with (shard / "failures.csv").open() as f:
+        return {row["record"]: row["reason"] for row in csv.DictReader(f)}
+
+
+def number(record: str) -> int:
+    return int(record.rsplit("/", 1)[1])
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, simulated: Simulated) -> Path:
+    """20 records in PTB-XL's layout, two a patient; record 7 is flat, record 8 lacks its file."""
+    folder = tmp_path_factory.mktemp("data") / "ptbxl"
+    rows = []
+    for i in range(20):
+        kind = list(KINDS)[i % 3]
+        ecg = simulated(kind, i, fs=100.0)
+        if i == 7:
+            ecg = ch.ECG(np.zeros((12, 1000), np.float32), 100.0)
+        if i != 8:
+            write_wfdb(ecg, folder / "records100" / f"{i:05d}_lr")
+        rows.append({
+            "ecg_id": i, "patient_id": float(i // 2), "age": 300 if i == 0 else 50, "sex": i % 2,
+            "scp_codes": str(dict.fromkeys(KINDS[kind], 100.0)), "strat_fold": 1 + i // 2,
+            "filename_lr": f"records100/{i:05d}_lr", "filename_hr": f"records500/{i:05d}_hr",
+        })  # fmt: skip
+    write_csv(folder / "ptbxl_database.csv", rows)
+    return folder
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_module, "PART_RECORDS", 6)
+
+
+@pytest.fixture(scope="module")
+def shard(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_module, "PART_RECORDS", 6)
+        prepare([source], out, workers=1)
+    return out
+
+
+def same(a: Corpus, b: Corpus) -> None:
+    """Two corpora hold the same records, bit for bit."""
+    assert a.digest == b.digest and a.statements == b.statements
+    assert list(a.patients) == list(b.patients) and list(a.fold) == list(b.fold)
+    for i in range(len(a)):
+        one, other = a.tokens(i), b.tokens(i)
+        for name in ("values", "r_peaks", "windows", "valid", "lead_scale"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_nothing_is_skipped_in_silence_and_labels_do_not_shift(shard: Path) -> None:
+    data = Corpus(shard)
+    assert set(failures_of(shard / "ptbxl")) == {"ptbxl/7", "ptbxl/8"}
+    assert len(data) == 18 and len({path.name for path in (shard / "ptbxl").glob("*-*")}) == 4
+    for i, record in enumerate(data.records):
+        n = number(record["record"])
+        assert data.statements[i] == tuple(KINDS[list(KINDS)[n % 3]])
+        assert data.fold[i] == 1 + n // 2
+        assert data.patients[i] == f"ptbxl-{n // 2}"
+        assert record["sex"] == "MF"[n % 2]
+    assert data.records[0]["age"] == 90 and data.records[1]["age"] == 50
+    assert set(data.vocabulary) == {"SCP"} and data.labelled.all()
+
+
+def test_shards_hold_the_same_tokens_as_the_files(source: Path, shard: Path) -> None:
+    data = Corpus(shard)
+    for i in (0, 5, 15):  # of three parts
+        name = number(data.records[i]["record"])
+        direct = ch.tokenize_beats(ch.read_ecg(source / "records100" / f"{name:05d}_lr.hea"))
+        kept = data.tokens(i)
+        np.testing.assert_array_equal(kept.r_peaks, direct.r_peaks)
+        np.testing.assert_array_equal(kept.windows, direct.windows)
+        np.testing.assert_array_equal(kept.valid, direct.valid)
+        np.testing.assert_allclose(kept.values, direct.values, atol=2e-3)  # float16 in the shard
+        np.testing.assert_allclose(kept.lead_scale, direct.lead_scale, rtol=1e-3)
+        np.testing.assert_array_equal(data.lead_scale[i], direct.lead_scale)
+        assert data.n_beats[i] == direct.n_beats and kept.duration == direct.duration
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    source: Path, shard: Path, tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def stops(folder: Path, item: Item) -> tuple[ch.ECG, Item]:
+        read.append(item.record)
+        if len(read) == 15:
+            raise KeyboardInterrupt  # in the third part
+        return read_record(folder, item)
+
+    monkeypatch.setattr(corpus_module, "read_record", stops)
+    with pytest.raises(KeyboardInterrupt):
+        prepare([source], tmp_path, workers=1)
+    with pytest.raises(CorpusError, match=r"lacks 2 of its 4 parts.*prepare.* again"):
+        Corpus(tmp_path)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "ptbxl").glob("*-00[01]/*")}
+    assert kept
+    prepare([source], tmp_path, workers=1)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert read[15:] == [f"ptbxl/{i}" for i in range(12, 20)]
+    same(Corpus(tmp_path), Corpus(shard))
+    assert failures_of(tmp_path / "ptbxl") == failures_of(shard / "ptbxl")
+    assert not list((tmp_path / "ptbxl").glob("*aside*"))
+
+
+def test_ranks_share_the_work_and_make_the_same_shard(
+    source: Path, shard: Path, tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        prepare([source], tmp_path)
+    same(Corpus(tmp_path), Corpus(shard))
+    assert failures_of(tmp_path / "ptbxl") == failures_of(shard / "ptbxl")
+
+
+def test_another_list_of_records_is_prepared_anew(
+    source: Path, tmp_path: Path, small_parts: None, simulated: Simulated
+) -> None:
+    folder, out = tmp_path / "some", tmp_path / "out"
+    for i in range(8):
+        write_wfdb(simulated("normal", i, fs=100.0), folder / f"r{i}")
+    prepare([folder], out, workers=1)
+    for path in folder.glob("r3*"):
+        path.unlink()
+    prepare([folder], out, workers=1)
+    assert [r["record"] for r in Corpus(out).records] == [f"some/r{i}" for i in (0, 1, 2, 4, 5, 6, 7)]
+    assert len(list((out / "some").glob("*-*"))) == 2
+
+
+def test_a_record_that_fails_in_any_way_is_named_with_its_reason(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(folder: Path, item: Item) -> tuple[ch.ECG, Item]:
+        if item.record == "ptbxl/3":
+            raise ZeroDivisionError("a bug of some reader")
+        return read_record(folder, item)
+
+    monkeypatch.setattr(corpus_module, "read_record", odd)
+    prepare([source], tmp_path, workers=1)
+    assert failures_of(tmp_path / "ptbxl")["ptbxl/3"] == "a bug of some reader"
+    assert "ptbxl/3" not in {r["record"] for r in Corpus(tmp_path).records}
+
+
+def test_a_torn_missing_or_old_shard_is_named(shard: Path, tmp_path: Path) -> None:
+    import shutil
+
+    with pytest.raises(CorpusError, match="prepare"):
+        Corpus(tmp_path)
+    with pytest.raises(CorpusError, match="nowhere"):
+        Corpus(shard, ["nowhere"])
+    torn = tmp_path / "torn" / "ptbxl"
+    shutil.copytree(shard / "ptbxl", torn)
+    trace = next(torn.glob("*-002")) / "trace.npy"
+    trace.write_bytes(trace.read_bytes()[:500])
+    with pytest.raises(CorpusError, match=r"ptbxl is torn: \w+-002.*prepare.* again"):
+        Corpus(tmp_path / "torn")
+    old = tmp_path / "old" / "ptbxl"
+    old.mkdir(parents=True)
+    for name in ("trace.npy", "records.csv"):
+        (old / name).write_bytes(b"")
+    with pytest.raises(CorpusError, match=r"ptbxl is of an older version.*prepare.* again"):
+        Corpus(tmp_path / "old")
+
+
+def test_sources_that_cannot_be_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no folder"):
+        prepare([tmp_path / "nowhere"], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="no ECG"):
+        prepare([tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(CorpusError, match="two sources"):
+        prepare([source, tmp_path / "x" / "ptbxl"], tmp_path / "out")
+    with pytest.raises(CorpusError, match="own folder"):
+        prepare([source], source.parent)
+
+
+def facts(folder: Path) -> dict[str, tuple[ch.ECG, Item]]:
+    """Every record of a folder, read."""
+    items = [Item(**row) for row in list_records(folder).to_dict("records")]
+    return {item.record: read_record(folder, item) for item in items}
+
+
+def test_challenge_folders_tell_codes_age_and_sex_in_their_headers(
+    tmp_path: Path, simulated: Simulated
+) -> None:
+    folder = tmp_path / "cpsc_2018"
+    ecg = simulated("normal", 0, fs=500.0)
+    write_wfdb(ecg, folder / "g1" / "A0001", ["Age: 74", "Sex: Male", "Dx: 59118001,164889003"], "mat")
+    write_wfdb(ecg, folder / "g2" / "A0002", ["Age: NaN", "Sex: Unknown", "Dx: 426783006"], "mat")
+    write_wfdb(ecg, folder / "g2" / "A0003", ["Age: 50"], "mat")
+    read = facts(folder)
+    one, item = read["cpsc_2018/g1/A0001"]
+    assert (one.age, one.sex) == (74, "M")
+    assert json.loads(item.statements) == ["59118001", "164889003"] and item.vocabulary == "SNOMED"
+    task = TASKS["cpsc2018"]
+    truth = dict(zip(task.labels, task.encode(json.loads(item.statements)), strict=True))
+    assert {label for label, there in truth.items() if there} == {"RBBB", "AF"}
+    assert read["cpsc_2018/g2/A0002"][0].age is None
+    assert read["cpsc_2018/g2/A0003"][1].vocabulary == ""
+    for record, (_, item) in read.items():
+        assert item.patient == record and item.fold == fold_of(record) and 1 <= item.fold <= 10
+
+
+def test_cpsc2018_as_first_published(tmp_path: Path, simulated: Simulated) -> None:
+    folder = tmp_path / "cpsc"
+    ecg = simulated("normal", 1, fs=500.0)
+    (folder / "TrainingSet1").mkdir(parents=True)
+    for name in ("A0001", "A0002"):
+        struct = {"sex": "Female", "age": 64, "data": ecg.signal.astype(float)}
+        savemat(folder / "TrainingSet1" / f"{name}.mat", {"ECG": struct})
+    rows = [
+        {"Recording": "A0001", "First_label": 5, "Second_label": "", "Third_label": ""},
+        {"Recording": "A0002", "First_label": 1, "Second_label": 9, "Third_label": ""},
+        {"Recording": "A0003", "First_label": 2, "Second_label": "", "Third_label": ""},
+    ]
+    write_csv(folder / "TrainingSet1" / "REFERENCE.csv", rows)
+    prepare([folder], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    assert [r["record"] for r in data.records] == ["cpsc2018/A0001", "cpsc2018/A0002"]
+    assert set(failures_of(tmp_path / "out" / "cpsc")) == {"cpsc2018/A0003"}
+    task = TASKS["cpsc2018"]
+    truth = data.labels([task], np.arange(2))
+    assert [[task.labels[i] for i in np.flatnonzero(row)] for row in truth] == [["RBBB"], ["SNR", "STE"]]
+    assert data.records[0]["age"] == 64 and data.records[0]["sex"] == "F"
+    direct = ch.tokenize_beats(ecg)
+    np.testing.assert_array_equal(data.tokens(0).r_peaks, direct.r_peaks)
+    rows[0]["First_label"] = 0
+    write_csv(folder / "TrainingSet1" / "REFERENCE.csv", rows)
+    with pytest.raises(CorpusError, match="label 0 of A0001"):
+        list_records(folder)
+
+
+def test_chapman_shaoxing_ningbo(tmp_path: Path, simulated: Simulated) -> None:
+    folder = tmp_path / "ecg-arrhythmia"
+    write_csv(
+        folder / "ConditionNames_SNOMED-CT.csv",
+        [{"Acronym Name": "AFIB", "Full Name": "Atrial Fibrillation", "Snomed_CT": 164889003}],
+    )
+    notes = ["Age: 85", "Sex: Female", "Dx: 164889003,59118001,164934002"]
+    ecg = simulated("normal", 2, fs=500.0)
+    write_wfdb(ecg, folder / "WFDBRecords" / "01" / "010" / "JS00001", notes, "mat")
+    ((ecg, item),) = facts(folder).values()
+    assert (item.record, item.patient, ecg.age, ecg.sex) == ("csn/JS00001", "csn/JS00001", 85, "F")
+    task = TASKS["csn"]
+    there = {
+        label for label, x in zip(task.labels, task.encode(json.loads(item.statements)), strict=True) if x
+    }
+    assert there == {"AFIB", "RBBB", "TWC"}
+
+
+def test_mimic_tells_patients_and_reports_in_its_tables(tmp_path: Path, simulated: Simulated) -> None:
+    folder = tmp_path / "mimic-iv-ecg"
+    rows, reports = [], []
+    for i, patient in enumerate((10000032, 10000032, 10000117)):
+        path = f"files/p1000/p{patient}/s{400 + i}/{400 + i}"
+        write_wfdb(simulated("normal", i, fs=500.0), folder / path)
+        study = {"subject_id": patient, "study_id": 400 + i}
+        rows.append({**study, "file_name": 400 + i, "ecg_time": "2180-07-23 08:44:00", "path": path})
+        if i < 2:
+            reports.append({**study, "report_0": "Sinus rhythm", "report_1": "", "report_2": "Normal ECG"})
+    write_csv(folder / "record_list.csv", rows)
+    write_csv(folder / "machine_measurements.csv", reports)
+    prepare([folder], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    assert [r["record"] for r in data.records] == ["mimic/400", "mimic/401", "mimic/402"]
+    assert list(data.patients) == ["mimic-10000032", "mimic-10000032", "mimic-10000117"]
+    assert list(data.fold) == [fold_of(patient) for patient in data.patients]
+    assert data.statements == [("Sinus rhythm", "Normal ECG")] * 2 + [None]
+    assert not data.labelled_for([TASKS["superdiagnostic"]]).any()
+
+
+def test_ludb_is_labelled_by_its_table(tmp_path: Path, simulated: Simulated) -> None:
+    folder = tmp_path / "ludb"
+    write_wfdb(simulated("normal", 0, fs=500.0), folder / "data" / "1", ["<age>: 51", "<sex>: F"])
+    row = {"ID": 1, "Sex": "F\n", "Age": "51\n", "Rhythms": "Sinus bradycardia", "Axis": "",
+           "Hypertrophies": "Left ventricular overload\nLeft ventricular hypertrophy",
+           "Ischemia": "Stemi: anterior wall\nStemi: septal"}  # fmt: skip
+    write_csv(folder / "ludb.csv", [row, {**row, "ID": 2}])
+    ((ecg, item),) = facts(folder).values()
+    assert (item.record, item.vocabulary, ecg.age, ecg.sex) == ("ludb/data/1", "LUDB", 51, "F")
+    said = json.loads(item.statements)
+    assert said == ["Sinus bradycardia", "Left ventricular overload", "Left ventricular hypertrophy", "Stemi"]
+    task = in_vocabulary(TASKS["superdiagnostic"], "LUDB")
+    assert dict(zip(task.labels, task.encode(said), strict=True)) == {"MI": 1, "STTC": 0, "CD": 0, "HYP": 1}
+
+
+def test_a_patient_named_in_the_header_is_one_patient(tmp_path: Path, simulated: Simulated) -> None:
+    for name in ("a", "b"):
+        notes = ["Patient ID: 48705", "Age: 43", "Sex: Male", "Chagas label: False"]
+        write_wfdb(simulated("normal", 0, fs=400.0), tmp_path / "chagas" / name, notes)
+    read = [item for _, item in facts(tmp_path / "chagas").values()]
+    assert {item.patient for item in read} == {"chagas-48705"} and len({item.fold for item in read}) == 1
+    assert header_notes(tmp_path / "chagas" / "a.hea")["chagas label"] == "False"
+
+
+def test_folds_by_patient_are_even_and_the_same_everywhere() -> None:
+    folds = np.array([fold_of(f"csn/JS{i:05d}") for i in range(5000)])
+    counts = np.bincount(folds, minlength=11)
+    assert counts[0] == 0 and (counts[1:] > 400).all() and (counts[1:] < 600).all()
+    assert [fold_of(name) for name in ("a", "b", "csn/JS00001")] == [1, 7, 8]
+
+
+def test_a_task_is_asked_only_in_the_words_of_its_data_set(
+    source: Path, tmp_path: Path, simulated: Simulated
+) -> None:
+    folder = tmp_path / "georgia"
+    for i, codes in enumerate(("164873001", "426177001", "55827005")):
+        write_wfdb(simulated("normal", i, fs=100.0), folder / f"E{i}", [f"Dx: {codes}"])
+    write_wfdb(simulated("normal", 9, fs=100.0), folder / "E9")
+    prepare([source, folder], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    scp, there = TASKS["superdiagnostic"], data.source == "georgia"
+    assert list(data.labelled_for([scp])) == list(~there)
+    for strange, said in ((np.flatnonzero(there)[:1], "SNOMED"), (np.flatnonzero(there)[-1:], "no labels")):
+        with pytest.raises(CorpusError, match=said):
+            data.labels([scp], strange)
+    other = in_vocabulary(scp, "SNOMED")
+    judged = np.flatnonzero(data.labelled_for([other]))
+    # high voltage alone leaves hypertrophy open, and a record without codes is not judged
+    assert [data.records[i]["record"] for i in judged] == ["georgia/E0", "georgia/E1"]
+    hypertrophy = data.labels([other], judged)[:, other.labels.index("HYP")]
+    assert list(hypertrophy) == [1, 0]
+
+
+@pytest.fixture(scope="module")
+def labelled() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """3,000 rows of about 1,500 patients with labels from common to rare: rows, labels, patients."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random((3000, 5)) < [0.5, 0.2, 0.05, 0.01, 0.003]).astype(np.float32)
+    patients = np.array([f"p{i}" for i in rng.integers(0, 1500, 3000)])
+    return np.arange(100, 3100), labels, patients
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_a_label_fraction_is_whole_patients_nested_and_by_seed(labelled: Any, stratified: bool) -> None:
+    rows, labels, patients = labelled
+
+    def draw(fraction: float, seed: int = 0) -> np.ndarray:
+        return label_fraction(rows, labels, patients, fraction, seed, stratified)
+
+    one, ten, all_rows = (draw(fraction) for fraction in (0.01, 0.1, 1.0))
+    assert list(all_rows) == list(rows) and set(one) < set(ten)
+    assert 30 <= len(one) <= 40 and 300 <= len(ten) <= 310
+    assert list(draw(0.1)) == list(ten) and set(draw(0.1, seed=1)) != set(ten)
+    assert list(ten) == sorted(ten)
+    inside = np.isin(rows, ten)
+    assert not set(patients[inside]) & set(patients[~inside])
+
+
+def test_a_stratified_fraction_has_every_label_and_its_share(labelled: Any) -> None:
+    rows, labels, patients = labelled
+    for seed in range(5):
+        for fraction in (0.01, 0.1):
+            drawn = np.isin(rows, label_fraction(rows, labels, patients, fraction, seed))
+            assert (labels[drawn].sum(axis=0) > 0).all()
+        share = labels[drawn].mean(axis=0) / labels.mean(axis=0)
+        assert (np.abs(share[:2] - 1) < 0.25).all()
+    with pytest.raises(ValueError, match="fraction"):
+        label_fraction(rows, labels, patients, 0)
+
+
+def test_a_corpus_goes_to_another_process_without_its_data(shard: Path) -> None:
+    import pickle
+
+    data = Corpus(shard)
+    data.tokens(0)
+    again = pickle.loads(pickle.dumps(data))
+    np.testing.assert_array_equal(again.tokens(17).values, data.tokens(17).values)
