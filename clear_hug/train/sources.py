@@ -4,9 +4,10 @@
 what lies in the folder (`LAYOUTS`); any other folder of readable ECGs is read file by file. What a WFDB
 header says of its record (`# Dx: 426783006,...`, `# Patient ID: ...`) is learned when it is read.
 
-PTB-XL's folds are its own. Elsewhere patients are dealt to ten folds by a hash of their name, so that
-every run, rank and machine agrees; a record whose patient is unknown counts as a patient. The arrays
-have no folds (0): their records are learned from, and never judged.
+PTB-XL's folds are its own. Elsewhere the patients of records with labels to learn (SNOMED codes) are
+dealt to ten folds by a hash of their name, so that every run, rank and machine agrees; a record whose
+patient is unknown counts as a patient. Records without such labels have no fold (0): there is nothing to
+judge on them, and pre-training reads them all.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Item:
     record: str
     layout: str
     where: str
-    fold: int = BY_PATIENT
+    fold: int = NO_FOLD
     patient: str = ""
     age: float = float("nan")
     sex: str = ""
@@ -188,7 +189,6 @@ def _array_table(folder: Path) -> dict[str, list[Any]]:
         rows = [row for row in rows if not (folder / f"{row['record']}.hea").exists()]
         columns = {
             "record": [f"{folder.name}/{row['record']}" for row in rows],
-            "fold": [NO_FOLD] * len(rows),
             "age": [_age(row.get("age")) for row in rows],
             "sex": [_sex(row.get("sex")) for row in rows],
         }
@@ -251,6 +251,7 @@ def _cpsc_table(folder: Path) -> dict[str, list[Any]]:
         "where": [files.get(name, f"{name}.mat") for name in names],
         "statements": [told.get(name, "") for name in names],
         "vocabulary": ["SNOMED" if name in told else "" for name in names],
+        "fold": [BY_PATIENT if name in told else NO_FOLD for name in names],
     }
 
 
@@ -345,7 +346,7 @@ def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
         item = replace(item, patient=f"{folder.name}-{patient}")
     codes = [code for code in re.split(r"[,\s]+", notes.get("dx", "")) if code.isdigit()]
     if not item.statements and codes:
-        item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED")
+        item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED", fold=BY_PATIENT)
     return ecg, item
 
 
