@@ -127,6 +127,10 @@ def test_a_label_without_positives_is_told_and_breaks_nothing():
         for name in FIGURES:
             low, high = row[f"{name}_95"]
             assert low <= row[name] <= high, name
+    few = truth.copy()
+    few[np.flatnonzero(few[:, 0])[4:], 0] = 0  # four positives are left
+    row = figures(scores, p, np.full(3, 0.5), few, "abc", patients, counted)["labels"]["a"]
+    assert row["auroc"] is not None and row["auroc_95"] == [None, None]
     nothing = figures(scores, p, np.full(3, 0.5), truth, "abc", patients, np.zeros(3, bool))
     json.dumps(nothing, allow_nan=False)
     assert nothing["macro_auroc"] is None

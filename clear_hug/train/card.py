@@ -7,6 +7,7 @@ from typing import Any
 
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.leads import LEADS
+from clear_hug.train.metrics import BOOTSTRAPS, INTERVAL_FROM
 
 SOURCES = {  # shard -> name and licence, as published by the provider
     "ptbxl": "PTB-XL (CC BY 4.0)",
@@ -109,7 +110,8 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         f"## Figures on PTB-XL fold {_list(metrics['folds'])}, "
         + ("whose labels were never seen" if metrics["pretrained_on_them"] else "never learned from"),
         "",
-        "95 % intervals: 1,000 bootstrap draws of patients (of records where the patient is unknown).",
+        f"95 % intervals: {BOOTSTRAPS:,} bootstrap draws of patients (of records, the patient unknown).",
+        f"A label with fewer than {INTERVAL_FROM} positives or negatives among the judged records has none.",
     ]
 
 
@@ -224,8 +226,8 @@ def _subgroups(tasks: Mapping[str, Any]) -> list[str]:
     return [
         "## Subgroups",
         "",
-        "Macro AUROC (95 %); over how many labels (those with 5 positives and 5 negatives in the subgroup)",
-        "of how many records. Where the number of labels differs, so may the labels: not to be compared.",
+        "Macro AUROC (95 %); over how many labels (those with enough positives in the subgroup for an",
+        "interval) of how many records. Where the number of labels differs, rows are not to be compared.",
         "",
         *_table(
             f"| | {' | '.join(tasks)} |",
@@ -359,7 +361,8 @@ def _limits(metrics: Mapping[str, Any]) -> list[str]:
         "- P waves without a QRS, pauses without a beat, pacing spikes.",
         '- Voltage, where a file does not tell its unit. AUROC of the flag "voltage known" alone, counted '
         f"labels: {_flag_words(flag, metrics['tasks'])}.",
-        "- Patients unlike PTB-XL's (one German centre, 1989-1996). Fold 9 at hand is small and easy.",
+        f"- Patients unlike PTB-XL's (one German centre, 1989-1996); {unseen['records']} of its records "
+        "are judged here.",
     ]
 
 

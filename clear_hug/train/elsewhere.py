@@ -22,9 +22,7 @@ from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECGError
 from clear_hug.io import read_ecg
-from clear_hug.train.metrics import auroc, draw_weights, drawn_auroc, with_interval
-
-FEWEST = 5  # positives; below it only the count is told
+from clear_hug.train.metrics import INTERVAL_FROM, auroc, draw_weights, drawn_auroc, with_interval
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,6 @@ SNOMED: dict[str, Means] = {
     "superdiagnostic/STTC": Means(_ISCHAEMIA + _ST_OR_T, unclear=("428417006", "111975006")),
     "superdiagnostic/CD": Means(_RBBB + _LBBB + _HEMIBLOCK + _AV_BLOCK + _OTHER_BLOCKS),
     "superdiagnostic/HYP": Means(_ATRIA + _VENTRICLES, unclear=_BY_VOLTAGE),
-    "subdiagnostic/NORM": Means(only=_SINUS),
     "subdiagnostic/CRBBB": Means(_RBBB, unclear=("713426002",)),
     "subdiagnostic/IRBBB": Means(("713426002",), unclear=("59118001",)),
     "subdiagnostic/CLBBB": Means(_LBBB, unclear=("251120003", "6374002")),
@@ -134,7 +131,6 @@ LUDB: dict[str, Means] = {
     ),
     "superdiagnostic/CD": Means(_BLOCKS),
     "superdiagnostic/HYP": Means((f"{_HYPERTROPHY}*",)),
-    "subdiagnostic/NORM": Means(only=_QUIET),
     "subdiagnostic/CRBBB": Means(("conduction abnormalities: complete right bundle branch block",)),
     "subdiagnostic/IRBBB": Means(("conduction abnormalities: incomplete right bundle branch block",)),
     "subdiagnostic/CLBBB": Means(("conduction abnormalities: complete left bundle branch block",)),
@@ -209,7 +205,8 @@ def elsewhere_figures(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict : data set -> `records`, `unread` (name to reason), `pretrained_on` (its signals, without
-        labels), and `labels`: target -> records, positives, auroc and its interval over records
+        labels), and `labels`: target -> records, positives and, from INTERVAL_FROM positives and
+        negatives on, auroc and its interval over records
 
     """
     before = checkpoint.training.get("init") or {}
@@ -250,7 +247,7 @@ def _label(
     some = np.isin(collections, uses) & np.isfinite(truth)
     y, z = truth[some][:, None], scores[some][:, None]
     out: dict[str, Any] = {"records": int(some.sum()), "positives": int(y.sum())}
-    if min(y.sum(), (1 - y).sum()) >= FEWEST:
+    if min(y.sum(), (1 - y).sum()) >= INTERVAL_FROM:
         draws = drawn_auroc(z, y, draw_weights(np.arange(len(y)).astype(str)))
         out |= with_interval("auroc", float(auroc(z, y)[0]), draws[:, 0])
     return out

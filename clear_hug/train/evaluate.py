@@ -19,6 +19,7 @@ from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.elsewhere import elsewhere_figures
 from clear_hug.train.finetune import predict
 from clear_hug.train.metrics import (
+    INTERVAL_FROM,
     auroc,
     draw_weights,
     drawn_auroc,
@@ -32,7 +33,6 @@ from clear_hug.train.metrics import (
 from clear_hug.train.rebuilt import reconstruction_figures
 
 COUNTED_FROM = 20  # positives in training: a label with fewer is told, and counts in no macro figure
-SUBGROUP_FROM = 5  # positives, and negatives, of a label in a subgroup
 CALIBRATION_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 AGE_EDGES = (0, 40, 60, 75, 200)  # years
 Runs = Mapping[str, Path | list[Path]]
@@ -284,7 +284,7 @@ def _subgroup(
 ) -> dict[str, Any]:
     """Macro AUROC over the counted labels that have enough positives and negatives in the subgroup."""
     positives = truth.sum(axis=0)
-    some = counted & (np.minimum(positives, len(truth) - positives) >= SUBGROUP_FROM)
+    some = counted & (np.minimum(positives, len(truth) - positives) >= INTERVAL_FROM)
     out: dict[str, Any] = {"records": len(truth), "labels": int(some.sum())}
     if some.any():
         draws = drawn_auroc(logits[:, some], truth[:, some], draw_weights(patients))

@@ -21,6 +21,7 @@ from torchmetrics.functional.classification import (
 Floats = NDArray[np.floating[Any]]
 BOOTSTRAPS = 1000
 ECE_BINS = 10
+INTERVAL_FROM = 5  # positives, and negatives; fewer, drawn again and again, look surer than they are
 FIGURES = ("auroc", "average_precision", "f1", "sensitivity", "specificity", "ece")
 
 
@@ -168,7 +169,8 @@ def figures(
     Returns
     -------
     dict : macro_<figure> over the counted labels that are there, `every_label` over all that are
-        there, `labels` one by one; <name>_95 beside each is its interval; None where undefined
+        there, `labels` one by one; <name>_95 beside each is its interval; None where undefined, or,
+        for the interval of a label, below INTERVAL_FROM
 
     """
     called = (probabilities >= thresholds).astype(np.float64)
@@ -186,6 +188,8 @@ def figures(
     ece = FIGURES.index("ece")
     draws[ece] = np.maximum(draws[ece] + each[ece] - mean_known(draws[ece].T), 0)
     bounds = np.stack([interval(d) for d in draws])
+    positives = truth.sum(axis=0)
+    bounds[..., np.minimum(positives, len(truth) - positives) < INTERVAL_FROM] = np.nan
     out: dict[str, Any] = {"records": len(truth), "patients": len(np.unique(patients))}
 
     def means(some: NDArray[np.bool_], prefix: str) -> dict[str, Any]:
@@ -200,7 +204,7 @@ def figures(
     out["every_label"] = {"labels": int(there.sum()), **means(np.ones_like(counted), "macro_")}
     out["labels"] = {}
     for i, label in enumerate(labels):
-        row: dict[str, Any] = {"positives": int(truth[:, i].sum())}
+        row: dict[str, Any] = {"positives": int(positives[i])}
         for k, name in enumerate(FIGURES):
             row |= {name: number(each[k, i]), f"{name}_95": [number(b) for b in bounds[k, :, i]]}
         out["labels"][label] = row
