@@ -3,7 +3,7 @@
 A statement of PTB-XL counts for a record when it stands among its `scp_codes`, whatever its
 likelihood, as in the data set's own benchmark (Strodthoff et al., 2021). CPSC2018 and CSN are told in
 SNOMED CT codes, as the headers of the PhysioNet challenges 2020 and 2021 write them. A record is only
-ever asked in the vocabulary of its data set: `in_vocabulary` says what of a task another one can tell.
+ever asked in the vocabulary of its data set.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ class Task:
     labels : in the order of every (label,) array
     descriptions : label -> plain words
     statements : label -> the source statements that count as it (a label without an entry is its own)
-    vocabulary : what the statements are written in: SCP, SNOMED or LUDB
-    unclear : statements that leave a label open; a record with one of them is not judged by this task
+    vocabulary : what the statements are written in: SCP or SNOMED
     """
 
     name: str
@@ -31,7 +30,6 @@ class Task:
     descriptions: Mapping[str, str]
     statements: Mapping[str, frozenset[str]] = field(default_factory=dict)
     vocabulary: str = "SCP"
-    unclear: frozenset[str] = frozenset()
 
     def encode(self, statements: Iterable[str]) -> list[int]:
         """0/1 for each label, from a record's statements."""
@@ -206,179 +204,6 @@ LVH|164873001|left ventricular hypertrophy
 ST|427084000|sinus tachycardia
 JEB|426995002|junctional escape beat
 """
-
-# statement | what of PTB-XL it matches: a statement of its own, or task/label where only that much is said.
-# A left or right bundle branch block counts as complete: the challenge publishes PTB-XL's CLBBB as 164909002
-# and scores 59118001 and 713427006 as one. An infarction or ischaemia tells its superclass alone: most
-# records of these sources leave its place open, and would pass for negatives of AMI, IMI, ISCA ...
-_SNOMED = """\
-270492004|1AVB
-195042002|2AVB
-54016002|2AVB
-28189009|2AVB
-426183003|2AVB
-27885002|3AVB
-233917008|superdiagnostic/CD subdiagnostic/_AVB
-6374002|superdiagnostic/CD
-82226007|superdiagnostic/CD
-164909002|CLBBB
-733534002|CLBBB
-59118001|CRBBB
-713427006|CRBBB
-713426002|IRBBB
-251120003|ILBBB
-445118002|LAFB
-445211001|LPFB
-698252002|IVCD
-74390002|WPW
-164865005|superdiagnostic/MI
-164867002|superdiagnostic/MI
-57054005|superdiagnostic/MI
-54329005|superdiagnostic/MI
-428750005|superdiagnostic/STTC
-55930002|superdiagnostic/STTC
-164930006|superdiagnostic/STTC
-164934002|superdiagnostic/STTC
-164861001|superdiagnostic/STTC
-413844008|superdiagnostic/STTC
-413444003|superdiagnostic/STTC
-426434006|superdiagnostic/STTC
-425419005|superdiagnostic/STTC
-425623009|superdiagnostic/STTC
-429622005|superdiagnostic/STTC STD_
-164931005|superdiagnostic/STTC STE_
-59931005|superdiagnostic/STTC INVT
-111975006|superdiagnostic/STTC diagnostic/LNGQT form/LNGQT all/LNGQT
-164873001|LVH
-89792004|RVH
-67741000119109|LAO/LAE
-446813000|LAO/LAE
-253352002|LAO/LAE
-446358003|RAO/RAE
-253339007|RAO/RAE
-266249003|superdiagnostic/HYP
-195126007|superdiagnostic/HYP
-164951009|ABQRS
-427172004|PVC
-17338001|PVC
-164884008|PVC
-284470004|PAC
-63593006|PAC
-164917005|QWAVE
-164947007|LPR
-251146004|LVOLT
-426783006|SR
-164889003|AFIB
-427084000|STACH
-427393009|SARRH
-426177001|SBRAD
-10370003|PACE
-251266004|PACE
-251268003|PACE
-164890007|AFLT
-426761007|SVTAC
-713422000|SVTAC
-251166008|SVTAC
-233896004|SVTAC
-233897008|SVTAC
-67198005|PSVT
-11157007|BIGU
-251173003|BIGU
-251168009|BIGU
-251180001|TRIGU
-"""
-
-# LUDB's words up to the first comma or colon
-_LUDB = """\
-I degree av block|1AVB
-Iii degree av-block|3AVB
-Complete left bundle branch block|CLBBB
-Complete right bundle branch block|CRBBB
-Incomplete left bundle branch block|ILBBB
-Incomplete right bundle branch block|IRBBB
-Left anterior hemiblock|LAFB
-Non-specific intravintricular conduction delay|IVCD
-Stemi|superdiagnostic/MI
-Scar formation|superdiagnostic/MI
-Ischemia|superdiagnostic/STTC
-Non-specific repolarization abnormalities|superdiagnostic/STTC
-Left ventricular hypertrophy|LVH
-Right ventricular hypertrophy|RVH
-Left atrial hypertrophy|LAO/LAE
-Left atrial overload|LAO/LAE
-Right atrial hypertrophy|RAO/RAE
-Right atrial overload|RAO/RAE
-Ventricular extrasystole|PVC
-Atrial extrasystole|PAC
-Sinus rhythm|SR
-Sinus bradycardia|SBRAD
-Sinus tachycardia|STACH
-Sinus arrhythmia|SARRH
-Irregular sinus rhythm|SARRH
-Atrial fibrillation|AFIB
-Atrial flutter|AFLT
-Pacemaker presence|PACE
-Unipolar ventricular pacing|PACE
-Bipolar ventricular pacing|PACE
-Unipolar atrial pacing|PACE
-Biventricular pacing|PACE
-"""
-
-# What leaves a label open: left ventricular or right atrial high voltage (hypertrophy or not), prolonged PR
-# (a block or not), pre-excitation (WPW or not), a paced QRS; and for subclasses, blocks and hypertrophies
-# that are not named further.
-_PACED = ("10370003", "251266004", "251268003", "Pacemaker presence", "Unipolar ventricular pacing",
-          "Bipolar ventricular pacing", "Unipolar atrial pacing", "Biventricular pacing")  # fmt: skip
-_OPEN = frozenset({"55827005", "67751000119106", "164947007", "195060002", *_PACED})
-_UNCLEAR = {
-    "superdiagnostic": _OPEN | {"Undefined ischemia/scar/supp.nstemi"},
-    "subdiagnostic": _OPEN | {"6374002", "82226007", "266249003", "195126007"},
-    "rhythm": frozenset({"426627000", "195080001"}),  # bradycardia; fibrillation and flutter
-}
-
-
-def _targets(table: str) -> dict[str, frozenset[str]]:
-    rows = (line.split("|") for line in table.strip().splitlines())
-    return {statement: frozenset(targets.split()) for statement, targets in rows}
-
-
-VOCABULARIES: dict[str, dict[str, frozenset[str]]] = {"SNOMED": _targets(_SNOMED), "LUDB": _targets(_LUDB)}
-"""Vocabulary -> statement -> what of PTB-XL it matches: a statement of its own, or "task/label"."""
-
-
-def in_vocabulary(task: Task, vocabulary: str) -> Task:
-    """A task of PTB-XL as another hospital's statements tell it.
-
-    Parameters
-    ----------
-    task : told in SCP statements
-    vocabulary : SCP, or a key of `VOCABULARIES`
-
-    Returns
-    -------
-    Task : of the same name, with those of its labels that the vocabulary has a word for, in order
-
-    Raises
-    ------
-    ValueError : the vocabulary is unknown, or tells no label of the task
-    """
-    if vocabulary == task.vocabulary:
-        return task
-    if task.vocabulary != "SCP" or vocabulary not in VOCABULARIES:
-        raise ValueError(
-            f"task {task.name} is told in {task.vocabulary}, not in {vocabulary!r}; "
-            f"tasks of SCP can also be told in {', '.join(VOCABULARIES)}."
-        )
-    table = VOCABULARIES[vocabulary]
-    told = {}
-    for label in task.labels:
-        wanted = {*task.statements.get(label, {label}), f"{task.name}/{label}"}
-        if codes := frozenset(statement for statement, targets in table.items() if targets & wanted):
-            told[label] = codes
-    if not told:
-        raise ValueError(f"{vocabulary} has no word for any label of task {task.name}.")
-    words = {label: task.descriptions[label] for label in told}
-    return Task(task.name, tuple(told), words, told, vocabulary, _UNCLEAR.get(task.name, frozenset()))
 
 
 def _ptbxl_tasks() -> dict[str, Task]:

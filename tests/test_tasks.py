@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_hug.tasks import TASKS, VOCABULARIES, in_vocabulary
+from clear_hug.tasks import TASKS
 
 # The label counts of the PTB-XL benchmark (Strodthoff et al., 2021), of CPSC2018, and of MERL's CSN splits.
 SIZES = {
@@ -53,30 +53,6 @@ def test_codes_name_one_label_of_a_task_each():
     # flutter is not fibrillation, though MERL's tables find the one's name in the other's
     csn = TASKS["csn"]
     assert [label for label, x in zip(csn.labels, csn.encode({"164889003"}), strict=True) if x] == ["AFIB"]
-
-
-@pytest.mark.parametrize("vocabulary", VOCABULARIES)
-def test_another_hospital_says_only_what_ptbxl_knows(vocabulary):
-    statements = {s for name in ("diagnostic", "form", "rhythm") for s in TASKS[name].labels}
-    targets = {f"{task.name}/{label}" for task in TASKS.values() for label in task.labels}
-    for statement, matches in VOCABULARIES[vocabulary].items():
-        assert matches and matches <= statements | targets, statement
-
-
-def test_a_task_in_another_vocabulary_keeps_its_name_and_the_labels_that_can_be_told():
-    there = in_vocabulary(TASKS["superdiagnostic"], "SNOMED")
-    assert there.name == "superdiagnostic" and there.labels == ("MI", "STTC", "CD", "HYP")  # no word for NORM
-    assert there.encode({"270492004", "164873001"}) == [0, 0, 1, 1]
-    assert there.encode({"426783006"}) == [0, 0, 0, 0]  # sinus rhythm is no normal ECG
-    assert "55827005" in there.unclear  # high voltage: hypertrophy or not
-    rhythm = in_vocabulary(TASKS["rhythm"], "LUDB")
-    assert set(rhythm.labels) < set(TASKS["rhythm"].labels)
-    assert rhythm.encode({"Irregular sinus rhythm"})[rhythm.labels.index("SARRH")] == 1
-    assert in_vocabulary(TASKS["form"], "SCP") is TASKS["form"]
-    assert not there.unclear & {code for codes in there.statements.values() for code in codes}
-    for task, vocabulary in ((TASKS["csn"], "LUDB"), (TASKS["form"], "Latin")):
-        with pytest.raises(ValueError, match=vocabulary):
-            in_vocabulary(task, vocabulary)
 
 
 @pytest.mark.data

@@ -14,12 +14,10 @@ import wfdb
 import clear_hug as ch
 from clear_hug.model import PRESETS
 from clear_hug.tasks import TASKS
-from clear_hug.train.baselines import BaselineConfig, baseline
-from clear_hug.train.corpus import Corpus, CorpusError, prepare
-from clear_hug.train.evaluate import evaluate
+from clear_hug.train.corpus import Corpus, prepare
 from clear_hug.train.finetune import FinetuneConfig, finetune
 from clear_hug.train.loop import batches, check_finite, learning_rate
-from clear_hug.train.metrics import auroc, best_thresholds, bootstrap, fit_platt
+from clear_hug.train.metrics import auroc
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 
 KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "PVC"], "high_voltage": ["LVH", "SR"]}
@@ -142,31 +140,6 @@ def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_pat
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_evaluate_prints_figures_beside_a_baseline_and_writes_the_card(
-    finetuned: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    baseline(tmp_path / "resnet", corpus, BaselineConfig(epochs=1, test_folds=(8, 9), watch_folds=()))
-    baseline(tmp_path / "random", corpus, BaselineConfig(kind="random", test_folds=(8, 9)))
-    capsys.readouterr()
-    checkpoint = finetuned / "checkpoint"
-    runs = {"ResNet": tmp_path / "resnet", "random encoder": tmp_path / "random"}
-    evaluate(str(checkpoint), corpus, (9,), runs, write=True)
-    metrics = json.loads(capsys.readouterr().out)
-    field = metrics["tasks"]["superdiagnostic"]["field"]
-    low, high = field["macro_auroc_95"]
-    assert low <= field["macro_auroc"] <= high
-    assert set(metrics["tasks"]["superdiagnostic"]["baselines"]) == set(runs)
-    card = (checkpoint / "README.md").read_text()
-    assert f"{field['macro_auroc']:.3f}" in card and "ResNet" in card and "research" in card
-    assert ch.load_checkpoint(checkpoint).metrics["tasks"] == metrics["tasks"]
-
-
-def test_evaluate_refuses_a_fold_that_was_learned_from(finetuned: Path, corpus: Path) -> None:
-    for fold in (7, 8):  # trained on, watched
-        with pytest.raises(CorpusError, match="learned from"):
-            evaluate(str(finetuned / "checkpoint"), corpus, (fold,))
-
-
 def test_a_loss_that_is_not_finite_stops_with_the_records_named(corpus: Path) -> None:
     data = Corpus(corpus)
     with pytest.raises(FloatingPointError, match=data.records[2]["record"]):
@@ -177,40 +150,6 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
     assert np.all(np.diff(rates[10:]) <= 0)
-
-
-def test_auroc_is_the_share_of_ordered_pairs() -> None:
-    rng = np.random.default_rng(0)
-    scores, truth = (
-        rng.normal(size=(60, 3)).astype(np.float32),
-        (rng.random((60, 3)) < 0.4).astype(np.float32),
-    )
-    truth[:, 2] = 0
-    expected = []
-    for s, t in zip(scores.T[:2], truth.T[:2], strict=True):
-        pairs = s[t == 1][:, None] - s[t == 0][None]
-        expected.append((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
-    found = auroc(scores, truth)
-    np.testing.assert_allclose(found[:2], expected, atol=1e-6)
-    assert np.isnan(found[2])
-
-
-def test_the_bootstrap_draws_patients_not_records() -> None:
-    patients = np.repeat(["a", "b"], 50)
-    value = np.repeat([0.0, 1.0], 50)
-    low, high = bootstrap(lambda rows: float(value[rows].mean()), patients, rounds=200)
-    assert (low, high) == (0.0, 1.0)  # of two patients, now and then one is drawn twice
-
-
-def test_platt_and_thresholds_mend_what_is_off() -> None:
-    rng = np.random.default_rng(1)
-    z = rng.normal(size=(4000, 1)) * 2
-    truth = (rng.random((4000, 1)) < 1 / (1 + np.exp(-(0.5 * z - 1)))).astype(np.float32)
-    slope, intercept = fit_platt(z, truth)[0]
-    assert slope == pytest.approx(0.5, abs=0.06) and intercept == pytest.approx(-1, abs=0.12)
-    scores = np.array([[0.1], [0.2], [0.7], [0.8]])
-    threshold = best_thresholds(scores, np.array([[0], [0], [1], [1]]))[0]
-    assert 0.2 < threshold <= 0.7
 
 
 def test_tiny_is_what_tests_use_and_tasks_cover_the_field() -> None:

@@ -132,6 +132,8 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
         records=[data.records[i]["record"] for i in rows["test"]],
         targets=names,
         logits=predict,
+        train_folds=np.array(recipe.train_folds, dtype=np.int64),
+        watch_folds=np.array(recipe.watch_folds, dtype=np.int64),
     )
     print(f"{recipe.kind}: {_told(data, tasks, rows['test'], predict)} on folds {recipe.test_folds}")
 

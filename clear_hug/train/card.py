@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clear_hug.checkpoint import Checkpoint
+from clear_hug.leads import LEADS
+from clear_hug.train.metrics import BOOTSTRAPS, INTERVAL_FROM
 
 SOURCES = {  # shard -> name and licence, as published by the provider
     "ptbxl": "PTB-XL (CC BY 4.0)",
@@ -15,38 +18,69 @@ SOURCES = {  # shard -> name and licence, as published by the provider
     "cinc2025_chagas": "PhysioNet/CinC Challenge 2025, SaMi-Trop and CODE-15 (see provider)",
     "brugada_huca": "Brugada-HUCA (see provider)",
 }
+SUBSETS = {
+    "field": "records with at least one label of the task (the field's subset)",
+    "all_records": "all records",
+    "raw": "of the subset, records with voltage",
+    "raw_scale_withheld": "the same, lead scale withheld",
+    "no_voltage": "of the subset, records without voltage",
+}
+ELSEWHERE = {
+    "cinc2021": "CinC Challenge 2021 (CPSC, Georgia, Chapman-Shaoxing-Ningbo, PTB): SNOMED CT codes",
+    "ludb": "LUDB (Nizhny Novgorod): the diagnoses of ludb.csv",
+}
 
 
-def _interval(row: dict[str, Any], key: str = "macro_auroc") -> str:
-    low, high = row[f"{key}_95"]
-    return f"{_cell(row[key])} ({_cell(low)} to {_cell(high)})"
+def model_card(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
+    """Markdown from the checkpoint's own configuration and metrics.json."""
+    tasks = metrics["tasks"]
+    return "\n".join([
+        *_what(checkpoint, metrics),
+        *_summary(tasks, metrics["counted_from"]),
+        *(line for name, row in tasks.items() for line in _task(name, row, metrics["counted_from"])),
+        *_calibration(tasks),
+        *_subgroups(tasks),
+        *_rebuilt(metrics["reconstruction"]),
+        *_elsewhere(metrics["elsewhere"]),
+        *_limits(metrics),
+        "",
+    ])  # fmt: skip
 
 
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def model_card(checkpoint: Checkpoint, metrics: dict[str, Any]) -> str:
-    """Markdown from the checkpoint's own configuration and metrics.json."""
-    return "\n".join([
-        *_what(checkpoint, metrics),
-        *(line for task, row in metrics["tasks"].items() for line in _task(task, row)),
-        *_rebuilt(metrics["reconstruction"]),
-        *_limits(metrics["scale_flag"]),
-        "",
-    ])  # fmt: skip
+def _interval(row: Mapping[str, Any], key: str, sign: str = "") -> str:
+    """A figure with its interval, "-" where it is not defined."""
+    value, (low, high) = row.get(key), row.get(f"{key}_95", (None, None))
+    if value is None:
+        return "-"
+    return f"{value:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if low is not None else "")
 
 
-def _table(header: str, rows: list[str]) -> list[str]:
+def _table(header: str, rows: Iterable[str]) -> list[str]:
     return [header, "|" + "---|" * (header.count("|") - 1), *rows, ""]
 
 
-def _what(checkpoint: Checkpoint, metrics: dict[str, Any]) -> list[str]:
+def _list(values: Any) -> str:
+    return ", ".join(map(str, values or ("none",)))
+
+
+def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     training, c = checkpoint.training, checkpoint.model.clear.config
     tuned, first = training.get("config", {}), training.get("init") or {}
     before = first.get("config", {})
     million = sum(p.numel() for p in checkpoint.model.parameters()) / 1e6
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
+    pretraining = (
+        f"{first.get('records', 0)} records, {before.get('epochs', 0)} epochs, "
+        f"{100 * before.get('mask_ratio', 0):.0f} % of the tokens hidden, "
+        f"without folds {_list(before.get('leave_out_folds'))}"
+        if first
+        else "none"
+    )
+    how = "on a frozen encoder" if tuned.get("frozen") else "end to end, rebuilding beside it"
     return [
         f"# {checkpoint.name}",
         "",
@@ -61,14 +95,12 @@ def _what(checkpoint: Checkpoint, metrics: dict[str, Any]) -> list[str]:
         f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters in all. "
         f"Answers {', '.join(t.name for t in checkpoint.tasks)}.",
         "",
-        f"- Pre-training: {first.get('records', 0)} records, {before.get('epochs', 0)} epochs, "
-        f"{100 * before.get('mask_ratio', 0):.0f} % of the tokens hidden, "
-        f"without folds {_list(before.get('leave_out_folds'))}.",
-        f"- Fine-tuning, end to end, rebuilding beside it: {training.get('records')} PTB-XL records of folds "
-        f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs')} epochs; learned at once: "
-        f"{', '.join(tuned.get('tasks', []))}.",
-        f"- Calibration and thresholds: {training.get('calibrated_on')}.",
-        "- Data: " + ", ".join(SOURCES.get(s, s) for s in training.get("sources", ())) + ".",
+        f"- Pre-training: {pretraining}.",
+        f"- Fine-tuning, {how}: {training.get('records', 0)} PTB-XL records of folds "
+        f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "
+        f"{_list(tuned.get('tasks'))}.",
+        f"- Calibration and thresholds: {training.get('calibrated_on', 'nothing')}.",
+        f"- Data: {_list([SOURCES.get(s, s) for s in training.get('sources', ())])}.",
         "",
         "## Intended use",
         "",
@@ -78,73 +110,273 @@ def _what(checkpoint: Checkpoint, metrics: dict[str, Any]) -> list[str]:
         f"## Figures on PTB-XL fold {_list(metrics['folds'])}, "
         + ("whose labels were never seen" if metrics["pretrained_on_them"] else "never learned from"),
         "",
-        "95 % intervals: 1,000 bootstrap draws of patients (of records where the patient is unknown).",
-        "",
+        f"95 % intervals: {BOOTSTRAPS:,} bootstrap draws of patients (of records, the patient unknown).",
+        f"A label with fewer than {INTERVAL_FROM} positives or negatives among the judged records has none.",
     ]
 
 
-def _list(values: Any) -> str:
-    return ", ".join(map(str, values or ("none",)))
+def _summary(tasks: Mapping[str, Any], counted_from: int) -> list[str]:
+    def line(name: str, row: Mapping[str, Any]) -> str:
+        field = row["field"]
+        every = field["every_label"]
+        return (
+            f"| {name} | {field['records']} | {len(field['counted'])} | {_interval(field, 'macro_auroc')} | "
+            f"{_cell(field['macro_average_precision'])} | {_cell(field['macro_f1'])} | "
+            f"{_cell(field['macro_ece'])} | {_interval(every, 'macro_auroc')}, {every['labels']} labels |"
+        )
+
+    return [
+        f"A macro figure is the mean over the labels with at least {counted_from} positives in training.",
+        "Those with fewer stand apart; 'every label' takes in all that the fold has a positive of.",
+        "",
+        *_table(
+            "| task | records | labels counted | macro AUROC (95 %) | average precision | F1 | ECE | "
+            "AUROC, every label (95 %) |",
+            [line(name, row) for name, row in tasks.items() if "field" in row],
+        ),
+    ]  # fmt: skip
 
 
-SUBSETS = {
-    "field": "records with at least one label of the task (the field's subset)",
-    "all_records": "all records",
-    "raw": "of the subset, records with voltage",
-    "raw_scale_withheld": "the same, lead scale withheld",
-    "no_voltage": "of the subset, records without voltage",
-}
-
-
-def _task(name: str, row: dict[str, Any]) -> list[str]:
+def _task(name: str, row: Mapping[str, Any], counted_from: int) -> list[str]:
     lines = [f"### {name}", ""]
+    if "field" not in row:
+        return [*lines, "No record of these folds has one of its labels.", ""]
     lines += _table(
-        "| on | records | macro AUROC (95 %) | macro ECE |",
+        "| on | records | macro AUROC (95 %) | average precision (95 %) | ECE |",
         [
-            f"| {words} | {row[key]['records']} | {_interval(row[key])} | {_cell(row[key]['macro_ece'])} |"
+            f"| {words} | {row[key]['records']} | {_interval(row[key], 'macro_auroc')} | "
+            f"{_interval(row[key], 'macro_average_precision')} | {_cell(row[key]['macro_ece'])} |"
             for key, words in SUBSETS.items()
             if key in row
         ],
     )
-    lines += _table(
-        "| label | positives | AUROC (95 %) | average precision | F1 at threshold | ECE |",
-        [
-            f"| {label} | {r['positives']} | {_cell(r['auroc'])} ({_cell(r['auroc_95'][0])} to "
-            f"{_cell(r['auroc_95'][1])}) | {_cell(r['average_precision'])} | {_cell(r['f1'])} | "
-            f"{_cell(r['ece'])} |"
-            for label, r in row["field"]["labels"].items()
-        ],
-    )
     if row["baselines"]:
         lines += _table(
-            "| baseline, same records and rules | macro AUROC (95 %) | ours minus it (95 %) |",
+            "| baseline, same records and rules | macro AUROC (95 %) | ours minus it (95 %) | "
+            "the same, every label |",
             [
-                f"| {name} | {_interval(r)} | {r['difference']:+.3f} ({r['difference_95'][0]:+.3f} to "
-                f"{r['difference_95'][1]:+.3f}) |"
+                f"| {name}{_runs(r['runs'])} | {_interval(r, 'macro_auroc')} | "
+                f"{_interval(r, 'difference', '+')} | {_interval(r['every_label'], 'difference', '+')} |"
                 for name, r in row["baselines"].items()
+            ],
+        )
+    field, trained = row["field"]["labels"], row["positives_in_training"]
+    if row["counted"]:
+        lines += _table(
+            "| label | positives in training | here | AUROC (95 %) | average precision (95 %) | "
+            "F1 at threshold | sensitivity | specificity | ECE |",
+            [
+                f"| {label} | {trained[label]} | {r['positives']} | {_interval(r, 'auroc')} | "
+                f"{_interval(r, 'average_precision')} | {_cell(r['f1'])} | {_cell(r['sensitivity'])} | "
+                f"{_cell(r['specificity'])} | {_cell(r['ece'])} |"
+                for label, r in field.items()
+                if label in row["counted"]
+            ],
+        )
+    rare = [label for label in field if label not in row["counted"]]
+    if rare:
+        lines += _table(
+            f"| fewer than {counted_from} positives in training | in training | here | AUROC (95 %) |",
+            [
+                f"| {label} | {trained[label]} | {field[label]['positives']} | "
+                f"{_interval(field[label], 'auroc')} |"
+                for label in rare
             ],
         )
     return lines
 
 
-def _rebuilt(rows: dict[str, float]) -> list[str]:
+def _runs(n: int) -> str:
+    return f", mean of {n} runs" if n > 1 else ""
+
+
+def _calibration(tasks: Mapping[str, Any]) -> list[str]:
+    bins = sorted({(b["from"], b["to"]) for row in tasks.values() for b in row["calibration"]})
+    found = {name: {b["from"]: b for b in row["calibration"]} for name, row in tasks.items()}
+
+    def cell(b: Mapping[str, Any] | None) -> str:
+        return f"{100 * b['said']:.1f} % / {100 * b['seen']:.1f} % ({b['answers']})" if b else "-"
+
     return [
-        "## Reconstruction of hidden beats, same records",
+        "## Calibration",
         "",
-        "R2 in units of each lead's scale; that of a wholly hidden lead is given here, and predicted in the",
-        "app. Limb leads are linear in one another, so a single hidden one is easy.",
+        "Probabilities as the app shows them, all records, counted labels together: mean said / share that",
+        "was so (answers).",
         "",
-        *_table("| hidden | R2 |", [f"| {name} | {value:.3f} |" for name, value in rows.items()]),
+        *_table(
+            f"| said | {' | '.join(tasks)} |",
+            [
+                f"| {100 * low:g} to {100 * high:g} % | "
+                + " | ".join(cell(found[name].get(low)) for name in tasks)
+                + " |"
+                for low, high in bins
+            ],
+        ),
     ]
 
 
-def _limits(flag: dict[str, float | None]) -> list[str]:
-    told = ", ".join(f"{target.split('/')[1]} {_cell(value)}" for target, value in flag.items())
+def _subgroups(tasks: Mapping[str, Any]) -> list[str]:
+    names = list(dict.fromkeys(name for row in tasks.values() for name in row["subgroups"]))
+
+    def cell(group: Mapping[str, Any] | None) -> str:
+        if not group or not group["labels"]:
+            return "-"
+        return f"{_interval(group, 'macro_auroc')}; {group['labels']} of {group['records']}"
+
+    return [
+        "## Subgroups",
+        "",
+        "Macro AUROC (95 %); over how many labels (those with enough positives in the subgroup for an",
+        "interval) of how many records. Where the number of labels differs, rows are not to be compared.",
+        "",
+        *_table(
+            f"| | {' | '.join(tasks)} |",
+            [
+                f"| {name} | " + " | ".join(cell(row["subgroups"].get(name)) for row in tasks.values()) + " |"
+                for name in names
+            ],
+        ),
+    ]
+
+
+WAYS = {  # what is hidden -> how the card calls it
+    "80 % at random": "80 % of the tokens, at random",
+    "a whole beat": "one beat (the middle one) in all leads",
+    "one lead": "one lead, rebuilt from the other eleven",
+    "all but I, II, V2": "all but I, II and V2, chest leads rebuilt",
+}
+
+
+def _rebuilt(units: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "## Reconstruction of hidden beats, same records",
+        "",
+        "Beside a linear regression fitted on the records of the training folds, which sees the same tokens:",
+        "each sample from the visible leads and from every lead's mean visible beat. R2 counts from 0, where",
+        "the band-pass puts the base line. Limb leads are linear in one another: to rebuild a single one of",
+        "them is simple arithmetic for the regression.",
+        "",
+    ]
+    for unit, row in units.items():
+        if unit == "mV":
+            lines += [
+                f"### Records with voltage: in mV ({row['records']} records; regression fitted on "
+                f"{row['fitted_on']})",
+                "",
+                "The scale of a wholly hidden lead is predicted, never given.",
+                "",
+            ]
+        else:
+            lines += [
+                f"### Records without voltage: in units of each lead's scale ({row['records']} records; "
+                f"regression fitted on {row['fitted_on']})",
+                "",
+                "There is no scale to predict: a wholly hidden lead is judged by its shape.",
+                "",
+            ]
+        lines += [f"- {WAYS[way]}: {_verdict(leads)}" for way, leads in row["hidden"].items()] + [""]
+        if unit == "mV":
+            for way, leads in row["hidden"].items():
+                lines += _lead_table(WAYS[way], leads)
+        else:
+            lines += _r2_table(row["hidden"])
+    return lines
+
+
+def _verdict(leads: Mapping[str, Any]) -> str:
+    """Where the interval of the difference leaves 0."""
+    single = {name: r["difference_95"] for name, r in leads.items() if name in LEADS}
+    ours = [name for name, (low, _) in single.items() if low is not None and low > 0]
+    theirs = [name for name, (_, high) in single.items() if high is not None and high < 0]
+    return f"ours is better in {_list(ours)}; the regression in {_list(theirs)}."
+
+
+def _lead_table(way: str, leads: Mapping[str, Any]) -> list[str]:
+    return _table(
+        f"| hidden: {way} | R2 (95 %) | regression's | difference (95 %) | r, ours / its | MAE, ours / its |",
+        [
+            f"| {lead} | {_interval(r['ours'], 'r2')} | {_cell(r['linear']['r2'])} | "
+            f"{_interval(r, 'difference', '+')} | {_pair(r, 'r')} | {_pair(r, 'mae')} |"
+            for lead, r in leads.items()
+        ],
+    )
+
+
+def _pair(row: Mapping[str, Any], key: str) -> str:
+    return f"{_cell(row['ours'][key])} / {_cell(row['linear'][key])}"
+
+
+def _r2_table(ways: Mapping[str, Any]) -> list[str]:
+    leads = list(dict.fromkeys(lead for rows in ways.values() for lead in rows))
+    return _table(
+        f"| R2, ours / regression's | {' | '.join(WAYS[way] for way in ways)} |",
+        [
+            f"| {lead} | "
+            + " | ".join(_pair(rows[lead], "r2") if lead in rows else "-" for rows in ways.values())
+            + " |"
+            for lead in leads
+        ],
+    )
+
+
+def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
+    lines = ["## Another hospital", ""]
+    if not sets:
+        return [*lines, "Not measured: no records of another hospital were at hand.", ""]
+    lines += [
+        "No label, threshold or choice was taken from these. A label is judged over the collections that",
+        "state it; what means it stands in `clear_hug/train/elsewhere.py`. Intervals by record.",
+        "",
+    ]
+    for name, row in sets.items():
+        pretrained = ", signals pre-trained on without labels" if row["pretrained_on"] else ""
+        unread = "".join(f" Not read: {record} ({why})" for record, why in row["unread"].items())
+        lines += [f"{ELSEWHERE.get(name, name)}; {row['records']} records{pretrained}.{unread}", ""]
+        judged = {target: r for target, r in row["labels"].items() if "auroc" in r}
+        if judged:
+            lines += _table(
+                "| label | positives | records | AUROC (95 %) |",
+                [
+                    f"| {target} | {r['positives']} | {r['records']} | {_interval(r, 'auroc')} |"
+                    for target, r in judged.items()
+                ],
+            )
+        few = [
+            f"{target} {r['positives']}" for target, r in row["labels"].items() if target not in judged
+        ]  # fmt: skip
+        if few:
+            lines += [f"Too few positives or negatives to judge: {', '.join(few)}.", ""]
+    return lines
+
+
+def _limits(metrics: Mapping[str, Any]) -> list[str]:
+    unseen, flag = metrics["unseen"], metrics["scale_flag"]
     return [
         "## What it cannot see",
         "",
-        "- Anything outside 0.67-40 Hz, and the time no 0.96 s token covers (slow rates: the end of T).",
+        "- Anything outside 0.67-40 Hz, and the time no 0.96 s token covers (slow rates: the end of T): "
+        f"{100 * unseen['share_of_time']:.1f} % of the judged records' time. "
+        f"{unseen['beats_dropped']} of their beats have no token; {unseen['records_lacking_a_lead']} of "
+        f"{unseen['records']} records lack a lead.",
         "- P waves without a QRS, pauses without a beat, pacing spikes.",
-        f'- Voltage, where a file does not tell its unit. AUROC of the flag "voltage known" alone: {told}.',
-        "- Patients unlike PTB-XL's (one German centre, 1989-1996). Fold 9 at hand is small and easy.",
+        '- Voltage, where a file does not tell its unit. AUROC of the flag "voltage known" alone, counted '
+        f"labels: {_flag_words(flag, metrics['tasks'])}.",
+        f"- Patients unlike PTB-XL's (one German centre, 1989-1996); {unseen['records']} of its records "
+        "are judged here.",
     ]
+
+
+def _flag_words(flag: Mapping[str, float | None], tasks: Mapping[str, Any]) -> str:
+    """The range, and the labels it tells most of."""
+    told = {
+        label: value
+        for name, row in tasks.items()
+        for label in row["counted"]
+        if (value := flag[f"{name}/{label}"]) is not None
+    }
+    if not told:
+        return "not measured"
+    far: Sequence[str] = sorted(told, key=lambda label: -abs(told[label] - 0.5))[:3]
+    return f"{_cell(min(told.values()))} to {_cell(max(told.values()))}, farthest from 0.5 for " + ", ".join(
+        f"{label} {_cell(told[label])}" for label in far
+    )

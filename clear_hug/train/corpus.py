@@ -348,13 +348,11 @@ class Corpus:
         return windows[epoch % len(windows)]
 
     def labelled_for(self, tasks: Sequence[Task]) -> NDArray[np.bool_]:
-        """(record,) True where the statements are in the words of all tasks, and leave none of them open."""
-        judged = np.ones(len(self), dtype=bool)
+        """(record,) True where the statements are in the words of all tasks."""
+        told = np.ones(len(self), dtype=bool)
         for task in tasks:
-            judged &= self.vocabulary == task.vocabulary
-            if task.unclear:
-                judged &= [not task.unclear.intersection(said or ()) for said in self.statements]
-        return judged
+            told &= self.vocabulary == task.vocabulary
+        return told
 
     def labels(self, tasks: Sequence[Task], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(row, label) 0/1 over all tasks; a statement that is not made counts as its absence.

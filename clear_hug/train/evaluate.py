@@ -3,76 +3,67 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from clear_hug.diagnosis import collate, probabilities
-from clear_hug.leads import LEADS
-from clear_hug.model import MaskedCLEAR, masked_loss
+from clear_hug.checkpoint import CHECKPOINTS, Checkpoint, load_checkpoint, save_checkpoint
+from clear_hug.diagnosis import probabilities
 from clear_hug.tasks import Task
 from clear_hug.train.card import model_card
 from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.elsewhere import elsewhere_figures
 from clear_hug.train.finetune import predict
-from clear_hug.train.metrics import auroc, bootstrap, figures, macro
+from clear_hug.train.metrics import (
+    INTERVAL_FROM,
+    auroc,
+    draw_weights,
+    drawn_auroc,
+    figures,
+    macro,
+    mean_known,
+    number,
+    paired,
+    with_interval,
+)
+from clear_hug.train.rebuilt import reconstruction_figures
+
+COUNTED_FROM = 20  # positives in training: a label with fewer is told, and counts in no macro figure
+CALIBRATION_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+AGE_EDGES = (0, 40, 60, 75, 200)  # years
+Runs = Mapping[str, Path | list[Path]]
 
 
 def evaluate(
     checkpoint: str = "small",
     corpus: Path = Path("corpus"),
     folds: tuple[int, ...] = (9,),
-    baselines: dict[str, Path] = {},  # noqa: B006
+    baselines: dict[str, Path | list[Path]] = {},  # noqa: B006
+    elsewhere: Path | None = None,
     write: bool = False,
 ) -> None:
-    """Print the figures of a checkpoint; with --write, keep them in it and write its model card.
+    """Print the figures of a checkpoint as its model card; with --write, keep them and the card in it.
 
     Args:
         checkpoint: a shipped one's name, or a folder
         corpus: folder of prepared shards
         folds: PTB-XL folds that the checkpoint did not learn from
-        baselines: name to the run folder of a baseline predicted on the same folds
+        baselines: name to a run of `baseline`, or to a checkpoint or its run; several (of other seeds) count
+            as their mean
+        elsewhere: folder that holds other hospitals' records; CLEAR_HUG_DATA when not given
         write: keep metrics.json and the model card in the checkpoint
     """
     opened = load_checkpoint(checkpoint)
-    tuned = opened.training.get("config", {})
-    learned = {*tuned.get("train_folds", ()), *tuned.get("watch_folds", ())}
-    if set(folds) & learned:
-        raise CorpusError(
-            f"{opened.name} learned from, or was chosen on, folds {sorted(set(folds) & learned)}."
-        )
-    before = (opened.training.get("init") or {}).get("config")
-    seen = before is not None and not set(folds) <= set(before["leave_out_folds"])
-    data = Corpus(corpus)
-    rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
-    if not rows.size:
-        raise CorpusError(f"no labelled record in folds {folds} of {corpus}.")
-    metrics: dict[str, Any] = {
-        "command": _command(opened.name, baselines),
-        "folds": list(folds),
-        "pretrained_on_them": seen,
-        "data": data.digest,
-        "tasks": {},
-    }
-    logits = predict(opened.model, data, rows)
-    withheld = predict(opened.model, data, rows, told=False)
-    start = 0
-    for task in opened.tasks:
-        stop = start + len(task.labels)
-        part = slice(start, stop)
-        metrics["tasks"][task.name] = _task_figures(
-            opened, data, task, part, rows, logits[:, part], withheld[:, part], baselines
-        )
-        start = stop
-    metrics["scale_flag"] = _scale_flag(data, opened.tasks, rows)
-    metrics["reconstruction"] = _reconstruction(opened, data, rows)
-    print(json.dumps(metrics, indent=1))
+    data_folder = elsewhere or os.environ.get("CLEAR_HUG_DATA")
+    metrics = measure(opened, Corpus(corpus), folds, baselines, Path(data_folder) if data_folder else None)
+    card = model_card(opened, metrics)
+    print(card)
     if write:
-        folder = Path(checkpoint) if Path(checkpoint).is_dir() else Path("checkpoints") / checkpoint
-        card = model_card(opened, metrics)
+        folder = Path(checkpoint) if Path(checkpoint).is_dir() else CHECKPOINTS / checkpoint
         save_checkpoint(
             folder,
             opened.model,
@@ -85,11 +76,117 @@ def evaluate(
         )
 
 
-def _command(name: str, baselines: dict[str, Path]) -> str:
+def measure(
+    opened: Checkpoint,
+    data: Corpus,
+    folds: tuple[int, ...] = (9,),
+    baselines: Runs = {},  # noqa: B006
+    elsewhere: Path | None = None,
+) -> dict[str, Any]:
+    """Every figure of a checkpoint, ready for metrics.json; see `evaluate`."""
+    tuned = opened.training.get("config", {})
+    train_folds = tuple(tuned.get("train_folds", ()))
+    learned = {*train_folds, *tuned.get("watch_folds", ())}
+    if set(folds) & learned:
+        raise CorpusError(
+            f"{opened.name} learned from, or was chosen on, folds {sorted(set(folds) & learned)}."
+        )
+    if not opened.tasks:
+        raise CorpusError(f"{opened.name} answers no task; fine-tune it first.")
+    before = (opened.training.get("init") or {}).get("config")
+    rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
+    if not rows.size:
+        raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
+    trained = np.flatnonzero(np.isin(data.fold, train_folds) & data.labelled_for(opened.tasks))
+    logits = predict(opened.model, data, rows)
+    withheld = predict(opened.model, data, rows, told=False)
+    others = {
+        name: [_predicted(name, Path(run), opened, data, rows, folds) for run in _several(runs)]
+        for name, runs in baselines.items()
+    }
+    metrics: dict[str, Any] = {
+        "command": _command(opened.name, folds, baselines),
+        "folds": list(folds),
+        "pretrained_on_them": before is not None and not set(folds) <= set(before["leave_out_folds"]),
+        "data": data.digest,
+        "counted_from": COUNTED_FROM,
+        "tasks": {},
+    }
+    start = 0
+    for task in opened.tasks:
+        part = slice(start, start + len(task.labels))
+        start = part.stop
+        runs = {name: [run[:, part] for run in several] for name, several in others.items()}
+        metrics["tasks"][task.name] = _task_figures(
+            opened, data, task, part, rows, trained, logits[:, part], withheld[:, part], runs
+        )
+    metrics["scale_flag"] = _scale_flag(data, opened.tasks, rows)
+    metrics["unseen"] = _unseen(data, rows)
+    fitted = trained if trained.size else np.flatnonzero(~np.isin(data.fold, (0, *folds)))
+    metrics["reconstruction"] = reconstruction_figures(opened.model.clear, data, rows, fitted)
+    metrics["elsewhere"] = elsewhere_figures(opened, elsewhere) if elsewhere else {}
+    return metrics
+
+
+def _several(runs: Path | list[Path]) -> list[Path]:
+    return list(runs) if isinstance(runs, list | tuple) else [runs]
+
+
+def _command(name: str, folds: tuple[int, ...], baselines: Runs) -> str:
     command = f"python -m clear_hug.train evaluate --checkpoint {name}"
+    if tuple(folds) != (9,):
+        command += f" --folds '{json.dumps(list(folds))}'"
     if baselines:
-        command += f" --baselines '{json.dumps({key: str(run) for key, run in baselines.items()})}'"
+        runs = {k: str(v) if not isinstance(v, list) else [str(p) for p in v] for k, v in baselines.items()}
+        command += f" --baselines '{json.dumps(runs)}'"
     return command
+
+
+def _predicted(
+    name: str,
+    run: Path,
+    opened: Checkpoint,
+    data: Corpus,
+    rows: NDArray[np.int64],
+    folds: tuple[int, ...],
+) -> NDArray[np.float32]:
+    """(row, label) logits of a baseline that learned from the same folds, in the checkpoint's order."""
+    if (run / "predictions.npz").exists():
+        with np.load(run / "predictions.npz") as saved:
+            if "train_folds" not in saved:
+                raise CorpusError(f"baseline {name}: {run} does not tell its folds; run `baseline` again.")
+            train, watch = saved["train_folds"].tolist(), saved["watch_folds"].tolist()
+            targets, records, logits = saved["targets"].tolist(), saved["records"].tolist(), saved["logits"]
+    else:
+        other = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
+        recipe = other.training.get("config", {})
+        train, watch = recipe.get("train_folds", ()), recipe.get("watch_folds", ())
+        targets, records, logits = list(other.targets), None, None
+    if set(folds) & {*train, *watch}:
+        raise CorpusError(f"baseline {name} learned from, or was chosen on, the folds {folds} themselves.")
+    ours = opened.training.get("config", {}).get("train_folds")
+    if ours is not None and sorted(train) != sorted(ours):
+        raise CorpusError(
+            f"baseline {name} learned from folds {list(train)}, {opened.name} from {list(ours)}; "
+            "train it on the same."
+        )
+    missing = [target for target in opened.targets if target not in targets]
+    if missing:
+        raise CorpusError(
+            f"baseline {name} does not answer {', '.join(missing)}; train it on the same tasks."
+        )
+    if logits is None:
+        logits = predict(other.model, data, rows)
+    else:
+        where = {record: i for i, record in enumerate(records)}
+        names = [data.records[i]["record"] for i in rows]
+        lost = [record for record in names if record not in where]
+        if lost:
+            raise CorpusError(
+                f"baseline {name} has no prediction for {len(lost)} records, such as {lost[0]}."
+            )
+        logits = logits[[where[record] for record in names]]
+    return logits[:, [targets.index(target) for target in opened.targets]]
 
 
 def _task_figures(
@@ -98,20 +195,18 @@ def _task_figures(
     task: Task,
     part: slice,
     rows: NDArray[np.int64],
+    trained: NDArray[np.int64],
     logits: NDArray[np.float32],
     withheld: NDArray[np.float32],
-    baselines: dict[str, Path],
+    runs: dict[str, list[NDArray[np.float32]]],
 ) -> dict[str, Any]:
     truth = data.labels([task], rows)
     patients = data.patients[rows]
     sliced = Checkpoint(opened.model, opened.name, (task,), opened.platt[part], opened.thresholds[part])
-    thresholds = sliced.thresholds
     field: NDArray[np.bool_] = np.any(truth, axis=1)  # the field's subset: at least one of the task's labels
     raw = data.units_known[rows]
-
-    def on(some: NDArray[np.bool_], scores: NDArray[np.float32]) -> dict[str, Any]:
-        p = probabilities(sliced, scores[some])
-        return figures(scores[some], p, thresholds, truth[some], task.labels, patients[some])
+    positives = data.labels([task], trained).sum(axis=0) if trained.size else np.zeros(len(task.labels))
+    counted: NDArray[np.bool_] = positives >= COUNTED_FROM
 
     subsets = {
         "field": (field, logits),
@@ -120,83 +215,101 @@ def _task_figures(
         "raw_scale_withheld": (field & raw, withheld),
         "no_voltage": (field & ~raw, logits),
     }
-    out: dict[str, Any] = {key: on(some, scores) for key, (some, scores) in subsets.items() if some.any()}
-    out["baselines"] = {}
-    names = [data.records[i]["record"] for i in rows]
-    targets = [f"{task.name}/{label}" for label in task.labels]
-    for name, run in baselines.items():
-        with np.load(Path(run) / "predictions.npz") as saved:
-            where = {record: i for i, record in enumerate(saved["records"].tolist())}
-            columns = [saved["targets"].tolist().index(target) for target in targets]
-            missing = [record for record in names if record not in where]
-            if missing:
-                raise CorpusError(f"baseline {name} has no prediction for {len(missing)} records.")
-            other = saved["logits"][[where[record] for record in names]][:, columns]
-        out["baselines"][name] = _against(logits[field], other[field], truth[field], patients[field])
+    out: dict[str, Any] = {
+        "positives_in_training": dict(zip(task.labels, positives.astype(int).tolist(), strict=True)),
+        "counted": [label for label, yes in zip(task.labels, counted, strict=True) if yes],
+    }
+    for key, (some, scores) in subsets.items():
+        if some.any():
+            p = probabilities(sliced, scores[some])
+            out[key] = figures(
+                scores[some], p, sliced.thresholds, truth[some], task.labels, patients[some], counted
+            )
+    out["baselines"] = {
+        name: {
+            "runs": len(several),
+            **paired(logits[field], [run[field] for run in several], truth[field], patients[field], counted),
+        }
+        for name, several in runs.items()
+        if field.any()
+    }
+    out["calibration"] = _calibration(probabilities(sliced, logits)[:, counted], truth[:, counted])
+    out["subgroups"] = {
+        name: _subgroup(logits[some], truth[some], patients[some], counted)
+        for name, members in _subgroups(data, rows).items()
+        if (some := field & members).any()
+    }
     return out
 
 
-def _against(
-    ours: NDArray[np.float32],
-    other: NDArray[np.float32],
+def _calibration(p: NDArray[np.float64], truth: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Answers of all counted labels on all records, by probability: how many, what was said, what was so."""
+    bins = np.clip(np.digitize(p, CALIBRATION_EDGES) - 1, 0, len(CALIBRATION_EDGES) - 2)
+    return [
+        {
+            "from": low,
+            "to": high,
+            "answers": int((bins == i).sum()),
+            "said": number(p[bins == i].mean()),
+            "seen": number(truth[bins == i].mean()),
+        }
+        for i, (low, high) in enumerate(zip(CALIBRATION_EDGES, CALIBRATION_EDGES[1:], strict=False))
+        if (bins == i).any()
+    ]
+
+
+def _subgroups(data: Corpus, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Age bands and sexes, and who has neither told."""
+    age = np.array([float(data.records[i]["age"] or "nan") for i in rows])
+    sex = np.array([data.records[i]["sex"] or "" for i in rows])
+    bands = {
+        f"{low} to {high - 1} years" if high < AGE_EDGES[-1] else f"{low} years and over": (age >= low)
+        & (age < high)
+        for low, high in zip(AGE_EDGES, AGE_EDGES[1:], strict=False)
+    }
+    return {
+        **bands,
+        "age not told": np.isnan(age),
+        "women": sex == "F",
+        "men": sex == "M",
+        "sex not told": ~np.isin(sex, ("F", "M")),
+    }
+
+
+def _subgroup(
+    logits: NDArray[np.float32],
     truth: NDArray[np.float32],
     patients: NDArray[np.str_],
+    counted: NDArray[np.bool_],
 ) -> dict[str, Any]:
-    """Macro AUROC of a baseline, and ours minus it over the same draws of patients."""
-
-    def pair(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        a, b = macro(auroc(ours[rows], truth[rows])), macro(auroc(other[rows], truth[rows]))
-        return np.array([b, a - b])
-
-    low, high = bootstrap(pair, patients)
-    value, difference = pair(np.arange(len(truth)))
-    return {
-        "macro_auroc": round(float(value), 4),
-        "macro_auroc_95": [round(float(low[0]), 4), round(float(high[0]), 4)],
-        "difference": round(float(difference), 4),
-        "difference_95": [round(float(low[1]), 4), round(float(high[1]), 4)],
-    }
+    """Macro AUROC over the counted labels that have enough positives and negatives in the subgroup."""
+    positives = truth.sum(axis=0)
+    some = counted & (np.minimum(positives, len(truth) - positives) >= INTERVAL_FROM)
+    out: dict[str, Any] = {"records": len(truth), "labels": int(some.sum())}
+    if some.any():
+        draws = drawn_auroc(logits[:, some], truth[:, some], draw_weights(patients))
+        out |= with_interval("macro_auroc", macro(auroc(logits[:, some], truth[:, some])), mean_known(draws))
+    return out
 
 
 def _scale_flag(data: Corpus, tasks: tuple[Task, ...], rows: NDArray[np.int64]) -> dict[str, float | None]:
     """AUROC of "the voltage is known" alone for each label: what the flag itself would tell."""
     out: dict[str, float | None] = {}
-    flag = data.units_known[rows].astype(np.float64)[:, None]
     for task in tasks:
         truth = data.labels([task], rows)
-        for i, label in enumerate(task.labels):
-            value = auroc(flag, truth[:, i : i + 1])[0]
-            out[f"{task.name}/{label}"] = round(float(value), 4) if np.isfinite(value) else None
+        flag = np.repeat(data.units_known[rows].astype(np.float64)[:, None], truth.shape[1], axis=1)
+        for label, value in zip(task.labels, auroc(flag, truth), strict=True):
+            out[f"{task.name}/{label}"] = number(value)
     return out
 
 
-def _reconstruction(opened: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """R2 of hidden samples, in units of each lead's scale: 80 % hidden at random, a beat, each lead."""
-    clear = opened.model.clear
-    sums: dict[str, list[float]] = {}
-    with torch.inference_mode():
-        for i in range(0, len(rows), 64):
-            now = rows[i : i + 64]
-            beats = collate([data.window(int(r)) for r in now])
-            masks = MaskedCLEAR(clear, mask_ratio=0.8, whole_lead=0, whole_beat=0, seed=1)
-            random, _ = masks.draw(beats.there, torch.from_numpy(now), 0)
-            beat = torch.zeros_like(random)
-            for k in range(len(now)):
-                n = int(beats.there[k].any(0).sum())
-                beat[k, :, n // 2] = beats.there[k, :, n // 2]
-            kinds = {"random 80 %": random, "a whole beat": beat}
-            for lead, name in enumerate(LEADS):
-                hidden = torch.zeros_like(random)
-                hidden[:, lead] = beats.there[:, lead]
-                kinds[f"lead {name} from the other eleven"] = hidden
-            told = torch.ones(len(now), dtype=torch.bool)
-            for name, hidden in kinds.items():
-                usable = hidden.flatten(1).any(1)
-                if not usable.any():
-                    continue
-                out = masked_loss(clear, beats, hidden, told)
-                weight = float(hidden.sum())
-                total = sums.setdefault(name, [0.0, 0.0])
-                total[0] += float(out["r2"]) * weight
-                total[1] += weight
-    return {name: round(value / weight, 4) for name, (value, weight) in sums.items()}
+def _unseen(data: Corpus, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """What of the judged records no token holds."""
+    tokens = [data.tokens(int(i)) for i in rows]
+    seconds = sum(t.duration for t in tokens)
+    return {
+        "records": len(tokens),
+        "share_of_time": number(sum(t.uncovered for t in tokens) / seconds),
+        "beats_dropped": sum(t.n_dropped for t in tokens),
+        "records_lacking_a_lead": sum(not t.present.all() for t in tokens),
+    }

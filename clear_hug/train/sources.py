@@ -64,7 +64,7 @@ class Item:
     patient : "" where unknown
     age : years, NaN where unknown;  sex : "F", "M" or ""
     statements : JSON list, or "" for a record without labels
-    vocabulary : what they are written in (SCP, SNOMED, LUDB, report)
+    vocabulary : what they are written in (SCP, SNOMED, report)
     """
 
     record: str
@@ -307,27 +307,6 @@ def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
     return {**columns, "statements": statements, "vocabulary": np.where(statements == "", "", "report")}
 
 
-# LUDB: ludb.csv, data/1.hea
-
-
-def _ludb_table(folder: Path) -> dict[str, list[Any]]:
-    told = {row["ID"].strip(): _ludb_statements(row) for row in _rows(folder / "ludb.csv")}
-    paths = _paths(folder)
-    return {
-        "record": [f"{folder.name}/{where.removesuffix('.hea')}" for where in _below(folder, paths)],
-        "where": _below(folder, paths),
-        "statements": [json.dumps(told[path.stem]) if path.stem in told else "" for path in paths],
-        "vocabulary": ["LUDB" if path.stem in told else "" for path in paths],
-    }
-
-
-def _ludb_statements(row: Mapping[str, str]) -> list[str]:
-    """What the table says, up to the first comma or colon: kinds and places are left out."""
-    cells = [value for column, value in row.items() if column not in ("ID", "Sex", "Age") and value]
-    lines = [line.strip() for cell in cells for line in cell.splitlines()]
-    return list(dict.fromkeys(re.split("[:,]", line)[0].strip() for line in lines if line))
-
-
 # Any folder of readable ECGs
 
 
@@ -394,7 +373,6 @@ LAYOUTS: dict[str, Layout] = {
     "mimic": Layout(_holds("record_list.csv"), _mimic_table, _file_read),
     "csn": Layout(_holds("ConditionNames_SNOMED-CT.csv"), _csn_table, _file_read),
     "cpsc2018": Layout(lambda folder: bool(_references(folder)), _cpsc_table, _cpsc_read),
-    "ludb": Layout(_holds("ludb.csv"), _ludb_table, _file_read),
     "files": Layout(lambda folder: True, _files_table, _file_read),
 }
 """Layout -> how it is read; the first found in a folder is taken."""

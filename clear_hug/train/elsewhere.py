@@ -1,0 +1,253 @@
+"""Another hospital: the labels that other data sets state in words of their own, and AUROC on them.
+
+A label is judged where a data set states what it means. Statements that may or may not mean it leave
+a record out for that label. Nothing here is learned from, and no choice was made on it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_hug.beats import tokenize_beats
+from clear_hug.checkpoint import Checkpoint
+from clear_hug.diagnosis import diagnose
+from clear_hug.ecg import ECGError
+from clear_hug.io import read_ecg
+from clear_hug.train.metrics import INTERVAL_FROM, auroc, draw_weights, drawn_auroc, with_interval
+
+
+@dataclass(frozen=True)
+class Means:
+    """Which statements of a data set mean a label; patterns as fnmatch reads them.
+
+    any : the label is there where one of these is
+    unclear : without one of `any`, a record with one of these is left out
+    only : the label is there where every statement is one of these (a normal ECG is said by silence)
+    """
+
+    any: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def __call__(self, statements: Iterable[str]) -> float:
+        """1, 0, or NaN where the statements leave it open."""
+        said = list(statements)
+        if any(_is(one, self.any) for one in said):
+            return 1.0
+        if self.only and said and all(_is(one, self.only) for one in said):
+            return 1.0
+        return float("nan") if any(_is(one, self.unclear) for one in said) else 0.0
+
+
+def _is(statement: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(statement, pattern) for pattern in patterns)
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# SNOMED CT: the codes of the 2020/2021 challenges
+_RBBB = _codes("713427006 59118001")  # complete, and not further specified: the challenges score them as one
+_LBBB = _codes("733534002 164909002")
+_HEMIBLOCK = _codes("445118002 445211001")
+_AV_BLOCK = _codes("270492004 195042002 54016002 426183003 27885002 233917008")
+_OTHER_BLOCKS = _codes("713426002 251120003 6374002 698252002 74390002 195060002")
+_OLD_OR_NEW_MI = _codes("164865005 164867002 57054005 54329005")
+_ISCHAEMIA = _codes("164861001 413444003 413844008 425419005 425623009 426434006")
+_ST_OR_T = _codes("428750005 55930002 429622005 164930006 164931005 164934002 59931005")
+_ATRIA = _codes("67741000119109 446813000 446358003 253352002 253339007")
+_VENTRICLES = _codes("164873001 89792004 266249003")
+_BY_VOLTAGE = ("55827005",)  # "left ventricular high voltage"
+_SINUS = _codes("426783006 426177001 427084000 427393009")
+
+SNOMED: dict[str, Means] = {
+    "superdiagnostic/NORM": Means(only=_SINUS),
+    "superdiagnostic/MI": Means(_OLD_OR_NEW_MI, unclear=_ISCHAEMIA),
+    "superdiagnostic/STTC": Means(_ISCHAEMIA + _ST_OR_T, unclear=("428417006", "111975006")),
+    "superdiagnostic/CD": Means(_RBBB + _LBBB + _HEMIBLOCK + _AV_BLOCK + _OTHER_BLOCKS),
+    "superdiagnostic/HYP": Means(_ATRIA + _VENTRICLES, unclear=_BY_VOLTAGE),
+    "subdiagnostic/CRBBB": Means(_RBBB, unclear=("713426002",)),
+    "subdiagnostic/IRBBB": Means(("713426002",), unclear=("59118001",)),
+    "subdiagnostic/CLBBB": Means(_LBBB, unclear=("251120003", "6374002")),
+    "subdiagnostic/LAFB/LPFB": Means(_HEMIBLOCK),
+    "subdiagnostic/_AVB": Means(_AV_BLOCK),
+    "subdiagnostic/IVCD": Means(("698252002",), unclear=("6374002",)),
+    "subdiagnostic/WPW": Means(("74390002",), unclear=("195060002",)),
+    "subdiagnostic/LVH": Means(("164873001",), unclear=(*_BY_VOLTAGE, "266249003")),
+    "subdiagnostic/RVH": Means(("89792004",), unclear=("266249003",)),
+    "subdiagnostic/LAO/LAE": Means(_codes("67741000119109 446813000"), unclear=("253352002",)),
+    "subdiagnostic/RAO/RAE": Means(("446358003",), unclear=("253339007",)),
+    "form/NDT": Means(("164934002",), unclear=_codes("428750005 55930002 59931005")),
+    "form/INVT": Means(("59931005",), unclear=("164934002",)),
+    "form/STD_": Means(("429622005",), unclear=_codes("428750005 55930002 164930006")),
+    "form/STE_": Means(("164931005",), unclear=_codes("428750005 55930002 164930006")),
+    "form/QWAVE": Means(("164917005",)),
+    "form/LVOLT": Means(("251146004",)),
+    "form/VCLVH": Means(_BY_VOLTAGE, unclear=("164873001",)),
+    "form/LPR": Means(("164947007",), unclear=_AV_BLOCK),
+    "form/LNGQT": Means(("111975006",)),
+    "form/PVC": Means(_codes("427172004 17338001 164884008 11157007 251180001")),
+    "form/PAC": Means(_codes("284470004 63593006")),
+    "rhythm/SR": Means(("426783006",)),
+    "rhythm/AFIB": Means(("164889003",)),
+    "rhythm/AFLT": Means(("164890007",)),
+    "rhythm/STACH": Means(("427084000",)),
+    "rhythm/SBRAD": Means(("426177001",), unclear=("426627000",)),
+    "rhythm/SARRH": Means(("427393009",)),
+    "rhythm/SVTAC": Means(_codes("426761007 713422000"), unclear=("67198005",)),
+    "rhythm/PACE": Means(("10370003",)),
+}
+
+# LUDB: "column: line", in lower case
+_BLOCKS = (
+    "conduction abnormalities: *bundle branch block",
+    "conduction abnormalities: left anterior hemiblock",
+    "conduction abnormalities: i* degree av*block",
+    "conduction abnormalities: non-specific*delay",
+)
+_INFARCTION = ("ischemia: stemi*", "ischemia: scar formation*")
+_MAYBE_OLD = ("ischemia: undefined*",)
+_REPOLARISATION = ("ischemia: ischemia*", "non-specific repolarization abnormalities: *")
+_HYPERTROPHY = "hypertrophies: "
+_STRAIN = f"{_HYPERTROPHY}left ventricular overload"
+_QUIET = ("rhythms: sinus*", "rhythms: irregular sinus rhythm", "electric axis of the heart: *")
+
+LUDB: dict[str, Means] = {
+    "superdiagnostic/NORM": Means(only=_QUIET),
+    "superdiagnostic/MI": Means(_INFARCTION, unclear=_MAYBE_OLD),
+    "superdiagnostic/STTC": Means(
+        _REPOLARISATION,
+        unclear=("ischemia: *", "other states: *", _STRAIN),
+    ),
+    "superdiagnostic/CD": Means(_BLOCKS),
+    "superdiagnostic/HYP": Means((f"{_HYPERTROPHY}*",)),
+    "subdiagnostic/CRBBB": Means(("conduction abnormalities: complete right bundle branch block",)),
+    "subdiagnostic/IRBBB": Means(("conduction abnormalities: incomplete right bundle branch block",)),
+    "subdiagnostic/CLBBB": Means(("conduction abnormalities: complete left bundle branch block",)),
+    "subdiagnostic/ILBBB": Means(("conduction abnormalities: incomplete left bundle branch block",)),
+    "subdiagnostic/LAFB/LPFB": Means(("conduction abnormalities: left anterior hemiblock",)),
+    "subdiagnostic/_AVB": Means(("conduction abnormalities: i* degree av*block",)),
+    "subdiagnostic/IVCD": Means(("conduction abnormalities: non-specific*delay",)),
+    "subdiagnostic/LVH": Means((f"{_HYPERTROPHY}left ventricular hypertrophy",)),
+    "subdiagnostic/RVH": Means((f"{_HYPERTROPHY}right ventricular hypertrophy",)),
+    "subdiagnostic/LAO/LAE": Means((f"{_HYPERTROPHY}left atrial *",)),
+    "subdiagnostic/RAO/RAE": Means((f"{_HYPERTROPHY}right atrial *",)),
+    "form/PVC": Means(("extrasystolies: ventricular*",)),
+    "form/PAC": Means(("extrasystolies: atrial*",)),
+    "rhythm/SR": Means(("rhythms: sinus rhythm",)),
+    "rhythm/AFIB": Means(("rhythms: atrial fibrillation",)),
+    "rhythm/AFLT": Means(("rhythms: atrial flutter*",)),
+    "rhythm/STACH": Means(("rhythms: sinus tachycardia",)),
+    "rhythm/SBRAD": Means(("rhythms: sinus bradycardia",)),
+    "rhythm/SARRH": Means(("rhythms: sinus arrhythmia",), unclear=("rhythms: irregular sinus rhythm",)),
+    "rhythm/PACE": Means(("cardiac pacing: *",)),
+}
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A record of another hospital: its file, what is said of it, and the collection it belongs to."""
+
+    path: Path
+    statements: tuple[str, ...]
+    collection: str
+
+
+def challenge_records(folder: Path) -> list[Stated]:
+    """WFDB headers with SNOMED CT codes in a `#Dx:` line; the letters of a name tell its collection."""
+    out = []
+    for path in sorted(folder.glob("*.hea")):
+        said = re.search(r"^#\s*Dx:(.*)$", path.read_text(errors="replace"), re.MULTILINE)
+        codes = tuple(code.strip() for code in said[1].split(",") if code.strip()) if said else ()
+        out.append(Stated(path, codes, path.stem.rstrip("0123456789")))
+    return out
+
+
+def ludb_records(folder: Path) -> list[Stated]:
+    """The records of ludb.csv whose file is there."""
+    with (folder / "ludb.csv").open(newline="") as f:
+        rows = [{key: value or "" for key, value in row.items()} for row in csv.DictReader(f)]
+    out = []
+    for row in rows:
+        path = folder / "data" / f"{row['ID'].strip()}.hea"
+        said = (
+            f"{column.strip()}: {line.strip()}".lower()
+            for column, cell in row.items()
+            if column not in ("ID", "Sex", "Age")
+            for line in cell.splitlines()
+            if line.strip()
+        )
+        if path.exists():
+            out.append(Stated(path, tuple(said), "ludb"))
+    return out
+
+
+ELSEWHERE: dict[str, tuple[Callable[[Path], list[Stated]], dict[str, Means]]] = {
+    "cinc2021": (challenge_records, SNOMED),
+    "ludb": (ludb_records, LUDB),
+}
+"""Folder -> (its records, which statements mean which label)."""
+
+
+def elsewhere_figures(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+    """AUROC a label on every data set of ELSEWHERE that lies in `folder`, for metrics.json.
+
+    Returns
+    -------
+    dict : data set -> `records`, `unread` (name to reason), `pretrained_on` (its signals, without
+        labels), and `labels`: target -> records, positives and, from INTERVAL_FROM positives and
+        negatives on, auroc and its interval over records
+
+    """
+    before = checkpoint.training.get("init") or {}
+    seen = before.get("sources") or (checkpoint.training.get("sources", ()) if before else ())
+    out: dict[str, Any] = {}
+    for name, (records, meanings) in ELSEWHERE.items():
+        if (folder / name).is_dir():
+            figures = _figures(checkpoint, records(folder / name), meanings)
+            out[name] = {**figures, "pretrained_on": name in seen}
+    return out
+
+
+def _figures(checkpoint: Checkpoint, stated: list[Stated], meanings: dict[str, Means]) -> dict[str, Any]:
+    unread: dict[str, str] = {}
+    read, logits = [], []
+    for record in stated:
+        try:
+            answer = diagnose(checkpoint, tokenize_beats(read_ecg(record.path)))
+        except (ECGError, OSError) as error:
+            unread[record.path.stem] = str(error)
+            continue
+        read.append(record)
+        logits.append(answer.logits)
+    labels = {}
+    for row, target in enumerate(checkpoint.targets):
+        if target in meanings and read:
+            truth = np.array([meanings[target](record.statements) for record in read])
+            scores = np.array(logits)[:, row]
+            labels[target] = _label(scores, truth, np.array([record.collection for record in read]))
+    return {"records": len(read), "unread": unread, "labels": labels}
+
+
+def _label(
+    scores: NDArray[np.float32], truth: NDArray[np.float64], collections: NDArray[np.str_]
+) -> dict[str, Any]:
+    """A label over the collections that state it at all: elsewhere its absence says nothing."""
+    uses = np.unique(collections[truth == 1])
+    some = np.isin(collections, uses) & np.isfinite(truth)
+    y, z = truth[some][:, None], scores[some][:, None]
+    out: dict[str, Any] = {"records": int(some.sum()), "positives": int(y.sum())}
+    if min(y.sum(), (1 - y).sum()) >= INTERVAL_FROM:
+        draws = drawn_auroc(z, y, draw_weights(np.arange(len(y)).astype(str)))
+        out |= with_interval("auroc", float(auroc(z, y)[0]), draws[:, 0])
+    return out

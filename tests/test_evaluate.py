@@ -1,0 +1,470 @@
+"""Figures: intervals that cover, a linear baseline that is exact where leads are sums, cards without NaN."""
+
+import csv
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import wfdb
+from scipy.stats import norm
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
+    binary_calibration_error,
+    binary_f1_score,
+    binary_recall,
+    binary_specificity,
+)
+
+import clear_hug as ch
+from clear_hug.beats import split_windows
+from clear_hug.checkpoint import load_checkpoint, save_checkpoint
+from clear_hug.diagnosis import collate
+from clear_hug.leads import LEADS
+from clear_hug.tasks import TASKS
+from clear_hug.train import rebuilt
+from clear_hug.train.baselines import BaselineConfig, baseline
+from clear_hug.train.corpus import Corpus, CorpusError, prepare
+from clear_hug.train.elsewhere import LUDB, SNOMED, Means, challenge_records, elsewhere_figures, ludb_records
+from clear_hug.train.evaluate import evaluate, measure
+from clear_hug.train.linear import fit_linear
+from clear_hug.train.metrics import (
+    FIGURES,
+    auroc,
+    best_thresholds,
+    draw_weights,
+    drawn_auroc,
+    drawn_figures,
+    figures,
+    fit_platt,
+    interval,
+    paired,
+)
+
+# AUROC and its kin
+
+
+def scored(n=60, labels=3, seed=0):
+    """Scores with ties, calibrated-looking probabilities and truths; the last label is never there."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random((n, labels)) < 0.4).astype(np.float32)
+    truth[:, -1] = 0
+    scores = np.round(rng.normal(size=(n, labels)) + truth, 1).astype(np.float32)
+    return scores, 1 / (1 + np.exp(-scores.astype(np.float64))), truth
+
+
+def test_auroc_is_the_share_of_ordered_pairs():
+    scores, _, truth = scored()
+    expected = []
+    for s, t in zip(scores.T[:2], truth.T[:2], strict=True):
+        pairs = s[t == 1][:, None] - s[t == 0][None]
+        expected.append((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
+    found = auroc(scores, truth)
+    np.testing.assert_allclose(found[:2], expected, atol=1e-6)
+    assert np.isnan(found[2])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_draw_of_weights_is_the_same_as_repeated_records(seed):
+    """Every figure of the bootstrap equals torchmetrics' on the records as they were drawn."""
+    scores, p, truth = scored(seed=seed)
+    thresholds = np.array([0.5, 0.6, 0.5])
+    weights = np.random.default_rng(seed).integers(0, 4, (5, len(truth))).astype(float)
+    drawn = drawn_figures(scores, p, thresholds, truth, weights)
+    assert np.isnan(drawn[:, :, 2]).all()
+    for k, row in enumerate(weights):
+        rows = np.repeat(np.arange(len(truth)), row.astype(int))
+        for i in (0, 1):
+            said, y = torch.from_numpy(p[rows, i]), torch.from_numpy(truth[rows, i]).long()
+            called = torch.from_numpy((p[rows, i] >= thresholds[i]).astype(float))
+            expected = [
+                binary_auroc(said, y), binary_average_precision(said, y), binary_f1_score(called, y),
+                binary_recall(called, y), binary_specificity(called, y),
+                binary_calibration_error(said, y, n_bins=10),
+            ]  # fmt: skip
+            np.testing.assert_allclose(drawn[:, k, i], expected, atol=1e-6, err_msg=str(FIGURES))
+
+
+def test_the_bootstrap_draws_patients_not_records():
+    patients = np.repeat(["a", "b", "c"], [50, 49, 1])
+    weights = draw_weights(patients, rounds=200)
+    for name in "abc":
+        mine = weights[:, patients == name]
+        assert (mine == mine[:, :1]).all()
+    times = weights[:, [0, 50, 99]]
+    assert (times.sum(axis=1) == 3).all() and times.max() == 3
+
+
+def test_the_interval_covers_the_truth_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0.0, 1.0], [80, 40])[:, None]
+    true = norm.cdf(1 / np.sqrt(2))  # of two normal distributions one SD apart
+    covered = 0
+    for seed in range(200):
+        scores = rng.normal(size=truth.shape) + truth
+        weights = draw_weights(np.arange(120).astype(str), rounds=300, seed=seed)
+        low, high = interval(drawn_auroc(scores, truth, weights))[:, 0]
+        covered += low <= true <= high
+    assert 180 <= covered <= 198
+
+
+def test_a_label_without_positives_is_told_and_breaks_nothing():
+    scores, p, truth = scored()
+    patients = np.arange(len(truth)).astype(str)
+    counted = np.array([True, False, True])
+    out = figures(scores, p, np.full(3, 0.5), truth, "abc", patients, counted)
+    json.dumps(out, allow_nan=False)
+    assert out["labels"]["c"]["positives"] == 0 and out["labels"]["c"]["auroc"] is None
+    assert out["counted"] == ["a"] and out["macro_auroc"] == out["labels"]["a"]["auroc"]
+    assert out["every_label"]["labels"] == 2
+    both = [out["labels"][name]["auroc"] for name in "ab"]
+    assert out["every_label"]["macro_auroc"] == pytest.approx(np.mean(both), abs=1e-4)
+    for row in (out["labels"]["a"], out["labels"]["b"]):
+        for name in FIGURES:
+            low, high = row[f"{name}_95"]
+            assert low <= row[name] <= high, name
+    few = truth.copy()
+    few[np.flatnonzero(few[:, 0])[4:], 0] = 0  # four positives are left
+    row = figures(scores, p, np.full(3, 0.5), few, "abc", patients, counted)["labels"]["a"]
+    assert row["auroc"] is not None and row["auroc_95"] == [None, None]
+    nothing = figures(scores, p, np.full(3, 0.5), truth, "abc", patients, np.zeros(3, bool))
+    json.dumps(nothing, allow_nan=False)
+    assert nothing["macro_auroc"] is None
+
+
+def test_a_pair_is_compared_over_the_same_draws():
+    scores, _, truth = scored(200)
+    patients, counted = np.arange(200).astype(str), np.ones(3, bool)
+    same = paired(scores, [scores], truth, patients, counted)
+    assert same["difference"] == 0 and same["difference_95"] == [0, 0]
+    worse = paired(scores, [scores, -scores], truth, patients, counted)  # the mean of two runs is 0.5
+    assert worse["macro_auroc"] == pytest.approx(0.5, abs=1e-4) and worse["difference_95"][0] > 0
+    assert paired(scores, [scores], truth, patients, np.zeros(3, bool))["every_label"]["difference"] == 0
+
+
+def test_platt_and_thresholds_mend_what_is_off():
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(4000, 1)) * 2
+    truth = (rng.random((4000, 1)) < 1 / (1 + np.exp(-(0.5 * z - 1)))).astype(np.float32)
+    slope, intercept = fit_platt(z, truth)[0]
+    assert slope == pytest.approx(0.5, abs=0.06) and intercept == pytest.approx(-1, abs=0.12)
+    scores = np.array([[0.1], [0.2], [0.7], [0.8]])
+    threshold = best_thresholds(scores, np.array([[0], [0], [1], [1]]))[0]
+    assert 0.2 < threshold <= 0.7
+
+
+# A linear regression over leads
+
+
+@pytest.fixture(scope="module")
+def records(tokens_of):
+    """Windows of 12 simulated records, as one batch."""
+    kinds = ("normal", "premature", "high_voltage", "bradycardia")
+    return collate([split_windows(tokens_of(kinds[i % 4], seed=i))[0] for i in range(12)])
+
+
+@pytest.fixture(scope="module")
+def fitted(records):
+    there = records.there.numpy()
+    return fit_linear([(records.values.numpy().astype(float), there, there, records.inside.numpy())])
+
+
+def rebuilt_by(fitted, records, hidden):
+    """The regression's tokens and R2 over the hidden ones."""
+    values, visible = records.values.numpy().astype(float), records.there.numpy() & ~hidden
+    out = fitted.rebuild(values, visible, records.inside.numpy())
+    where = (hidden & records.there.numpy())[..., None] & records.inside.numpy()[:, None]
+    where = np.broadcast_to(where, values.shape)
+    return out, 1 - ((out - values)[where] ** 2).sum() / (values[where] ** 2).sum()
+
+
+@pytest.mark.parametrize("lead", LEADS[:6])
+def test_limb_leads_are_exact_sums_for_the_regression(fitted, records, lead):
+    hidden = np.zeros(records.there.shape, bool)
+    hidden[:, LEADS.index(lead)] = True
+    assert rebuilt_by(fitted, records, hidden)[1] > 0.999
+
+
+def test_the_regression_is_no_worse_than_least_squares_from_eleven_leads(fitted, records):
+    values, lead = records.values.numpy().astype(float), LEADS.index("V3")
+    where = records.inside.numpy() & records.there.numpy().all(axis=1)[..., None]
+    x = values.transpose(0, 2, 3, 1)[where]
+    others = np.delete(x, lead, axis=1)
+    fit = others @ np.linalg.lstsq(others, x[:, lead])[0]
+    hidden = np.zeros(records.there.shape, bool)
+    hidden[:, lead] = True
+    least_squares = 1 - ((fit - x[:, lead]) ** 2).sum() / (x[:, lead] ** 2).sum()
+    assert rebuilt_by(fitted, records, hidden)[1] > least_squares - 1e-3
+
+
+def test_a_whole_hidden_beat_is_read_from_the_other_beats(fitted, records):
+    hidden = np.zeros(records.there.shape, bool)
+    hidden[:, :, 3] = True
+    normal = replace(records, there=records.there & (torch.arange(12) % 4 == 0)[:, None, None])
+    assert rebuilt_by(fitted, normal, hidden)[1] > 0.8
+
+
+def test_what_is_hidden_is_not_read_by_the_regression(fitted, records):
+    hidden = np.random.default_rng(0).random(records.there.shape) < 0.8
+    shaken = records.values.clone()
+    shaken[torch.from_numpy(hidden)] *= 10
+    out, _ = rebuilt_by(fitted, records, hidden)
+    again, _ = rebuilt_by(fitted, replace(records, values=shaken), hidden)
+    np.testing.assert_array_equal(out, again)
+    assert np.isfinite(out).all()
+
+
+def test_the_regression_needs_every_lead(records):
+    there = records.there.numpy().copy()
+    there[:, 4] = False
+    with pytest.raises(ValueError, match="every lead"):
+        fit_linear([(records.values.numpy().astype(float), there, there, records.inside.numpy())])
+
+
+# A corpus, a checkpoint, and all of it
+
+KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "SARRH"], "high_voltage": ["LVH"]}
+BOTH = (TASKS["superdiagnostic"], TASKS["rhythm"])
+
+
+def write_wfdb(ecg, folder, name, comments=()):
+    folder.mkdir(parents=True, exist_ok=True)
+    wfdb.wrsamp(
+        name, int(ecg.fs), ["mV"] * 12, list(LEADS), ecg.signal.T.astype(float), fmt=["16"] * 12,
+        adc_gain=[1000.0] * 12, baseline=[0] * 12, comments=list(comments), write_dir=str(folder),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """110 records of three kinds: folds 1-8 with voltage, 9 half without (as arrays at hand are)."""
+    folder = tmp_path_factory.mktemp("data") / "ptbxl"
+    rows = []
+    for i in range(110):
+        kind = list(KINDS)[i % 3]
+        write_wfdb(ch.simulate_ecg(kind, seed=i, fs=100.0), folder / "records100", f"{i:05d}_lr")
+        rows.append({
+            "ecg_id": i, "patient_id": float(i // 2), "age": "" if i % 7 == 0 else 20 + i % 70, "sex": i % 2,
+            "scp_codes": str(dict.fromkeys(KINDS[kind], 100.0)), "strat_fold": min(1 + i // 10, 9),
+            "filename_lr": f"records100/{i:05d}_lr", "filename_hr": f"records500/{i:05d}_hr",
+        })  # fmt: skip
+    with (folder / "ptbxl_database.csv").open("w", newline="") as f:
+        writer = csv.DictWriter(f, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    out = tmp_path_factory.mktemp("corpus")
+    prepare([folder], out, workers=1)
+    path = out / "ptbxl" / "records.csv"
+    with path.open(newline="") as f:
+        kept = list(csv.DictReader(f))
+    for i, row in enumerate(kept):
+        row["units_known"] = str(int(not (row["fold"] == "9" and i % 2)))
+    with path.open("w", newline="") as f:
+        writer = csv.DictWriter(f, list(kept[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+    return out
+
+
+def answering(random_model, tasks, seed, folder, **training):
+    return save_checkpoint(
+        folder,
+        random_model("tiny", sum(len(t.labels) for t in tasks), seed=seed),
+        tasks,
+        training={"config": {"train_folds": [1, 2, 3, 4, 5, 6, 7], "watch_folds": [8], **training}},
+    )
+
+
+@pytest.fixture(scope="module")
+def answers(random_model, tmp_path_factory):
+    """A checkpoint of random weights for two tasks, said to have learned from folds 1-7."""
+    return answering(random_model, BOTH, 0, tmp_path_factory.mktemp("runs") / "answers")
+
+
+@pytest.fixture(scope="module")
+def metrics(answers, corpus):
+    return measure(load_checkpoint(answers), Corpus(corpus), (9,), {"itself": answers})
+
+
+def test_evaluate_prints_the_card_and_writes_it(answers, corpus, random_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
+    recipe = BaselineConfig(kind="random", tasks=("rhythm", "superdiagnostic"), test_folds=(8, 9))
+    baseline(tmp_path / "random", corpus, recipe)
+    other = answering(random_model, BOTH, 1, tmp_path / "scratch" / "checkpoint")
+    copy = tmp_path / "copy"
+    opened = load_checkpoint(answers)
+    save_checkpoint(copy, opened.model, opened.tasks, training=opened.training)
+    capsys.readouterr()
+    runs = {"random encoder": tmp_path / "random", "from scratch": [other.parent, other]}
+    evaluate(str(copy), corpus, (9,), runs, write=True)
+    card = capsys.readouterr().out.rstrip("\n")
+    assert card == (copy / "README.md").read_text().rstrip("\n")
+    kept = load_checkpoint(copy).metrics
+    for task in ("superdiagnostic", "rhythm"):
+        field = kept["tasks"][task]["field"]
+        low, high = field["macro_auroc_95"]
+        assert f"{field['macro_auroc']:.3f} ({low:.3f} to {high:.3f})" in card
+        assert set(kept["tasks"][task]["baselines"]) == set(runs)
+        assert f"{kept['tasks'][task]['baselines']['from scratch']['difference']:+.3f}" in card
+    assert "from scratch, mean of 2 runs" in card and "nan" not in card.lower().split()
+    assert "research" in card and "Not measured: no records of another hospital" in card
+
+
+def test_the_figures_hold_no_nan_and_every_subset(metrics, corpus):
+    json.dumps(metrics, allow_nan=False)
+    data = Corpus(corpus)
+    judged = int((data.fold == 9).sum())
+    row = metrics["tasks"]["rhythm"]
+    assert row["all_records"]["records"] == judged
+    assert row["field"]["records"] == row["raw"]["records"] + row["no_voltage"]["records"] < judged
+    assert row["counted"] == ["SR", "SARRH"] and row["positives_in_training"]["SR"] >= 20
+    assert row["field"]["labels"]["TRIGU"]["auroc"] is None
+    assert metrics["tasks"]["superdiagnostic"]["counted"] == ["NORM", "CD", "HYP"]
+    assert sum(b["answers"] for b in row["calibration"]) == 2 * judged
+    groups = metrics["tasks"]["superdiagnostic"]["subgroups"]
+    assert groups["women"]["records"] + groups["men"]["records"] == judged
+    assert groups["age not told"]["records"] > 0
+    assert metrics["tasks"]["superdiagnostic"]["baselines"]["itself"]["difference_95"] == [0, 0]
+
+
+def test_a_checkpoint_that_learned_from_nothing_is_judged_too(random_model, corpus, tmp_path):
+    folder = answering(random_model, BOTH[:1], 0, tmp_path / "bare", train_folds=[], watch_folds=[])
+    out = measure(load_checkpoint(folder), Corpus(corpus), (9,))
+    assert out["tasks"]["superdiagnostic"]["field"]["macro_auroc"] is None
+    assert out["tasks"]["superdiagnostic"]["field"]["every_label"]["macro_auroc"] > 0
+    evaluate(str(folder), corpus, (9,), elsewhere=tmp_path)
+
+
+def test_evaluate_refuses_what_would_not_be_fair(answers, random_model, corpus, tmp_path):
+    for fold in (7, 8):  # trained on, watched
+        with pytest.raises(CorpusError, match="learned from"):
+            evaluate(str(answers), corpus, (fold,))
+    cheat = answering(random_model, BOTH, 0, tmp_path / "cheat", watch_folds=[9])
+    narrow = answering(random_model, BOTH[:1], 0, tmp_path / "narrow")
+    fewer = answering(random_model, BOTH, 0, tmp_path / "fewer", train_folds=[1, 2])
+    for run, why in ((cheat, "themselves"), (narrow, "rhythm/SR"), (fewer, "on the same")):
+        with pytest.raises(CorpusError, match=why):
+            evaluate(str(answers), corpus, (9,), {"other": run})
+    recipe = BaselineConfig(kind="random", tasks=("superdiagnostic", "rhythm"), test_folds=(8,))
+    baseline(tmp_path / "random", corpus, recipe)
+    with pytest.raises(CorpusError, match="no prediction"):
+        evaluate(str(answers), corpus, (9,), {"other": tmp_path / "random"})
+
+
+# Reconstruction
+
+
+def test_rebuilding_is_the_apps_own_arithmetic(checkpoint, tokens):
+    hidden = np.random.default_rng(0).random(tokens.valid.shape) < 0.5
+    hidden[7] = True  # a whole lead: its scale is predicted
+    shown = ch.reconstruct(checkpoint, tokens, hidden)
+    beats = collate(split_windows(tokens))
+    mask = torch.from_numpy(hidden)[None] & beats.there
+    values, scale, seen = rebuilt.rebuild(checkpoint.model.clear, beats, mask)
+    ours = (values * scale[..., None, None] * beats.inside[:, None])[0].numpy()
+    np.testing.assert_allclose(ours[shown.hidden], shown.values[shown.hidden], atol=1e-5)
+    assert not seen[0, 7] and seen[0].sum() == 11
+    louder = replace(beats, values=torch.where(mask[..., None], beats.values * 10, beats.values))
+    assert torch.equal(rebuilt.rebuild(checkpoint.model.clear, louder, mask)[1], scale)
+
+
+def test_a_perfect_reconstruction_has_r2_1_and_no_error(checkpoint, corpus, monkeypatch):
+    def perfect(clear, beats, hidden):
+        scale, seen = beats.hide(hidden).lead_scale()
+        own = beats.lead_scale()[0]
+        scale = torch.where(seen, scale, own)
+        return beats.values / scale[..., None, None], scale, seen
+
+    monkeypatch.setattr(rebuilt, "rebuild", perfect)
+    data = Corpus(corpus)
+    rows, learned = np.flatnonzero(data.fold == 9)[:8], np.flatnonzero(data.fold < 4)
+    out = rebuilt.reconstruction_figures(checkpoint.model.clear, data, rows, learned)
+    assert set(out) == {"mV", "lead scale"}
+    for unit in out.values():
+        assert [len(leads) for leads in unit["hidden"].values()] == [14, 14, 14, 6]
+        for leads in unit["hidden"].values():
+            for row in leads.values():
+                assert row["ours"]["r2"] == pytest.approx(1, abs=1e-4)
+                assert row["ours"]["r"] == pytest.approx(1, abs=1e-4) and row["ours"]["mae"] < 1e-4
+                assert row["difference"] == pytest.approx(1 - row["linear"]["r2"], abs=2e-4)
+    single = out["mV"]["hidden"]["one lead"]
+    assert all(single[lead]["linear"]["r2"] > 0.999 for lead in LEADS[:6])
+
+
+def test_both_are_judged_on_the_same_hidden_tokens(metrics, corpus):
+    mv = metrics["reconstruction"]["mV"]["hidden"]
+    assert set(mv["all but I, II, V2"]) == {"V1", "V3", "V4", "V5", "V6", "chest leads"}
+    data = Corpus(corpus)
+    judged = np.flatnonzero((data.fold == 9) & data.units_known)
+    v3 = LEADS.index("V3")
+    samples = sum(t.inside[t.valid[v3]].sum() for t in (data.tokens(int(i)) for i in judged))
+    assert mv["one lead"]["V3"]["samples"] == mv["all but I, II, V2"]["V3"]["samples"] == samples
+
+
+# Another hospital
+
+
+def test_every_label_that_is_mapped_is_one_of_ours():
+    for meanings in (SNOMED, LUDB):
+        for target in meanings:
+            task, label = target.split("/", 1)
+            assert label in TASKS[task].labels, target
+
+
+def test_a_statement_means_a_label_or_not_or_leaves_it_open():
+    means = Means(any=("stemi*", "scar"), unclear=("undefined*",))
+    assert [means(s) for s in (["x", "stemi: septal"], ["x"], [])] == [1, 0, 0]
+    assert np.isnan(means(["undefined ischemia"])) and means(["scar", "undefined ischemia"]) == 1
+    normal = Means(only=("rhythms: sinus*", "axis: *"))
+    assert [normal(s) for s in (["rhythms: sinus rhythm", "axis: left"], ["axis: left", "LVH"], [])] == [
+        1,
+        0,
+        0,
+    ]
+
+
+def test_other_hospitals_are_read_from_their_own_words(answers, tmp_path):
+    for i in range(12):
+        sinus = i % 2
+        ecg = ch.simulate_ecg("normal" if sinus else "premature", seed=i, fs=100.0)
+        code = "426783006" if sinus else "427172004,164889003"
+        write_wfdb(ecg, tmp_path / "cinc2021", f"JS{i:05d}", [f"Dx: {code}"])
+        write_wfdb(ecg, tmp_path / "ludb" / "data", str(i))
+    write_wfdb(ch.simulate_ecg("normal", fs=100.0), tmp_path / "cinc2021", "E00001", ["Dx: 164890007"])
+    flat = ch.ECG(np.zeros((12, 1000), np.float32), 100.0)
+    write_wfdb(flat, tmp_path / "cinc2021", "Q0001", ["Dx: 164889003"])
+    with (tmp_path / "ludb" / "ludb.csv").open("w", newline="") as f:
+        writer = csv.writer(f)
+        writer.writerow(["ID", "Sex", "Age", "Rhythms"])
+        writer.writerows(
+            [[i, "F\n", "50\n", "Sinus rhythm" if i % 2 else "Atrial fibrillation"] for i in range(12)]
+        )
+        writer.writerow([99, "F", "50", "Sinus rhythm"])  # a record that is held elsewhere
+    opened = load_checkpoint(answers)
+    out = elsewhere_figures(opened, tmp_path)
+    assert list(out["cinc2021"]["unread"]) == ["Q0001"] and out["cinc2021"]["records"] == 13
+    assert out["ludb"]["records"] == 12 and not out["ludb"]["unread"]
+    labels = out["cinc2021"]["labels"]
+    # the one record of collection E states a flutter alone: it says nothing about the others' labels
+    assert labels["rhythm/AFIB"]["records"] == 12 and labels["rhythm/AFIB"]["positives"] == 6
+    assert labels["rhythm/AFLT"] == {"records": 1, "positives": 1}
+    assert labels["rhythm/AFIB"]["auroc"] == out["ludb"]["labels"]["rhythm/AFIB"]["auroc"]
+    json.dumps(out, allow_nan=False)
+
+
+@pytest.mark.data
+def test_the_challenge_and_ludb_at_hand_are_mapped():
+    if not (data := os.environ.get("CLEAR_HUG_DATA")):
+        pytest.skip("CLEAR_HUG_DATA does not name the folder of real ECGs")
+    data_folder = Path(data)
+    challenge, ludb = challenge_records(data_folder / "cinc2021"), ludb_records(data_folder / "ludb")
+    assert len(challenge) == 84 and len(ludb) == 100
+    assert all(record.statements for record in [*challenge, *ludb])
+    fibrillation = [
+        sum(m["rhythm/AFIB"](r.statements) for r in rs) for m, rs in ((SNOMED, challenge), (LUDB, ludb))
+    ]
+    assert fibrillation == [3, 7]
