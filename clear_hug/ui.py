@@ -270,7 +270,7 @@ class Page:
     def ranking(self) -> list[int]:
         """Rows of the diagnosis: the tasks in the checkpoint's order, in each the most probable first."""
         order = [task.name for task in self.checkpoint.tasks]
-        task = [order.index(name) for name in self.diagnosis.tasks]
+        task = np.array([order.index(name) for name in self.diagnosis.tasks])
         return np.lexsort((-self.diagnosis.probabilities, task)).tolist()
 
     def called(self) -> dict[str, list[int]]:

@@ -152,9 +152,19 @@ def test_platt_and_thresholds_mend_what_is_off():
     truth = (rng.random((4000, 1)) < 1 / (1 + np.exp(-(0.5 * z - 1)))).astype(np.float32)
     slope, intercept = fit_platt(z, truth)[0]
     assert slope == pytest.approx(0.5, abs=0.06) and intercept == pytest.approx(-1, abs=0.12)
-    scores = np.array([[0.1], [0.2], [0.7], [0.8]])
-    threshold = best_thresholds(scores, np.array([[0], [0], [1], [1]]))[0]
+    scores = np.repeat([[0.1], [0.2], [0.7], [0.8]], 3, axis=0)
+    threshold = best_thresholds(scores, (scores > 0.5).astype(int))[0]
     assert 0.2 < threshold <= 0.7
+
+
+def test_a_label_too_rare_to_calibrate_keeps_about_what_it_has() -> None:
+    z = np.random.default_rng(2).normal(-5, 1, size=(400, 2))
+    truth = np.zeros((400, 2), dtype=np.float32)
+    truth[z[:, 1].argmax(), 1] = 1
+    platt = fit_platt(z, truth)
+    assert np.abs(platt - [1, 0]).max() < 1.5 and (platt[:, 0] > 0.5).all()
+    probabilities = 1 / (1 + np.exp(-(platt[:, 0] * z + platt[:, 1])))
+    assert list(best_thresholds(probabilities, truth)) == [0.5, 0.5]
 
 
 # A linear regression over leads

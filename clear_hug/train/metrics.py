@@ -20,6 +20,7 @@ from torchmetrics.functional.classification import (
 
 Floats = NDArray[np.floating[Any]]
 BOOTSTRAPS = 1000
+FEW = 5  # positives below which no threshold is drawn from them
 ECE_BINS = 10
 INTERVAL_FROM = 5  # positives, and negatives; fewer, drawn again and again, look surer than they are
 FIGURES = ("auroc", "average_precision", "f1", "sensitivity", "specificity", "ece")
@@ -250,23 +251,26 @@ def number(value: float) -> float | None:
 
 
 def fit_platt(logits: Floats, truth: Floats, ridge: float = 1.0) -> NDArray[np.float64]:
-    """(label, 2) slope and intercept of a Platt map a label; the slope is drawn towards 1 by `ridge`."""
+    """(label, 2) slope and intercept of a Platt map a label, drawn by `ridge` towards the identity.
+
+    A label with few positives or none keeps about the logits that it has.
+    """
     rows = []
     for z, y in zip(logits.T.astype(np.float64), truth.T.astype(np.float64), strict=True):
 
         def loss(p: Floats, z: Floats = z, y: Floats = y) -> float:
             x = p[0] * z + p[1]
-            return float((np.logaddexp(0, x) - y * x).sum() + ridge * (p[0] - 1) ** 2)
+            return float((np.logaddexp(0, x) - y * x).sum() + ridge * ((p[0] - 1) ** 2 + p[1] ** 2))
 
         rows.append(minimize(loss, np.array([1.0, 0.0]), method="BFGS").x)
     return np.array(rows)
 
 
 def best_thresholds(probabilities: Floats, truth: Floats) -> NDArray[np.float64]:
-    """(label,) the threshold of the highest F1 on these records; 0.5 for a label never there."""
+    """(label,) the threshold of the highest F1 on these records; 0.5 for a label rarely or never there."""
     out = []
     for p, y in zip(probabilities.T, truth.T, strict=True):
-        if not y.any():
+        if y.sum() < FEW:
             out.append(0.5)
             continue
         grid = np.unique(p)
