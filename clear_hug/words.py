@@ -140,8 +140,9 @@ def _signed(value: float, digits: int) -> str:
 
 
 LEAD_TOKEN_WORDS = (
-    "A contribution belongs to a lead token: the model's summary of a lead. In the “paper” pattern of "
-    "attention the beats it reads have themselves seen other leads."
+    "A contribution belongs to a lead token: the model's summary of a lead, beside it the lead's scale and "
+    "the rhythm of the record, which counts with every lead. In the “paper” pattern of attention the beats "
+    "it reads have themselves seen other leads."
 )
 
 

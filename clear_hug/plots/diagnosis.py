@@ -140,7 +140,7 @@ def plot_probabilities(
         xaxis=axis(
             look,
             "probability",
-            range=[0, 1.16],
+            range=[0, 1.2],
             tickmode="array",
             tickvals=[0, 0.25, 0.5, 0.75, 1],
             tickformat=".0%",
