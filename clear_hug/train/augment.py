@@ -1,0 +1,135 @@
+"""What fine-tuning does to a batch, so that few labels go further; every draw from the generator given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clear_hug.model import Beats
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How records are changed.
+
+    Args:
+        stretch: at most so many beats of a record, one after another, are read
+        drop_beat: share of the beats that are left out, in all leads
+        drop_token: share of the tokens that are left out
+        drop_lead: chance that a record loses some leads
+        amplitude: SD of the log of a factor on each lead
+        withhold: chance that the lead scale is not told
+        mix: chance that a record is mixed with another of the batch, beat by beat
+    """
+
+    stretch: int = 8
+    drop_beat: float = 0.15
+    drop_token: float = 0.1
+    drop_lead: float = 0.2
+    amplitude: float = 0.1
+    withhold: float = 0.5
+    mix: float = 0.6
+
+
+def augment(
+    beats: Beats, target: Tensor, mixes: Tensor, how: Augmentation, generator: torch.Generator
+) -> tuple[Beats, Tensor, Tensor]:
+    """Change a batch.
+
+    Parameters
+    ----------
+    beats : Beats;  target : (batch, label)
+    mixes : (label,) bool; the labels that follow the shape of beats, and so are mixed with it
+
+    Returns
+    -------
+    beats, target : changed;  told : (batch,) bool, the lead scale is told
+
+    """
+    beats = _stretch(beats, how.stretch, generator)
+    beats = _leave_out(beats, how, generator)
+    noise = torch.randn((*beats.there.shape[:2], 1, 1), generator=generator).to(beats.values.device)
+    beats = Beats(
+        beats.values * (how.amplitude * noise).exp(),
+        beats.there,
+        beats.seconds,
+        beats.inside,
+        beats.units_known,
+    )
+    told = _draw(beats, generator, len(target)) >= how.withhold
+    if how.mix > 0:
+        beats, target = _mix(beats, target, mixes, how, generator)
+    return beats, target, told
+
+
+def _draw(beats: Beats, generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=generator).to(beats.there.device)
+
+
+def _stretch(beats: Beats, most: int, generator: torch.Generator) -> Beats:
+    """A stretch of `most` beats of each record, at a place of its own."""
+    n = beats.there.shape[2]
+    if n <= most:
+        return beats
+    count = beats.there.any(1).long() * torch.arange(1, n + 1, device=beats.there.device)
+    room = (count.amax(1) - most + 1).clamp_min(1)
+    first = (_draw(beats, generator, len(room)) * room).long()
+    index = first[:, None] + torch.arange(most, device=first.device)
+
+    def take(x: Tensor, axis: int) -> Tensor:
+        shape = [1] * x.ndim
+        shape[0], shape[axis] = index.shape
+        size = list(x.shape)
+        size[axis] = most
+        return x.gather(axis, index.view(shape).expand(size))
+
+    return Beats(
+        take(beats.values, 2),
+        take(beats.there, 2),
+        take(beats.seconds, 1),
+        take(beats.inside, 1),
+        beats.units_known,
+    )
+
+
+def _leave_out(beats: Beats, how: Augmentation, generator: torch.Generator) -> Beats:
+    batch, leads, n = beats.there.shape
+    hidden = (_draw(beats, generator, batch, 1, n) < how.drop_beat) | (
+        _draw(beats, generator, batch, leads, n) < how.drop_token
+    )
+    loses = _draw(beats, generator, batch, 1, 1) < how.drop_lead
+    share = 0.5 * _draw(beats, generator, batch, 1, 1)
+    hidden = hidden | (loses & (_draw(beats, generator, batch, leads, 1) < share))
+    nothing = ~(beats.there & ~hidden).flatten(1).any(1)
+    return beats.hide(hidden & ~nothing[:, None, None])
+
+
+def _mix(
+    beats: Beats, target: Tensor, mixes: Tensor, how: Augmentation, generator: torch.Generator
+) -> tuple[Beats, Tensor]:
+    """Some records with a share of up to a half of another's beats, R peak on R peak, in lead-scale units.
+
+    Tokens that one of the two lacks are left out; where nothing would be left a record stays as it is.
+    When the beats come, and how tall they are, stays the record's own, and so do labels that do not mix.
+    """
+    batch = len(target)
+    other = torch.randperm(batch, generator=generator).to(target.device)
+    share = 0.5 * _draw(beats, generator, batch) ** 2
+    there = beats.there & beats.there[other]
+    on = (_draw(beats, generator, batch) < how.mix) & there.flatten(1).any(1)
+    share = torch.where(on, share, 0.0)[:, None]
+    scale, _ = beats.lead_scale()
+    values = torch.where(beats.there[..., None], beats.values.float(), 0.0)
+    foreign = values[other] * (scale / scale[other])[..., None, None]
+    wide = share[..., None, None]
+    mixed = Beats(
+        (1 - wide) * values + wide * foreign,
+        torch.where(on[:, None, None], there, beats.there),
+        beats.seconds,
+        torch.where(on[:, None, None], beats.inside & beats.inside[other], beats.inside),
+        beats.units_known,
+    )
+    share = share * mixes
+    return mixed, (1 - share) * target + share * target[other]
