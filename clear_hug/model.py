@@ -8,6 +8,7 @@ Source: Pan et al., "Tracing the Heart's Pathways", AAAI 2026, arXiv 2512.24002;
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from dataclasses import asdict, dataclass, replace
@@ -513,7 +514,7 @@ class MaskedCLEAR(nn.Module):
         hidden = torch.zeros_like(there)
         told = torch.zeros(len(there), dtype=torch.bool, device=there.device)
         for i, record in enumerate(records.tolist()):
-            generator = torch.Generator().manual_seed(hash((self.seed, epoch, record)) & 0x7FFFFFFFFFFFFFFF)
+            generator = torch.Generator().manual_seed(mix(self.seed, epoch, record))
             one = there[i].cpu()
             beats = int(one.any(0).nonzero().max()) + 1  # padding must not change the draw
             score = torch.rand(N_LEADS, beats, generator=generator)
@@ -549,8 +550,27 @@ class MaskedCLEAR(nn.Module):
         return masked_loss(self.clear, beats, hidden, told)
 
 
-def masked_loss(clear: CLEAR, beats: Beats, hidden: Tensor, told: Tensor) -> dict[str, Tensor]:
-    """The pre-training loss for given hidden tokens; see `MaskedCLEAR.forward`."""
+def mix(*numbers: int) -> int:
+    """A seed of 63 bits from whole numbers, the same on every machine: their BLAKE2b hash."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def masked_counts(beats: Beats, hidden: Tensor) -> Tensor:
+    """(2,) float: hidden samples, and leads whose scale is asked for: what `masked_loss` divides by."""
+    samples = (beats.inside.sum(-1)[:, None] * hidden).sum()
+    return torch.stack([samples, (hidden.any(2) & beats.units_known[:, None]).sum()]).float()
+
+
+def masked_loss(
+    clear: CLEAR, beats: Beats, hidden: Tensor, told: Tensor, whole: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The pre-training loss for given hidden tokens; see `MaskedCLEAR.forward`.
+
+    whole : `masked_counts` of the batch that these records are a part of. Each value is then their
+        share of the batch's, so that the values of its parts add up, as do their gradients (of r2,
+        the mean over the parts).
+    """
     visible = beats.hide(hidden)
     encoded = clear.encode(visible, scale_told=told)
     rebuilt, log_scale = clear.decode(visible, encoded, hidden)
@@ -561,16 +581,17 @@ def masked_loss(clear: CLEAR, beats: Beats, hidden: Tensor, told: Tensor) -> dic
     # a lead whose few visible samples were flat by chance must not own the loss
     target = target.clamp(-20, 20)
     error = ((rebuilt.float() - target) ** 2 * weight).sum()
-    n = weight.sum().clamp_min(1)
+    counts = masked_counts(beats, hidden)
+    n, n_asked = (counts if whole is None else whole).clamp_min(1)
     mse = error / n
     total = (target**2 * weight).sum().clamp_min(1e-12)
     asked = hidden.any(2) & beats.units_known[:, None]
     truth = own_scale.log() - reference_log_scale(encoded.scale, encoded.lead_there)
-    scale_error = ((log_scale.float() - truth.clamp(-4, 4)) ** 2 * asked).sum() / asked.sum().clamp_min(1)
+    scale_error = ((log_scale.float() - truth.clamp(-4, 4)) ** 2 * asked).sum() / n_asked
     return {
         "loss": mse + 0.1 * scale_error,
         "mse": mse.detach(),
-        "r2": 1 - (error / total).detach(),
+        "r2": (1 - (error / total).detach()) * counts[0] / n,
         "scale": scale_error.detach(),
     }
 

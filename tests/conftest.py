@@ -14,6 +14,7 @@ from clear_hug.ecg import ECG
 from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, Beats, CLEARConfig
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
+from tests.simulated_ptbxl import write_folder
 
 torch.set_num_threads(1)  # a tiny model gains nothing from more, and the machine is shared
 
@@ -111,3 +112,19 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(checkpoint_folder: Path) -> Checkpoint:
     return load_checkpoint(checkpoint_folder)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """45 simulated records in PTB-XL's layout, folds 1-9, two of which cannot be read."""
+    return write_folder(tmp_path_factory.mktemp("data") / "ptbxl")
+
+
+@pytest.fixture(scope="session")
+def corpus(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shards of `source`."""
+    from clear_hug.train.corpus import prepare
+
+    out = tmp_path_factory.mktemp("corpus")
+    prepare([source], out, workers=1)
+    return out

@@ -13,6 +13,7 @@ from clear_hug.train.corpus import CorpusError, prepare
 from clear_hug.train.evaluate import evaluate
 from clear_hug.train.finetune import finetune
 from clear_hug.train.pretrain import pretrain
+from clear_hug.train.run import RunError
 
 COMMANDS: dict[str, Any] = {
     "prepare": prepare,
@@ -21,13 +22,19 @@ COMMANDS: dict[str, Any] = {
     "baseline": baseline,
     "evaluate": evaluate,
 }
+VALUES = (["true"], ["false"])  # of --resume, which may also stand alone
 
 
 def main() -> None:
+    words = sys.argv[1:]
+    alone = {i for i, word in enumerate(words) if word == "--resume" and words[i + 1 : i + 2] not in VALUES}
+    args = ["--resume=true" if i in alone else word for i, word in enumerate(words)]
     try:
-        auto_cli(COMMANDS, as_positional=False)
-    except (CorpusError, CheckpointError, FloatingPointError) as error:
+        auto_cli(COMMANDS, as_positional=False, args=args)
+    except (CorpusError, CheckpointError, RunError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the run so far is kept: go on with --resume.")
 
 
 if __name__ == "__main__":

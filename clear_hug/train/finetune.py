@@ -6,7 +6,7 @@ One encoder serves both the diagnosis and the reconstruction, so the masked loss
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import collate
-from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, Beats, MaskedCLEAR, masked_loss
+from clear_hug.model import (
+    CLEAR,
+    CLEARHUG,
+    HUG,
+    PRESETS,
+    Beats,
+    MaskedCLEAR,
+    masked_counts,
+    masked_loss,
+    mix,
+)
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.corpus import Corpus, CorpusError
-from clear_hug.train.loop import (
-    Average,
-    Log,
-    accelerate,
-    batches,
-    check_finite,
-    count_batches,
-    git_revision,
-    learning_rate,
-)
+from clear_hug.train.loop import Average, Batch, EngineConfig, Objective, accelerate, epochs
 from clear_hug.train.metrics import auroc, best_thresholds, fit_platt, macro
+from clear_hug.train.run import Run, describe
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ def finetune(
     init: str | None = None,
     calibration: Path | None = None,
     recipe: FinetuneConfig = FinetuneConfig(),  # noqa: B008
+    engine: EngineConfig = EngineConfig(),  # noqa: B008
+    resume: bool = False,
 ) -> None:
     """Fine-tune and write <run>/checkpoint.
 
@@ -109,6 +112,8 @@ def finetune(
         init: checkpoint to start from; untrained weights of the small preset when not given
         calibration: run whose calibration (from its watched folds) is taken over
         recipe: how
+        engine: by which means
+        resume: go on with a run that was cut off, from its last good state
     """
     data = Corpus(corpus)
     tasks = tuple(_task(name) for name in recipe.tasks)
@@ -116,67 +121,74 @@ def finetune(
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled_for(tasks))
     if not train.size:
         raise CorpusError(f"no labelled record in folds {recipe.train_folds} of {corpus}.")
-    accelerator = accelerate(recipe.precision)
-    device = accelerator.device
+    unknown = set(recipe.ship) - set(recipe.tasks)
+    if unknown:
+        raise CorpusError(f"ship names {', '.join(sorted(unknown))}, which is not among the tasks learned.")
+    accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(recipe.seed)
-    clear = load_checkpoint(init).model.clear if init else CLEAR(PRESETS["small"])
+    source = load_checkpoint(init) if init else None
+    clear = source.model.clear if source else CLEAR(PRESETS["small"])
     n_labels = sum(len(task.labels) for task in tasks)
-    model = CLEARHUG(clear, HUG(clear.config.width, n_labels, recipe.per_lead)).to(device)
+    model = CLEARHUG(clear, HUG(clear.config.width, n_labels, recipe.per_lead)).to(accelerator.device)
     model.requires_grad_(True)
     clear.requires_grad_(not recipe.frozen)
+    if not recipe.rebuild:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and not _rebuilds(name))
     for module in clear.blocks.modules():
         if isinstance(module, nn.Dropout):
             module.p = recipe.dropout
 
     model.hug.centre(mean_lead_tokens(model, data, train[:512]))
     labels = np.zeros((len(data), n_labels), dtype=np.float32)
-    labels[train] = data.labels(tasks, train)
+    found = data.labels(tasks, train)
+    if found.shape != (train.size, n_labels):
+        raise CorpusError(f"{corpus} gives labels {found.shape}; expected {(train.size, n_labels)}.")
+    labels[train] = found
     prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
     with torch.no_grad():
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
 
-    masks = MaskedCLEAR(clear, seed=recipe.seed)
+    objective = _Training(model, MaskedCLEAR(clear, seed=recipe.seed), labels, recipe)
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
-    wrapped, optimizer = accelerator.prepare(_Training(model, masks, recipe), optimizer)
-    kept = Average(model, recipe.average)
-    steps_an_epoch = count_batches(train.size, recipe.batch_size)
-    steps = recipe.epochs * steps_an_epoch
-    step = 0
-    share = (accelerator.process_index, accelerator.num_processes)
-    with Log(Path(run)) as log:
-        for epoch in range(recipe.epochs):
-            _set_training(model, recipe.frozen)
-            total: dict[str, float] = {}
-            for batch in tqdm(
-                batches(data, train, recipe.batch_size, recipe.seed, epoch, share),
-                total=steps_an_epoch,
-                desc=f"epoch {epoch + 1}/{recipe.epochs}",
-                disable=not accelerator.is_main_process,
-                mininterval=5,
-            ):
-                factor = learning_rate(step, steps, 1.0, int(recipe.warm_up * steps_an_epoch))
-                for group in optimizer.param_groups:
-                    group["lr"] = factor * group["peak"]
-                target = torch.from_numpy(labels[batch.rows]).to(device)
-                with accelerator.autocast():
-                    out = wrapped(batch.beats.to(device), target, torch.from_numpy(batch.rows), epoch)
-                check_finite(out["loss"], step, batch.rows, data)
-                accelerator.backward(out["loss"])
-                accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                kept.update(model)
-                step += 1
-                for name, value in out.items():
-                    total[name] = total.get(name, 0.0) + float(value.detach())
-            row = {f"train/{k}": v / steps_an_epoch for k, v in total.items()}
+    about = describe("finetune", recipe, engine, data, train, accelerator)
+    about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
+    arguments = {
+        "corpus": corpus,
+        "init": init,
+        "calibration": calibration,
+        "recipe": about["config"],
+        "engine": about["engine"],
+    }
+    with Run(Path(run), accelerator, about, arguments, resume) as folder:
+        if folder.finished:
+            return
+        for epoch, row in epochs(folder, accelerator, objective, optimizer, data, train, recipe, engine):
+            if not accelerator.is_main_process:
+                continue
             if watch.size:
-                logits = predict(_with_weights(model, kept.weights), data, watch)
+                logits = predict(_with_weights(model, objective.average.weights), data, watch)
                 row |= _watched(logits, data, tasks, watch)
-            log.write(epoch + 1, **row)
-            tqdm.write(", ".join(f"{k} {v:.4f}" for k, v in row.items()))
+            folder.log(epoch, **row)
+        if accelerator.is_main_process:
+            final = _with_weights(model, objective.average.weights)
+            _finish(
+                folder.folder / "checkpoint", final, data, tasks, train, watch, recipe, calibration, about
+            )
 
-    final = _with_weights(model, kept.weights)
+
+def _finish(
+    folder: Path,
+    final: CLEARHUG,
+    data: Corpus,
+    tasks: Sequence[Task],
+    train: NDArray[np.int64],
+    watch: NDArray[np.int64],
+    recipe: FinetuneConfig,
+    calibration: Path | None,
+    about: dict[str, Any],
+) -> None:
+    """Centre the head, keep what is shipped of it, calibrate it, and write the checkpoint."""
     final.hug.centre(mean_lead_tokens(final, data, train))
     keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
@@ -191,49 +203,62 @@ def finetune(
         thresholds = best_thresholds(probabilities, truth)
         calibrated_on = f"folds {list(recipe.watch_folds)}, which it did not learn from"
     elif calibration:
-        source = load_checkpoint(Path(calibration) / "checkpoint")
-        if source.tasks != shipped:
+        like = load_checkpoint(Path(calibration) / "checkpoint")
+        if like.tasks != shipped:
             raise CorpusError(f"{calibration} answers other tasks; calibrate on a run of the same.")
-        platt, thresholds = source.platt, source.thresholds
-        theirs = source.training["config"]
+        platt, thresholds = like.platt, like.thresholds
+        theirs = like.training["config"]
         calibrated_on = (
             f"folds {list(theirs['watch_folds'])}, by a model of the same recipe that learned from folds "
             f"{list(theirs['train_folds'])}"
         )
-    training: dict[str, Any] = {
-        "stage": "finetune",
-        "config": asdict(recipe),
-        "init": load_checkpoint(init).training if init else None,
-        "calibrated_on": calibrated_on,
-        "records": int(train.size),
-        "sources": [shard.name for shard in data.shards],
-        "data": data.digest,
-        "revision": git_revision(),
-    }
-    save_checkpoint(
-        Path(run) / "checkpoint", final, shipped, platt=platt, thresholds=thresholds, training=training
-    )
+    training = {**about, "calibrated_on": calibrated_on}
+    save_checkpoint(folder, final, shipped, platt=platt, thresholds=thresholds, training=training)
 
 
-class _Training(nn.Module):
+class _Training(Objective):
     """Augmentation, both passes and the summed loss, as one module for the engine to wrap."""
 
-    def __init__(self, model: CLEARHUG, masks: MaskedCLEAR, recipe: FinetuneConfig) -> None:
+    def __init__(
+        self, model: CLEARHUG, masks: MaskedCLEAR, labels: NDArray[np.float32], recipe: FinetuneConfig
+    ) -> None:
         super().__init__()
-        self.model, self.masks, self.recipe = model, masks, recipe
+        self.model, self.masks, self.labels, self.recipe = model, masks, labels, recipe
+        self.average: Average = Average(model, recipe.average)
 
-    def forward(self, beats: Beats, target: Tensor, rows: Tensor, epoch: int) -> dict[str, Tensor]:
+    def train(self, mode: bool = True) -> _Training:
+        """A frozen part is in evaluation mode: no dropout in it."""
+        super().train(mode)
+        if self.recipe.frozen:
+            self.model.clear.eval()
+        return self
+
+    def draw(self, batch: Batch) -> dict[str, Tensor]:
         r = self.recipe
-        generator = torch.Generator().manual_seed(hash((r.seed, epoch, *rows.tolist())) & 0x7FFFFFFFFFFFFFFF)
+        drawn = {"target": torch.from_numpy(self.labels[batch.rows]), "counts": torch.zeros(2)}
+        if r.rebuild > 0 and not r.frozen:
+            which, of = batch.part
+            n = max(1, len(range(which, r.rebuild_records, of)))  # of the whole batch's first records
+            some, rows = batch.beats.first(n), torch.from_numpy(batch.rows[:n])
+            hidden, told = self.masks.draw(some.there, rows, batch.epoch)
+            drawn |= {"hidden": hidden, "told": told, "counts": masked_counts(some, hidden)}
+        return drawn
+
+    def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
+        r, beats, drawn = self.recipe, batch.beats, batch.drawn
+        generator = torch.Generator().manual_seed(mix(r.seed, batch.epoch, *batch.rows.tolist()))
         seen, told = augment(beats, r, generator)
         logits = self.model(seen, scale_told=told)
-        diagnosis = F.binary_cross_entropy_with_logits(logits.float(), target)
+        diagnosis = F.binary_cross_entropy_with_logits(logits.float(), drawn["target"]) * batch.share
         out = {"loss": diagnosis, "diagnosis": diagnosis.detach()}
-        if r.rebuild > 0 and not r.frozen:
-            some, rows = beats.first(r.rebuild_records), rows[: r.rebuild_records]
-            rebuilt = masked_loss(self.model.clear, some, *self.masks.draw(some.there, rows, epoch))
+        if "hidden" in drawn:
+            some = beats.first(len(drawn["hidden"]))
+            rebuilt = masked_loss(self.model.clear, some, drawn["hidden"], drawn["told"], counts)
             out |= {"loss": diagnosis + r.rebuild * rebuilt["loss"], "r2": rebuilt["r2"]}
         return out
+
+    def after_step(self) -> None:
+        self.average.update(self.model)
 
 
 def augment(beats: Beats, r: FinetuneConfig, generator: torch.Generator) -> tuple[Beats, Tensor]:
@@ -314,7 +339,7 @@ def _layered_groups(model: CLEARHUG, r: FinetuneConfig) -> list[dict[str, Any]]:
             continue
         if name.startswith(("hug.", "facts.")):
             peak = r.lr
-        elif "decoder" in name or name.startswith(("clear.bridge", "clear.hidden", "clear.to_")):
+        elif _rebuilds(name):
             peak = r.encoder_lr
         elif name.startswith("clear.blocks."):
             peak = r.encoder_lr * r.layer_decay ** (depth - 1 - int(name.split(".")[2]))
@@ -330,11 +355,9 @@ def _layered_groups(model: CLEARHUG, r: FinetuneConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _set_training(model: CLEARHUG, frozen: bool) -> None:
-    """A frozen part is in evaluation mode: no dropout in it."""
-    model.train()
-    if frozen:
-        model.clear.eval()
+def _rebuilds(name: str) -> bool:
+    """The parameter serves rebuilding alone."""
+    return "decoder" in name or name.startswith(("clear.bridge", "clear.hidden", "clear.to_"))
 
 
 def _with_weights(model: CLEARHUG, weights: dict[str, Tensor]) -> CLEARHUG:

@@ -1,50 +1,152 @@
-"""What every training loop needs: batches, learning rates, averaged weights, a log."""
+"""The loop that every training shares: batches, learning rates, averaged weights, and the steps."""
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from clear_hug.attention import Block
 from clear_hug.diagnosis import collate, computes_bf16, pick_device
-from clear_hug.model import Beats
+from clear_hug.model import Beats, mix
 from clear_hug.train.corpus import Corpus
+from clear_hug.train.run import Run, RunError
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How a run is carried out.
+
+    The gradient of a step is the same for all of it but for rounding; augmentation and dropout are
+    drawn for each piece of a batch.
+
+    Args:
+        accumulate: pieces in which each process takes its share of a batch, to save memory
+        compile: compile the transformer blocks (torch.compile)
+        track: tensorboard, none, or another tracker that accelerate knows, as wandb or mlflow
+        save_every: steps between saved states; one is saved after each epoch too
+    """
+
+    accumulate: int = 1
+    compile: bool = False
+    track: str = "tensorboard"
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("accumulate", "save_every"):
+            if getattr(self, name) < 1:
+                raise RunError(f"engine.{name} = {getattr(self, name)}; expected at least 1.")
+        trackers = [str(tracker) for tracker in get_available_trackers()]
+        if self.track not in (*trackers, "none"):
+            raise RunError(
+                f"engine.track = {self.track!r} is not installed; there are {', '.join(trackers)} and none."
+            )
+
+
+class Recipe(Protocol):
+    """What the loop reads of a recipe."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def warm_up(self) -> float: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """beats of some records; rows : (batch,) their numbers in the corpus."""
+    """The records of a batch, or one part of them.
+
+    beats : of the records
+    rows : (batch,) their numbers in the corpus
+    epoch : the pass over the records
+    part : (which, of how many) parts of the batch; the parts take its records in turn
+    share : of the batch's records that are here
+    drawn : what `Objective.draw` made of it
+    """
 
     beats: Beats
     rows: NDArray[np.int64]
+    epoch: int = 0
+    part: tuple[int, int] = (0, 1)
+    share: float = 1.0
+    drawn: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Batch:
+        drawn = {name: value.to(device, non_blocking=True) for name, value in self.drawn.items()}
+        return replace(self, beats=self.beats.to(device), drawn=drawn)
 
 
-def accelerate(precision: str) -> Accelerator:
+class Objective(nn.Module):
+    """What is trained, and to what end; `average` of its weights, where one is kept."""
+
+    average: Average | None = None
+
+    def draw(self, batch: Batch) -> dict[str, Tensor]:
+        """What the loss needs beside the records, drawn ahead of the step on the CPU.
+
+        "counts" of it is what the means of the loss are taken over; it adds up over parts of a batch.
+        """
+        raise NotImplementedError
+
+    def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
+        """The loss and what the log tells of it, as shares that add up over the parts of a batch.
+
+        counts : of the whole batch, over all processes
+        """
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """What a step ends with."""
+
+
+def accelerate(precision: str, engine: EngineConfig, run: Path) -> Accelerator:
     """The engine, in bf16, fp32 ("no"), or ("auto") in bf16 where the hardware computes it."""
+    device = pick_device()
     if precision == "auto":
-        precision = "bf16" if computes_bf16(pick_device()) else "no"
-    return Accelerator(mixed_precision=precision)
+        precision = "bf16" if computes_bf16(device) else "no"
+    return Accelerator(
+        mixed_precision=precision,
+        cpu=device.type == "cpu",  # or processes without a GPU would not know of one another
+        log_with=None if engine.track == "none" else engine.track,
+        project_dir=Path(run).parent,
+    )
 
 
 def read_batch(corpus: Corpus, rows: NDArray[np.int64], epoch: int = 0) -> Batch:
     """One window of each record, padded to the longest."""
-    return Batch(collate([corpus.window(int(i), epoch) for i in rows]), rows)
+    return Batch(collate([corpus.window(int(i), epoch) for i in rows]), rows, epoch)
 
 
 def batches(
-    corpus: Corpus, rows: NDArray[np.int64], size: int, seed: int, epoch: int, share: tuple[int, int] = (0, 1)
-) -> Iterator[Batch]:
+    corpus: Corpus,
+    rows: NDArray[np.int64],
+    size: int,
+    seed: int,
+    epoch: int,
+    share: tuple[int, int] = (0, 1),
+    pieces: int = 1,
+    start: int = 0,
+    objective: Objective | None = None,
+) -> Iterator[list[Batch]]:
     """Shuffled batches of about equal beat counts, read ahead by one.
 
     Records are shuffled by (seed, epoch), sorted by beats within stretches of eight batches, cut,
@@ -52,21 +154,38 @@ def batches(
 
     Parameters
     ----------
-    share : (rank, ranks); each process takes its own slice of every batch
+    size : records of a batch at most; all batches of an epoch are of one size, or one less
+    share : (process, processes); each process takes its own share of every batch
+    pieces : parts that it takes it in
+    start : batches to leave out at the beginning
+    objective : draws for each part
+
+    Yields
+    ------
+    parts : this process's share of a batch
 
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(rows)
     stretch = 8 * size
-    parts = [order[i : i + stretch] for i in range(0, len(order), stretch)]
-    order = np.concatenate([part[np.argsort(corpus.n_beats[part], kind="stable")] for part in parts])
-    cuts = [order[i : i + size] for i in range(0, len(order), size)]
-    rank, ranks = share
-    cuts = [cuts[i][rank::ranks] for i in rng.permutation(len(cuts)) if len(cuts[i]) >= ranks]
+    stretches = [order[i : i + stretch] for i in range(0, len(order), stretch)]
+    order = np.concatenate([one[np.argsort(corpus.n_beats[one], kind="stable")] for one in stretches])
+    cuts = np.array_split(order, count_batches(len(order), size))
+    process, processes = share
+    n = processes * pieces
+
+    def read(cut: NDArray[np.int64]) -> list[Batch]:
+        parts = []
+        for which in range(process, n, processes):
+            mine = cut[which::n]
+            part = replace(read_batch(corpus, mine, epoch), part=(which, n), share=len(mine) / len(cut))
+            parts.append(replace(part, drawn=objective.draw(part)) if objective else part)
+        return parts
+
     with ThreadPoolExecutor(1) as pool:
         ahead = None
-        for cut in cuts:
-            now, ahead = ahead, pool.submit(read_batch, corpus, cut, epoch)
+        for i in rng.permutation(len(cuts))[start:]:
+            now, ahead = ahead, pool.submit(read, cuts[i])
             if now is not None:
                 yield now.result()
         if ahead is not None:
@@ -111,47 +230,153 @@ class Average:
                 self.weights[name].copy_(value)
 
 
-def check_finite(loss: Tensor, step: int, rows: NDArray[np.int64], corpus: Corpus) -> None:
-    if not torch.isfinite(loss):
+def check_finite(
+    value: float, step: int, rows: NDArray[np.int64], corpus: Corpus, what: str = "loss"
+) -> None:
+    if not math.isfinite(value):
         names = ", ".join(corpus.records[int(i)]["record"] for i in rows[:8])
         raise FloatingPointError(
-            f"the loss is {float(loss)} at step {step} (records {names}, ...); "
-            "the run so far is kept. Lower --lr, or look at these records."
+            f"the {what} is {value} at step {step} (records {names}, ...); "
+            "the run so far is kept. Look at these records, or run anew with a lower --recipe.lr."
         )
 
 
-class Log:
-    """One line of JSON a row into <run>/log.jsonl, and the same into TensorBoard."""
+def epochs(
+    run: Run,
+    accelerator: Accelerator,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    data: Corpus,
+    rows: NDArray[np.int64],
+    recipe: Recipe,
+    engine: EngineConfig,
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Train, from wherever the run is; yields after each epoch its number, from 1, and its log row.
 
-    def __init__(self, run: Path) -> None:
-        # tensorboard is slow to import and only a log needs it
-        from torch.utils.tensorboard import SummaryWriter
-
-        run.mkdir(parents=True, exist_ok=True)
-        self.file = (run / "log.jsonl").open("a")
-        self.board = SummaryWriter(run)
-
-    def write(self, step: int, **values: float) -> None:
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
-        self.file.flush()
-        for name, value in values.items():
-            self.board.add_scalar(name, value, step)
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        self.board.close()
-
-
-def git_revision() -> str:
-    """The revision of the code, or "unknown"."""
-    try:
-        here = Path(__file__).resolve().parent
-        run = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+    The gradient of a step is that of its whole batch, in however many processes and pieces it is
+    computed. Orders, masks and dropout are drawn by seed, epoch, step and record, so that a resumed
+    run does what an uninterrupted one does.
+    """
+    wrapped, stepper = accelerator.prepare(objective, optimizer)
+    if engine.compile:
+        for module in objective.modules():
+            if isinstance(module, Block):
+                module.compile(dynamic=True)
+    device, processes, process = accelerator.device, accelerator.num_processes, accelerator.process_index
+    steps_an_epoch = count_batches(rows.size, recipe.batch_size)
+    if rows.size // steps_an_epoch < processes * engine.accumulate:
+        raise RunError(
+            f"a batch of {rows.size // steps_an_epoch} records does not go round {processes} processes "
+            f"with {engine.accumulate} pieces each; raise recipe.batch_size or lower engine.accumulate."
         )
-        return run.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    steps = recipe.epochs * steps_an_epoch
+    warm_up = int(recipe.warm_up * steps_an_epoch)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    step, sums, tensors = run.restore()
+    if tensors:
+        unpack(tensors, objective, optimizer)
+    if (accelerator.gather(torch.tensor([step], device=device)) != step).any():
+        raise RunError(f"the processes see different states in {run.folder}; put it where all see the same.")
+    run.begin_log(step // steps_an_epoch)
+    started, n_seen = time.monotonic(), 0
+    with tqdm(
+        total=recipe.epochs * rows.size,
+        initial=step * rows.size // steps_an_epoch,
+        unit=" ECG",
+        disable=not accelerator.is_main_process,
+        mininterval=5,
+    ) as bar:
+        for epoch in range(step // steps_an_epoch, recipe.epochs):
+            bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}", refresh=False)
+            wrapped.train()
+            todo = batches(
+                data,
+                rows,
+                recipe.batch_size,
+                recipe.seed,
+                epoch,
+                share=(process, processes),
+                pieces=engine.accumulate,
+                start=step % steps_an_epoch,
+                objective=objective,
+            )
+            for parts in todo:
+                torch.manual_seed(mix(recipe.seed, step, process))  # of dropout
+                factor = learning_rate(step, steps, 1.0, warm_up)
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                    group["lr"] = factor * peak
+                counts = torch.stack([part.drawn["counts"] for part in parts]).sum(0)
+                counts = accelerator.reduce(counts.to(device), "sum")
+                told: dict[str, Tensor] = {}
+                for part in parts:
+                    with nullcontext() if part is parts[-1] else accelerator.no_sync(wrapped):
+                        out = wrapped(part.to(device), counts)
+                        # gradients are averaged over processes, and shares are to be summed
+                        accelerator.backward(out["loss"] * processes)
+                    told = {name: told.get(name, 0) + value.detach() for name, value in out.items()}
+                norm = accelerator.clip_grad_norm_(objective.parameters(), recipe.clip)
+                values = accelerator.reduce(torch.stack([v.float() for v in told.values()]), "sum").tolist()
+                now = dict(zip(told, values, strict=True))
+                taken = np.concatenate([part.rows for part in parts])
+                check_finite(now["loss"], step, taken, data)
+                check_finite(float(norm), step, taken, data, "norm of the gradient")
+                stepper.step()
+                stepper.zero_grad(set_to_none=True)
+                objective.after_step()
+                sums = {name: sums.get(name, 0.0) + value for name, value in now.items()}
+                step += 1
+                n = round(len(parts[0].rows) / parts[0].share)
+                n_seen += n
+                bar.update(n)
+                rate = n_seen / (time.monotonic() - started)
+                run.progress(
+                    step=step,
+                    steps=steps,
+                    epoch=epoch,
+                    epochs=recipe.epochs,
+                    loss=now["loss"],
+                    ecg_per_second=round(rate, 1),
+                    seconds_left=round((bar.total - bar.n) / rate) if rate else None,
+                )
+                if step % engine.save_every == 0 and step % steps_an_epoch:
+                    run.save(step, sums, pack(objective, optimizer))
+            row = {f"train/{name}": value / steps_an_epoch for name, value in sums.items()}
+            yield epoch + 1, {"lr": max(group["lr"] for group in optimizer.param_groups), **row}
+            sums = {}
+            run.save(step, sums, pack(objective, optimizer))
+
+
+def pack(objective: Objective, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """All that a step changes, by name."""
+    tensors = {f"model/{name}": tensor for name, tensor in _weights(objective).items()}
+    for name, parameter in objective.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer/{name}/{key}"] = value
+    if objective.average:
+        tensors |= {f"average/{name}": tensor for name, tensor in objective.average.weights.items()}
+        tensors["steps"] = torch.tensor(objective.average.steps)
+    return tensors
+
+
+@torch.no_grad()
+def unpack(tensors: Mapping[str, Tensor], objective: Objective, optimizer: torch.optim.Optimizer) -> None:
+    """Put back what `pack` gave."""
+    targets = {f"model/{name}": tensor for name, tensor in _weights(objective).items()}
+    if objective.average:
+        targets |= {f"average/{name}": tensor for name, tensor in objective.average.weights.items()}
+        objective.average.steps = int(tensors["steps"])
+    shapes = {name: tensor.shape for name, tensor in targets.items()}
+    if shapes != {name: t.shape for name, t in tensors.items() if name.startswith(("model/", "average/"))}:
+        raise RunError("the saved state is of another model: it was written by other code; begin a new run.")
+    for name, target in targets.items():
+        target.copy_(tensors[name])
+    parameters = dict(objective.named_parameters())
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            _, whose, key = name.split("/")
+            optimizer.state[parameters[whose]][key] = tensor.to(parameters[whose].device)
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer once, whatever modules share it."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import Tensor
 
 from clear_hug.checkpoint import save_checkpoint
-from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig, MaskedCLEAR
+from clear_hug.model import (
+    CLEAR,
+    CLEARHUG,
+    HUG,
+    PRESETS,
+    CLEARConfig,
+    MaskedCLEAR,
+    masked_counts,
+    masked_loss,
+)
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import (
-    Log,
+    Batch,
+    EngineConfig,
+    Objective,
     accelerate,
-    batches,
-    check_finite,
-    count_batches,
-    git_revision,
-    learning_rate,
+    epochs,
     parameter_groups,
     read_batch,
 )
+from clear_hug.train.run import Run, describe
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ def pretrain(
     run: Path,
     corpus: Path = Path("corpus"),
     recipe: PretrainConfig = PretrainConfig(),  # noqa: B008
+    engine: EngineConfig = EngineConfig(),  # noqa: B008
+    resume: bool = False,
 ) -> None:
     """Pre-train CLEAR and write <run>/checkpoint (with an untrained HUG head without tasks).
 
@@ -74,68 +83,54 @@ def pretrain(
         run: folder of the run: logs and checkpoint
         corpus: folder of prepared shards
         recipe: how
+        engine: by which means
+        resume: go on with a run that was cut off, from its last good state
     """
     data = Corpus(corpus)
     rows = np.flatnonzero(~np.isin(data.fold, recipe.leave_out_folds))
     if not rows.size:
         raise CorpusError(f"no record is left in {corpus} without folds {recipe.leave_out_folds}.")
-    accelerator = accelerate(recipe.precision)
+    accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(recipe.seed)
     clear = CLEAR(_size(recipe))
-    masked = MaskedCLEAR(clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.seed)
+    masks = MaskedCLEAR(clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.seed)
+    objective = Rebuilding(masks)
     optimizer = torch.optim.AdamW(
-        parameter_groups(masked, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
+        parameter_groups(clear, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
     )
-    masked, optimizer = accelerator.prepare(masked, optimizer)
-    share = (accelerator.process_index, accelerator.num_processes)
-    steps_an_epoch = count_batches(rows.size, recipe.batch_size)
-    steps = recipe.epochs * steps_an_epoch
     probe = read_batch(data, _probe_rows(data))
-    step = 0
-    with Log(Path(run)) if accelerator.is_main_process else nullcontext() as log:
-        for epoch in range(recipe.epochs):
-            masked.train()
-            total = {"mse": 0.0, "r2": 0.0, "scale": 0.0}
-            bar = tqdm(
-                batches(data, rows, recipe.batch_size, recipe.seed, epoch, share),
-                total=steps_an_epoch,
-                unit=" step",
-                desc=f"epoch {epoch + 1}/{recipe.epochs}",
-                disable=not accelerator.is_main_process,
-                mininterval=5,
-            )
-            for batch in bar:
-                lr = learning_rate(step, steps, recipe.lr, int(recipe.warm_up * steps_an_epoch))
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
-                with accelerator.autocast():
-                    out = masked(batch.beats.to(accelerator.device), torch.from_numpy(batch.rows), epoch)
-                check_finite(out["loss"], step, batch.rows, data)
-                accelerator.backward(out["loss"])
-                accelerator.clip_grad_norm_(masked.parameters(), recipe.clip)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                step += 1
-                for name in total:
-                    total[name] += float(out[name])
-                bar.set_postfix(r2=f"{float(out['r2']):.3f}", ecg_s=f"{_rate(bar) * recipe.batch_size:.0f}")
-            if log:
-                masked.eval()
-                with torch.inference_mode(), accelerator.autocast():
-                    held = masked(probe.beats.to(accelerator.device), torch.from_numpy(probe.rows), 0)
-                means = {f"train/{k}": v / steps_an_epoch for k, v in total.items()}
-                log.write(epoch + 1, lr=lr, **means, **{f"probe/{k}": float(held[k]) for k in total})
-                if (epoch + 1) % 10 == 0 or epoch + 1 == recipe.epochs:
-                    training = {
-                        "stage": "pretrain",
-                        "config": asdict(recipe),
-                        "epoch": epoch + 1,
-                        "records": int(rows.size),
-                        "data": data.digest,
-                        "revision": git_revision(),
-                    }
-                    bare = CLEARHUG(accelerator.unwrap_model(masked).clear, HUG(clear.config.width, 0))
-                    save_checkpoint(Path(run) / "checkpoint", bare, (), training=training)
+    probe = replace(probe, drawn=objective.draw(probe)).to(accelerator.device)
+    about = describe("pretrain", recipe, engine, data, rows, accelerator)
+    arguments = {"corpus": corpus, "recipe": about["config"], "engine": about["engine"]}
+    with Run(Path(run), accelerator, about, arguments, resume) as folder:
+        if folder.finished:
+            return
+        for epoch, row in epochs(folder, accelerator, objective, optimizer, data, rows, recipe, engine):
+            if not accelerator.is_main_process:
+                continue
+            objective.eval()
+            with torch.inference_mode(), accelerator.autocast():
+                held = objective(probe, probe.drawn["counts"])
+            folder.log(epoch, **row, **{f"probe/{name}": float(value) for name, value in held.items()})
+            if epoch % 10 == 0 or epoch == recipe.epochs:
+                bare = CLEARHUG(clear, HUG(clear.config.width, 0))
+                save_checkpoint(folder.folder / "checkpoint", bare, (), training={**about, "epoch": epoch})
+
+
+class Rebuilding(Objective):
+    """Rebuild what is hidden of each record."""
+
+    def __init__(self, masks: MaskedCLEAR) -> None:
+        super().__init__()
+        self.masks = masks
+
+    def draw(self, batch: Batch) -> dict[str, Tensor]:
+        hidden, told = self.masks.draw(batch.beats.there, torch.from_numpy(batch.rows), batch.epoch)
+        return {"hidden": hidden, "told": told, "counts": masked_counts(batch.beats, hidden)}
+
+    def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
+        hidden, told = batch.drawn["hidden"], batch.drawn["told"]
+        return masked_loss(self.masks.clear, batch.beats, hidden, told, counts)
 
 
 def _size(recipe: PretrainConfig) -> CLEARConfig:
@@ -145,10 +140,6 @@ def _size(recipe: PretrainConfig) -> CLEARConfig:
 
 
 def _probe_rows(data: Corpus) -> np.ndarray:
-    """Up to 256 records of fold 8 (which is trained on) whose rebuilding the log follows."""
+    """Up to 256 records of fold 8, which the log follows; held out where the recipe leaves fold 8 out."""
     held = np.flatnonzero(data.fold == 8)
     return held[:256] if held.size else np.arange(min(256, len(data)))
-
-
-def _rate(bar: tqdm) -> float:
-    return bar.format_dict["rate"] or 0.0

@@ -1,0 +1,360 @@
+"""The engine: a run that is cut off goes on as if it had not been; processes and pieces change nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clear_hug.train import __main__ as command
+from clear_hug.train import run as run_module
+from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.finetune import FinetuneConfig, finetune
+from clear_hug.train.loop import EngineConfig, batches, check_finite, learning_rate
+from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
+from clear_hug.train.run import Run, RunError
+
+ROOT = Path(__file__).resolve().parent.parent
+PRETRAIN = PretrainConfig(
+    preset="tiny", epochs=3, batch_size=8, lr=3e-3, precision="no", warm_up=1
+)  # 15 steps
+FINETUNE = FinetuneConfig(epochs=2, batch_size=6, lr=1e-2, precision="no", rebuild_records=4)
+ENGINE = EngineConfig(track="none", save_every=3)  # of 15 steps, five an epoch; of 12, six an epoch
+
+
+class Cut(BaseException):
+    """What a run is cut off by."""
+
+
+@pytest.fixture
+def train(corpus: Path, checkpoint_folder: Path):
+    """train(stage, run, engine=..., resume=..., **changes of the recipe)."""
+
+    def go(stage: str, run: Path, engine: EngineConfig = ENGINE, resume: bool = False, **changes) -> None:
+        if stage == "pretrain":
+            pretrain(run, corpus, replace(PRETRAIN, **changes), engine, resume)
+        else:
+            finetune(run, corpus, str(checkpoint_folder), None, replace(FINETUNE, **changes), engine, resume)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an uninterrupted run of each stage."""
+    folder = tmp_path_factory.mktemp("whole")
+    pretrain(folder / "pretrain", corpus, PRETRAIN, ENGINE)
+    finetune(folder / "finetune", corpus, str(checkpoint_folder), None, FINETUNE, ENGINE)
+    return folder
+
+
+@pytest.fixture
+def cut_at(monkeypatch: pytest.MonkeyPatch):
+    """cut_at(step): the next run is cut off after that step, before its state is saved."""
+
+    def cut(step: int) -> None:
+        def progress(self: Run, **values) -> None:
+            if values["step"] == step:
+                monkeypatch.undo()
+                raise Cut
+
+        monkeypatch.setattr(Run, "progress", progress)
+
+    return cut
+
+
+def weights(run: Path) -> bytes:
+    return (run / "checkpoint" / "model.safetensors").read_bytes()
+
+
+def log(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def about(run: Path) -> dict:
+    return json.loads((run / "run.json").read_text())
+
+
+def states(run: Path) -> list[str]:
+    return sorted(p.name for p in run.glob("state-*"))
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    assert weights(run) == weights(other)
+    assert log(run) == log(other)
+    assert about(run)["state"] == "finished"
+    assert not list(run.glob("state-*")) and not list(run.glob(".*"))
+
+
+@pytest.mark.parametrize("stage, step", [("pretrain", s) for s in (1, 5, 7, 15)] + [("finetune", 8)])
+def test_a_run_that_was_cut_off_goes_on_bit_for_bit(train, cut_at, whole, tmp_path, stage, step) -> None:
+    cut_at(step)
+    with pytest.raises(Cut):
+        train(stage, tmp_path / "run")
+    assert about(tmp_path / "run")["state"] == "failed"
+    assert len(states(tmp_path / "run")) == min(2, step // 3)
+    cut_at(step + 2)  # and once more
+    try:
+        train(stage, tmp_path / "run", resume=True)
+    except Cut:
+        train(stage, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole / stage)
+
+
+def test_kill_9_and_resume_bit_for_bit(train, corpus, whole, tmp_path) -> None:
+    """Killed while the state of step 9 is being written, in the second epoch."""
+    run = tmp_path / "run"
+    script = f"""
+import os
+import torch
+from pathlib import Path
+from clear_hug.train import run
+from tests.test_engine import ENGINE, PRETRAIN, pretrain
+torch.set_num_threads(1)
+save = run.save_file
+def torn(tensors, path, metadata):
+    save(tensors, path, metadata)
+    if "state-000000009" in path.name:
+        os.truncate(path, 1000)
+        os.kill(os.getpid(), {int(signal.SIGKILL)})
+run.save_file = torn
+pretrain(Path({str(run)!r}), Path({str(corpus)!r}), PRETRAIN, ENGINE)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert about(run)["state"] == "running" and list(run.glob(".state-*.part"))
+    assert states(run) == ["state-000000005.safetensors", "state-000000006.safetensors"]
+    train("pretrain", run, resume=True)
+    assert_same_run(run, whole / "pretrain")
+
+
+@pytest.mark.parametrize("harm", ["cut short", "one bit", "emptied"])
+def test_a_torn_state_is_passed_over_and_said_so(train, cut_at, whole, tmp_path, capsys, harm) -> None:
+    run = tmp_path / "run"
+    cut_at(8)
+    with pytest.raises(Cut):
+        train("pretrain", run)
+    last = run / states(run)[-1]
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes({"cut short": content[:-100], "one bit": content, "emptied": b""}[harm])
+    train("pretrain", run, resume=True)
+    said = capsys.readouterr().out
+    assert f"{last.name} is torn" in said and "going on from step 5 (state-000000005.safetensors)" in said
+    assert_same_run(run, whole / "pretrain")
+
+
+def test_where_no_state_is_left_it_begins_anew_and_says_so(train, cut_at, whole, tmp_path, capsys) -> None:
+    run = tmp_path / "run"
+    cut_at(8)
+    with pytest.raises(Cut):
+        train("pretrain", run)
+    for name in states(run):
+        (run / name).write_bytes(b"")
+    train("pretrain", run, resume=True)
+    assert "beginning anew" in capsys.readouterr().out
+    assert_same_run(run, whole / "pretrain")
+
+
+def test_a_full_disk_keeps_the_run_so_far(train, whole, tmp_path, monkeypatch) -> None:
+    run = tmp_path / "run"
+    save = run_module.save_file
+
+    def full(tensors, path, metadata) -> None:
+        if "state-000000006" in path.name:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(tensors, path, metadata)
+
+    monkeypatch.setattr(run_module, "save_file", full)
+    with pytest.raises(RunError, match=r"No space left.*state-000000005.*kept.*--resume"):
+        train("pretrain", run)
+    assert about(run)["state"] == "failed" and "No space left" in about(run)["error"]
+    assert states(run)[-1] == "state-000000005.safetensors" and not list(run.glob(".state-*"))
+    monkeypatch.undo()
+    train("pretrain", run, resume=True)
+    assert_same_run(run, whole / "pretrain")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_stops_the_run_and_keeps_it(train, whole, tmp_path, monkeypatch, what) -> None:
+    run, forward, steps = tmp_path / "run", Rebuilding.forward, iter(range(100))
+
+    def broken(self, batch, counts):
+        out = forward(self, batch, counts)
+        if self.training and next(steps) == 7:
+            poison = torch.tensor(float("nan"))
+            zero = sum(p.sum() for p in self.parameters()) * 0
+            # the square root of 0 has no finite slope
+            out["loss"] = out["loss"] + (poison if what == "loss" else zero.sqrt() * 0)
+        return out
+
+    monkeypatch.setattr(Rebuilding, "forward", broken)
+    with pytest.raises(FloatingPointError, match=f"{what} is nan at step 7 .*ptbxl/"):
+        train("pretrain", run)
+    assert about(run)["state"] == "failed" and states(run)[-1] == "state-000000006.safetensors"
+    monkeypatch.undo()
+    train("pretrain", run, resume=True)
+    assert_same_run(run, whole / "pretrain")
+
+
+def test_a_run_is_neither_written_over_nor_gone_on_with_otherwise(train, whole, corpus, tmp_path) -> None:
+    with pytest.raises(RunError, match="holds a run already .finished.*--resume"):
+        train("pretrain", whole / "pretrain")
+    before = weights(whole / "pretrain")
+    train("pretrain", whole / "pretrain", resume=True)  # nothing is left to do
+    assert weights(whole / "pretrain") == before
+    with pytest.raises(RunError, match=r"lr was 0.003 and is 0.1"):
+        train("pretrain", whole / "pretrain", resume=True, lr=0.1)
+    with pytest.raises(RunError, match=r"stage was 'pretrain'"):
+        train("finetune", whole / "pretrain", resume=True)
+    for n in (1, 2):
+        (tmp_path / "more" / str(n)).mkdir(parents=True)
+        for path in (corpus / "ptbxl").iterdir():
+            (tmp_path / "more" / str(n) / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(RunError, match=r"sources was \['ptbxl'\] and is \['1', '2'\]"):
+        pretrain(whole / "pretrain", tmp_path / "more", PRETRAIN, ENGINE, resume=True)
+
+
+def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, monkeypatch) -> None:
+    with pytest.raises(RunError, match="does not go round 1 processes with 9 pieces"):
+        train("pretrain", tmp_path / "a", EngineConfig(accumulate=9, track="none"))
+    with pytest.raises(RunError, match="engine.accumulate = 0"):
+        EngineConfig(accumulate=0)
+    with pytest.raises(RunError, match="'paper_and_pencil' is not installed; there are tensorboard"):
+        EngineConfig(track="paper_and_pencil")
+    with pytest.raises(CorpusError, match="ship names rhythm"):
+        train("finetune", tmp_path / "b", ship=("rhythm",))
+    labels = Corpus.labels
+    monkeypatch.setattr(Corpus, "labels", lambda self, tasks, rows: labels(self, tasks, rows)[:, :4])
+    with pytest.raises(CorpusError, match=r"labels \(33, 4\); expected \(33, 5\)"):
+        train("finetune", tmp_path / "c")
+    assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
+
+
+PLAIN = {
+    "drop_beat": 0.0, "drop_token": 0.0, "drop_lead": 0.0, "amplitude": 0.0, "withhold": 0.0, "dropout": 0.0
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage, changes", [("pretrain", {}), ("finetune", PLAIN)])
+def test_pieces_add_up_to_the_batch(train, tmp_path, stage, changes) -> None:
+    for pieces in (1, 3):
+        engine = EngineConfig(accumulate=pieces, track="none")
+        train(stage, tmp_path / str(pieces), engine, **changes)
+    for one, three in zip(log(tmp_path / "1"), log(tmp_path / "3"), strict=True):
+        for name in one:
+            assert one[name] == pytest.approx(three[name], abs=5e-2 if name.endswith("r2") else 1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_two_processes_reproduce_one(train, corpus, checkpoint_folder, tmp_path, stage) -> None:
+    """Twenty steps of one batch each: the loss of every step is a row of the log."""
+    changes = {"epochs": 20, "batch_size": 64} | (PLAIN if stage == "finetune" else {})
+    train(stage, tmp_path / "one", **changes)
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+from dataclasses import replace
+from pathlib import Path
+from tests.test_engine import ENGINE, FINETUNE, PRETRAIN, finetune, pretrain
+run, corpus = Path({str(tmp_path / "two")!r}), Path({str(corpus)!r})
+init, changes = {str(checkpoint_folder)!r}, {changes}
+if {stage!r} == "pretrain":
+    pretrain(run, corpus, replace(PRETRAIN, **changes), ENGINE)
+else:
+    finetune(run, corpus, init, None, replace(FINETUNE, **changes), ENGINE)
+""")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*torchrun, str(script)], env=environment, check=True, capture_output=True)
+    assert about(tmp_path / "two")["processes"] == 2
+    one, two = log(tmp_path / "one"), log(tmp_path / "two")
+    assert len(one) == len(two) == 20
+    np.testing.assert_allclose(
+        [row["train/loss"] for row in two], [row["train/loss"] for row in one], atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.slow
+def test_compiled_blocks_train_alike(train, tmp_path) -> None:
+    for compiled in (False, True):
+        train("pretrain", tmp_path / str(compiled), EngineConfig(compile=compiled, track="none"), epochs=1)
+    plain, fast = log(tmp_path / "False")[0], log(tmp_path / "True")[0]
+    assert plain["probe/loss"] == pytest.approx(fast["probe/loss"], abs=1e-3)
+
+
+def test_a_run_can_be_repeated_from_its_own_yaml(corpus, whole, tmp_path, monkeypatch) -> None:
+    def go(*words: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, words)])
+        command.main()
+
+    recipe = ("--recipe.preset", "tiny", "--recipe.epochs", "1", "--recipe.leave_out_folds", "[3,9]")
+    go("pretrain", "--run", tmp_path / "a", "--corpus", corpus, *recipe, "--engine.save_every", 2)
+    go("pretrain", "--config", tmp_path / "a" / "config.yaml", "--run", tmp_path / "b")
+    same = ("stage", "config", "engine", "data", "records", "revision", "versions")
+    assert [about(tmp_path / "a")[key] for key in same] == [about(tmp_path / "b")[key] for key in same]
+    assert about(tmp_path / "b")["config"]["leave_out_folds"] == [3, 9]
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    kept = json.loads((tmp_path / "b" / "checkpoint" / "config.json").read_text())["training"]
+    assert [kept[key] for key in same] == [about(tmp_path / "b")[key] for key in same]
+    go("pretrain", "--resume", "--config", tmp_path / "a" / "config.yaml", "--run", tmp_path / "b")
+    with pytest.raises(SystemExit, match="error: .* holds a run already"):
+        go("pretrain", "--config", tmp_path / "a" / "config.yaml", "--run", tmp_path / "b")
+    with pytest.raises(SystemExit, match="error: .*prepare"):
+        go("pretrain", "--corpus", tmp_path / "nowhere", "--run", tmp_path / "c")
+
+
+def test_run_json_tells_how_far_it_is(whole) -> None:
+    told = about(whole / "finetune")
+    assert (told["state"], told["step"], told["steps"], told["epoch"], told["epochs"]) == (
+        "finished",
+        12,
+        12,
+        2,
+        2,
+    )
+    assert told["ecg_per_second"] > 0 and told["seconds_left"] == 0 and np.isfinite(told["loss"])
+    assert [row["step"] for row in log(whole / "finetune")] == [1, 2]
+
+
+def test_every_record_comes_once_an_epoch_and_processes_share_it(corpus) -> None:
+    data = Corpus(corpus)
+    rows = np.arange(len(data))
+
+    def drawn(epoch: int = 3, **settings) -> list[list[int]]:
+        return [
+            [int(row) for part in parts for row in part.rows]
+            for parts in batches(data, rows, 8, 0, epoch, **settings)
+        ]
+
+    seen = drawn()
+    assert sorted(sum(seen, [])) == list(rows)
+    assert {len(batch) for batch in seen} == {7, 8}
+    assert drawn() == seen != drawn(epoch=4)
+    assert drawn(start=2) == seen[2:]
+    halves = [drawn(share=(process, 2), pieces=2) for process in (0, 1)]
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(batch) for batch in seen]
+    for parts in batches(data, rows, 8, 0, 3, pieces=3):
+        assert sum(part.share for part in parts) == pytest.approx(1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_records_named(corpus) -> None:
+    data = Corpus(corpus)
+    with pytest.raises(FloatingPointError, match=data.records[2]["record"]):
+        check_finite(float("nan"), 5, np.array([2]), data)
+
+
+def test_the_learning_rate_warms_up_and_comes_down() -> None:
+    rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
+    assert np.all(np.diff(rates[10:]) <= 0)
