@@ -17,6 +17,7 @@ import torch
 
 from clear_hug.train import __main__ as command
 from clear_hug.train import run as run_module
+from clear_hug.train.augment import Augmentation
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.finetune import FinetuneConfig, finetune
 from clear_hug.train.loop import EngineConfig, batches, check_finite, learning_rate
@@ -241,9 +242,7 @@ def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, mon
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
 
 
-PLAIN = {
-    "drop_beat": 0.0, "drop_token": 0.0, "drop_lead": 0.0, "amplitude": 0.0, "withhold": 0.0, "dropout": 0.0
-}  # fmt: skip
+PLAIN = {"augment": Augmentation(99, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), "dropout": 0.0}
 
 
 @pytest.mark.parametrize("stage, changes", [("pretrain", {}), ("finetune", PLAIN)])
@@ -266,7 +265,7 @@ def test_two_processes_reproduce_one(train, corpus, checkpoint_folder, tmp_path,
     script.write_text(f"""
 from dataclasses import replace
 from pathlib import Path
-from tests.test_engine import ENGINE, FINETUNE, PRETRAIN, finetune, pretrain
+from tests.test_engine import ENGINE, FINETUNE, PRETRAIN, Augmentation, finetune, pretrain
 run, corpus = Path({str(tmp_path / "two")!r}), Path({str(corpus)!r})
 init, changes = {str(checkpoint_folder)!r}, {changes}
 if {stage!r} == "pretrain":

@@ -12,6 +12,7 @@ import torch
 import clear_hug as ch
 from clear_hug.model import PRESETS
 from clear_hug.tasks import TASKS
+from clear_hug.train.augment import Augmentation
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.finetune import FinetuneConfig, finetune
 from clear_hug.train.metrics import auroc
@@ -31,7 +32,7 @@ def finetuned(corpus: Path, pretrained: Path, tmp_path_factory: pytest.TempPathF
     run = tmp_path_factory.mktemp("finetune")
     recipe = FinetuneConfig(
         tasks=("superdiagnostic", "rhythm"), ship=("superdiagnostic",), epochs=10, batch_size=8, lr=1e-2,
-        encoder_lr=3e-3, precision="no", average=0.9, drop_lead=0.0,
+        encoder_lr=3e-3, precision="no", average=0.9, augment=Augmentation(drop_lead=0.0, mix=0.0),
     )  # fmt: skip
     finetune(run, corpus, init=str(pretrained / "checkpoint"), recipe=recipe)
     return run

@@ -23,13 +23,13 @@ from clear_hug.model import (
     CLEARHUG,
     HUG,
     PRESETS,
-    Beats,
     MaskedCLEAR,
     masked_counts,
     masked_loss,
     mix,
 )
 from clear_hug.tasks import TASKS, Task
+from clear_hug.train.augment import Augmentation, augment
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import Average, Batch, EngineConfig, Objective, accelerate, epochs
 from clear_hug.train.metrics import auroc, best_thresholds, fit_platt, macro
@@ -56,11 +56,7 @@ class FinetuneConfig:
         weight_decay: on matrices
         clip: norm that gradients are clipped to
         dropout: in the encoder's residual branches
-        drop_beat: share of the beats that are left out, in all leads
-        drop_token: share of the tokens that are left out
-        drop_lead: chance that a record loses some leads
-        amplitude: SD of the log of a factor on each lead
-        withhold: chance that the lead scale is not told
+        augment: how records are changed
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
         average: decay of the averaged weights, which are what is kept
@@ -83,11 +79,7 @@ class FinetuneConfig:
     weight_decay: float = 0.05
     clip: float = 1.0
     dropout: float = 0.1
-    drop_beat: float = 0.15
-    drop_token: float = 0.1
-    drop_lead: float = 0.2
-    amplitude: float = 0.1
-    withhold: float = 0.5
+    augment: Augmentation = Augmentation()
     rebuild: float = 0.3
     rebuild_records: int = 12
     average: float = 0.99
@@ -149,7 +141,8 @@ def finetune(
     with torch.no_grad():
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
 
-    objective = _Training(model, MaskedCLEAR(clear, seed=recipe.seed), labels, recipe)
+    mixes = [task.name != "rhythm" for task in tasks for _ in task.labels]  # time stays a record's own
+    objective = _Training(model, MaskedCLEAR(clear, seed=recipe.seed), labels, mixes, recipe)
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
@@ -219,12 +212,20 @@ def _finish(
 class _Training(Objective):
     """Augmentation, both passes and the summed loss, as one module for the engine to wrap."""
 
+    mixes: Tensor
+
     def __init__(
-        self, model: CLEARHUG, masks: MaskedCLEAR, labels: NDArray[np.float32], recipe: FinetuneConfig
+        self,
+        model: CLEARHUG,
+        masks: MaskedCLEAR,
+        labels: NDArray[np.float32],
+        mixes: Sequence[bool],
+        recipe: FinetuneConfig,
     ) -> None:
         super().__init__()
         self.model, self.masks, self.labels, self.recipe = model, masks, labels, recipe
         self.average: Average = Average(model, recipe.average)
+        self.register_buffer("mixes", torch.tensor(mixes), persistent=False)
 
     def train(self, mode: bool = True) -> _Training:
         """A frozen part is in evaluation mode: no dropout in it."""
@@ -247,9 +248,9 @@ class _Training(Objective):
     def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
         r, beats, drawn = self.recipe, batch.beats, batch.drawn
         generator = torch.Generator().manual_seed(mix(r.seed, batch.epoch, *batch.rows.tolist()))
-        seen, told = augment(beats, r, generator)
+        seen, target, told = augment(beats, drawn["target"], self.mixes, r.augment, generator)
         logits = self.model(seen, scale_told=told)
-        diagnosis = F.binary_cross_entropy_with_logits(logits.float(), drawn["target"]) * batch.share
+        diagnosis = F.binary_cross_entropy_with_logits(logits.float(), target) * batch.share
         out = {"loss": diagnosis, "diagnosis": diagnosis.detach()}
         if "hidden" in drawn:
             some = beats.first(len(drawn["hidden"]))
@@ -259,25 +260,6 @@ class _Training(Objective):
 
     def after_step(self) -> None:
         self.average.update(self.model)
-
-
-def augment(beats: Beats, r: FinetuneConfig, generator: torch.Generator) -> tuple[Beats, Tensor]:
-    """Beats, tokens and leads left out, amplitudes changed; and whether the scale is told."""
-    batch, leads, n = beats.there.shape
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator).to(beats.there.device)
-
-    hidden = (draw(batch, 1, n) < r.drop_beat) | (draw(batch, leads, n) < r.drop_token)
-    loses = draw(batch, 1, 1) < r.drop_lead
-    hidden = hidden | (loses & (draw(batch, leads, 1) < 0.5 * draw(batch, 1, 1)))
-    there = beats.there & ~hidden
-    nothing = ~there.flatten(1).any(1)
-    there = torch.where(nothing[:, None, None], beats.there, there)
-    noise = torch.randn((batch, leads, 1, 1), generator=generator).to(beats.values.device)
-    values = beats.values * (r.amplitude * noise).exp()
-    told = draw(batch) >= r.withhold
-    return Beats(values, there, beats.seconds, beats.inside, beats.units_known), told
 
 
 def predict(
