@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,9 +220,7 @@ def test_a_run_is_neither_written_over_nor_gone_on_with_otherwise(train, whole, 
     with pytest.raises(RunError, match=r"stage was 'pretrain'"):
         train("finetune", whole / "pretrain", resume=True)
     for n in (1, 2):
-        (tmp_path / "more" / str(n)).mkdir(parents=True)
-        for path in (corpus / "ptbxl").iterdir():
-            (tmp_path / "more" / str(n) / path.name).write_bytes(path.read_bytes())
+        shutil.copytree(corpus / "ptbxl", tmp_path / "more" / str(n))
     with pytest.raises(RunError, match=r"sources was \['ptbxl'\] and is \['1', '2'\]"):
         pretrain(whole / "pretrain", tmp_path / "more", PRETRAIN, ENGINE, resume=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ import clear_hug as ch
 from clear_hug.model import PRESETS
 from clear_hug.tasks import TASKS
 from clear_hug.train.augment import Augmentation
-from clear_hug.train.corpus import Corpus
-from clear_hug.train.finetune import FinetuneConfig, finetune
+from clear_hug.train.baselines import BaselineConfig, baseline
+from clear_hug.train.corpus import Corpus, CorpusError, prepare
+from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from
 from clear_hug.train.metrics import auroc
 from clear_hug.train.pretrain import PretrainConfig, pretrain
+from tests.simulated_ptbxl import write_wfdb
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,53 @@ def test_finetuning_is_deterministic(corpus: Path, pretrained: Path, tmp_path: P
         finetune(tmp_path / name, corpus, init=str(pretrained / "checkpoint"), recipe=recipe)
     weights = [(tmp_path / n / "checkpoint" / "model.safetensors").read_bytes() for n in ("a", "b")]
     assert weights[0] == weights[1]
+
+
+@pytest.fixture(scope="module")
+def with_unlabelled(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of `source`, and eight without labels."""
+    folder, out = tmp_path_factory.mktemp("more") / "others", tmp_path_factory.mktemp("corpus_more")
+    for i in range(8):
+        write_wfdb(
+            ch.simulate_ecg("high_voltage" if i % 2 else "normal", seed=100 + i, fs=100.0), folder, f"r{i}"
+        )
+    prepare([source, folder], out, workers=1)
+    return out
+
+
+def test_teachers_stand_in_for_labels_that_are_not_there(
+    with_unlabelled: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    tasks = ("superdiagnostic", "rhythm")
+    recipe = BaselineConfig(tasks=tasks, epochs=1, train_folds=(1, 2, 3), watch_folds=(), teach=True)
+    baseline(tmp_path / "teacher", with_unlabelled, recipe)
+    with np.load(tmp_path / "teacher" / "predictions.npz") as saved:
+        assert sum(name.startswith("others/") for name in saved["records"]) == 8
+    pupil = FinetuneConfig(tasks=tasks, epochs=1, batch_size=8, precision="no", taught=("superdiagnostic",))
+    teachers, init = (tmp_path / "teacher",), str(pretrained / "checkpoint")
+    finetune(tmp_path / "pupil", with_unlabelled, init, teachers=teachers, recipe=pupil)
+    training = ch.load_checkpoint(tmp_path / "pupil" / "checkpoint").training
+    assert training["pupils"] == 8 and training["teachers"] == ["teacher"]
+    with pytest.raises(CorpusError, match=r"learned from folds \[1, 2, 3\], its pupil may from \[1, 2\]"):
+        narrow = replace(pupil, train_folds=(1, 2))
+        finetune(tmp_path / "leak", with_unlabelled, init, teachers=teachers, recipe=narrow)
+
+
+def test_what_a_teacher_does_not_tell_is_not_learned(
+    with_unlabelled: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Corpus(with_unlabelled)
+    labels = np.full((len(data), 17), np.nan, dtype=np.float32)
+    tasks = [TASKS["superdiagnostic"], TASKS["rhythm"]]
+    recipe = BaselineConfig(tasks=("superdiagnostic", "rhythm"), epochs=1, watch_folds=(), teach=True)
+    for seed in (0, 1):
+        baseline(tmp_path / str(seed), with_unlabelled, replace(recipe, seed=seed))
+    how = FinetuneConfig(taught=("superdiagnostic",))
+    rows = learn_from([tmp_path / "0", tmp_path / "1"], data, tasks, how, labels)
+    assert list(rows) == list(np.flatnonzero(data.source == "others"))
+    told = labels[rows]
+    assert np.isnan(told[:, 5:]).all() and ((told[:, :5] > 0) & (told[:, :5] < 1)).all()
+    assert np.isnan(np.delete(labels, rows, axis=0)).all()
 
 
 def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_path: Path) -> None:

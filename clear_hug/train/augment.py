@@ -40,7 +40,7 @@ def augment(
 
     Parameters
     ----------
-    beats : Beats;  target : (batch, label)
+    beats : Beats;  target : (batch, label), NaN where it is not known
     mixes : (label,) bool; the labels that follow the shape of beats, and so are mixed with it
 
     Returns
@@ -132,4 +132,4 @@ def _mix(
         beats.units_known,
     )
     share = share * mixes
-    return mixed, (1 - share) * target + share * target[other]
+    return mixed, torch.where(share > 0, (1 - share) * target + share * target[other], target)

@@ -45,6 +45,7 @@ class BaselineConfig:
         shift: largest shift in time, s
         drop_lead: chance that a record loses some leads
         average: decay of the averaged weights, which are what predicts
+        teach: predict the records without labels too, for `finetune --teachers`
         seed: of weights, order and augmentation
     """
 
@@ -61,6 +62,7 @@ class BaselineConfig:
     shift: float = 1.0
     drop_lead: float = 0.2
     average: float = 0.99
+    teach: bool = False
     seed: int = 0
 
 
@@ -122,6 +124,9 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
             ("test", recipe.test_folds),
         )
     }
+    judged = rows["test"]
+    if recipe.teach:
+        rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
     labels = data.labels(tasks, rows["train"])
     predict = {"resnet": train_resnet, "random": _random}[recipe.kind](data, rows, labels, tasks, recipe)
     names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
@@ -135,7 +140,7 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
         train_folds=np.array(recipe.train_folds, dtype=np.int64),
         watch_folds=np.array(recipe.watch_folds, dtype=np.int64),
     )
-    print(f"{recipe.kind}: {_told(data, tasks, rows['test'], predict)} on folds {recipe.test_folds}")
+    print(f"{recipe.kind}: {_told(data, tasks, judged, predict[: judged.size])} on folds {recipe.test_folds}")
 
 
 def _told(data: Corpus, tasks: list[Task], rows: NDArray[np.int64], logits: NDArray[np.floating]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -61,6 +62,8 @@ class FinetuneConfig:
         rebuild_records: how many records of a batch it is taken over
         average: decay of the averaged weights, which are what is kept
         precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
+        taught: tasks whose labels the teachers tell of records without labels
+        taught_share: share of those records that are read in an epoch, others each time
         seed: of the head, order and augmentation
     """
 
@@ -84,6 +87,8 @@ class FinetuneConfig:
     rebuild_records: int = 12
     average: float = 0.99
     precision: str = "auto"
+    taught: tuple[str, ...] = ("superdiagnostic", "subdiagnostic")
+    taught_share: float = 0.5
     seed: int = 0
 
 
@@ -95,6 +100,7 @@ def finetune(
     recipe: FinetuneConfig = FinetuneConfig(),  # noqa: B008
     engine: EngineConfig = EngineConfig(),  # noqa: B008
     resume: bool = False,
+    teachers: tuple[Path, ...] = (),
 ) -> None:
     """Fine-tune and write <run>/checkpoint.
 
@@ -106,6 +112,8 @@ def finetune(
         recipe: how
         engine: by which means
         resume: go on with a run that was cut off, from its last good state
+        teachers: runs of `baseline --recipe.teach true`; their mean probabilities stand in for the labels of
+            records that have none
     """
     data = Corpus(corpus)
     tasks = tuple(_task(name) for name in recipe.tasks)
@@ -132,7 +140,7 @@ def finetune(
             module.p = recipe.dropout
 
     model.hug.centre(mean_lead_tokens(model, data, train[:512]))
-    labels = np.zeros((len(data), n_labels), dtype=np.float32)
+    labels = np.full((len(data), n_labels), np.nan, dtype=np.float32)
     found = data.labels(tasks, train)
     if found.shape != (train.size, n_labels):
         raise CorpusError(f"{corpus} gives labels {found.shape}; expected {(train.size, n_labels)}.")
@@ -142,21 +150,30 @@ def finetune(
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
 
     mixes = [task.name != "rhythm" for task in tasks for _ in task.labels]  # time stays a record's own
+    pupils = learn_from(teachers, data, tasks, recipe, labels)
+    n_pupils = round(recipe.taught_share * pupils.size)
+
+    def rows_of(epoch: int) -> NDArray[np.int64]:
+        rng = np.random.default_rng([recipe.seed, epoch, 1])
+        return np.concatenate([train, rng.permutation(pupils)[:n_pupils]])
+
     objective = _Training(model, MaskedCLEAR(clear, seed=recipe.seed), labels, mixes, recipe)
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
+    about |= {"teachers": [Path(run).name for run in teachers], "pupils": int(pupils.size)}
     arguments = {
         "corpus": corpus,
         "init": init,
         "calibration": calibration,
+        "teachers": teachers,
         "recipe": about["config"],
         "engine": about["engine"],
     }
     with Run(Path(run), accelerator, about, arguments, resume) as folder:
         if folder.finished:
             return
-        for epoch, row in epochs(folder, accelerator, objective, optimizer, data, train, recipe, engine):
+        for epoch, row in epochs(folder, accelerator, objective, optimizer, data, rows_of, recipe, engine):
             if not accelerator.is_main_process:
                 continue
             if watch.size:
@@ -209,6 +226,48 @@ def _finish(
     save_checkpoint(folder, final, shipped, platt=platt, thresholds=thresholds, training=training)
 
 
+def learn_from(
+    teachers: Sequence[Path],
+    data: Corpus,
+    tasks: Sequence[Task],
+    recipe: FinetuneConfig,
+    labels: NDArray[np.float32],
+) -> NDArray[np.int64]:
+    """Write what the teachers say into `labels` (record, label); the records that they speak of."""
+    targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    place = {data.records[i]["record"]: i for i in np.flatnonzero(~data.labelled)}
+    said = []
+    for run in teachers:
+        try:
+            with np.load(Path(run) / "predictions.npz") as saved:
+                folds, names = set(saved["train_folds"].tolist()), saved["targets"].tolist()
+                records, logits = saved["records"].tolist(), saved["logits"]
+        except (OSError, KeyError, ValueError) as error:
+            raise CorpusError(
+                f"teacher {run} holds no predictions ({error}); run `baseline` first."
+            ) from error
+        if not folds <= set(recipe.train_folds):
+            raise CorpusError(
+                f"teacher {run} learned from folds {sorted(folds)}, its pupil may from "
+                f"{list(recipe.train_folds)} alone: it would tell of folds that are judged."
+            )
+        if missing := set(targets) - set(names):
+            raise CorpusError(f"teacher {run} does not answer {min(missing)}; train it on the same tasks.")
+        mine = [k for k, record in enumerate(records) if record in place]
+        table = np.full_like(labels, np.nan)
+        table[[place[records[k]] for k in mine]] = expit(logits[mine][:, [names.index(t) for t in targets]])
+        said.append(table)
+    if not said:
+        return np.array([], dtype=np.int64)
+    mean = np.mean(said, axis=0)
+    rows = np.flatnonzero(np.isfinite(mean).all(axis=1))
+    if not rows.size:
+        raise CorpusError("no record without labels is told of by every teacher; use --recipe.teach true.")
+    told = np.repeat([task.name in recipe.taught for task in tasks], [len(task.labels) for task in tasks])
+    labels[np.ix_(rows, np.flatnonzero(told))] = mean[np.ix_(rows, np.flatnonzero(told))]
+    return rows
+
+
 class _Training(Objective):
     """Augmentation, both passes and the summed loss, as one module for the engine to wrap."""
 
@@ -250,7 +309,9 @@ class _Training(Objective):
         generator = torch.Generator().manual_seed(mix(r.seed, batch.epoch, *batch.rows.tolist()))
         seen, target, told = augment(beats, drawn["target"], self.mixes, r.augment, generator)
         logits = self.model(seen, scale_told=told)
-        diagnosis = F.binary_cross_entropy_with_logits(logits.float(), target) * batch.share
+        known = target.isfinite()
+        each = F.binary_cross_entropy_with_logits(logits.float(), target.nan_to_num(), reduction="none")
+        diagnosis = (each * known).mean() * batch.share
         out = {"loss": diagnosis, "diagnosis": diagnosis.detach()}
         if "hidden" in drawn:
             some = beats.first(len(drawn["hidden"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -247,11 +247,13 @@ def epochs(
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     data: Corpus,
-    rows: NDArray[np.int64],
+    rows_of: Callable[[int], NDArray[np.int64]],
     recipe: Recipe,
     engine: EngineConfig,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train, from wherever the run is; yields after each epoch its number, from 1, and its log row.
+
+    rows_of : (epoch) -> the records that are read in it, as many in each
 
     The gradient of a step is that of its whole batch, in however many processes and pieces it is
     computed. Orders, masks and dropout are drawn by seed, epoch, step and record, so that a resumed
@@ -263,10 +265,11 @@ def epochs(
             if isinstance(module, Block):
                 module.compile(dynamic=True)
     device, processes, process = accelerator.device, accelerator.num_processes, accelerator.process_index
-    steps_an_epoch = count_batches(rows.size, recipe.batch_size)
-    if rows.size // steps_an_epoch < processes * engine.accumulate:
+    n_rows = rows_of(0).size
+    steps_an_epoch = count_batches(n_rows, recipe.batch_size)
+    if n_rows // steps_an_epoch < processes * engine.accumulate:
         raise RunError(
-            f"a batch of {rows.size // steps_an_epoch} records does not go round {processes} processes "
+            f"a batch of {n_rows // steps_an_epoch} records does not go round {processes} processes "
             f"with {engine.accumulate} pieces each; raise recipe.batch_size or lower engine.accumulate."
         )
     steps = recipe.epochs * steps_an_epoch
@@ -280,8 +283,8 @@ def epochs(
     run.begin_log(step // steps_an_epoch)
     started, n_seen = time.monotonic(), 0
     with tqdm(
-        total=recipe.epochs * rows.size,
-        initial=step * rows.size // steps_an_epoch,
+        total=recipe.epochs * n_rows,
+        initial=step * n_rows // steps_an_epoch,
         unit=" ECG",
         disable=not accelerator.is_main_process,
         mininterval=5,
@@ -291,7 +294,7 @@ def epochs(
             wrapped.train()
             todo = batches(
                 data,
-                rows,
+                rows_of(epoch),
                 recipe.batch_size,
                 recipe.seed,
                 epoch,

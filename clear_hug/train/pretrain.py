@@ -105,7 +105,9 @@ def pretrain(
     with Run(Path(run), accelerator, about, arguments, resume) as folder:
         if folder.finished:
             return
-        for epoch, row in epochs(folder, accelerator, objective, optimizer, data, rows, recipe, engine):
+        for epoch, row in epochs(
+            folder, accelerator, objective, optimizer, data, lambda _: rows, recipe, engine
+        ):
             if not accelerator.is_main_process:
                 continue
             objective.eval()
