@@ -73,7 +73,7 @@ class FinetuneConfig:
     watch_folds: tuple[int, ...] = (8,)
     frozen: bool = False
     per_lead: bool = True
-    epochs: int = 10
+    epochs: int = 8
     batch_size: int = 32
     lr: float = 1e-3
     encoder_lr: float = 4e-4
@@ -85,7 +85,7 @@ class FinetuneConfig:
     augment: Augmentation = Augmentation()
     rebuild: float = 0.3
     rebuild_records: int = 12
-    average: float = 0.99
+    average: float = 0.995
     precision: str = "auto"
     taught: tuple[str, ...] = ("superdiagnostic", "subdiagnostic")
     taught_share: float = 0.5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +122,7 @@ class Objective(nn.Module):
 
 def accelerate(precision: str, engine: EngineConfig, run: Path) -> Accelerator:
     """The engine, in bf16, fp32 ("no"), or ("auto") in bf16 where the hardware computes it."""
+    keep_memory()
     device = pick_device()
     if precision == "auto":
         precision = "bf16" if computes_bf16(device) else "no"
@@ -129,6 +132,15 @@ def accelerate(precision: str, engine: EngineConfig, run: Path) -> Accelerator:
         log_with=None if engine.track == "none" else engine.track,
         project_dir=Path(run).parent,
     )
+
+
+def keep_memory() -> None:
+    """Have glibc keep what is freed: else the system hands out and clears every large tensor anew."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mmap_max, trim_threshold = -4, -1  # as <malloc.h> numbers them
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)
 
 
 def read_batch(corpus: Corpus, rows: NDArray[np.int64], epoch: int = 0) -> Batch:
