@@ -1,4 +1,8 @@
-"""Command line: `python -m clear_hug.train {prepare,pretrain,finetune,baseline,evaluate} --help`."""
+"""Command line: `python -m clear_hug.train {prepare,pretrain,finetune,baseline,evaluate} --help`.
+
+On several GPUs or machines: `torchrun --nproc_per_node 8 -m -- clear_hug.train pretrain --run R`; the
+lone `--` keeps torchrun from taking `--run` for an option of its own.
+"""
 
 from __future__ import annotations
 

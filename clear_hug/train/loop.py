@@ -389,7 +389,7 @@ def unpack(tensors: Mapping[str, Tensor], objective: Objective, optimizer: torch
     for name, tensor in tensors.items():
         if name.startswith("optimizer/"):
             _, whose, key = name.split("/")
-            optimizer.state[parameters[whose]][key] = tensor.to(parameters[whose].device)
+            optimizer.state[parameters[whose]][key] = tensor.to(parameters[whose].device, copy=True)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

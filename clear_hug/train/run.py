@@ -110,8 +110,8 @@ class Run:
             "error": "",
             "started": before.get("started", _now()),
             "updated": _now(),
-            "epoch": 0,
-            "step": 0,
+            "epoch": before.get("epoch", 0),
+            "step": before.get("step", 0),
         }
         if self.finished:
             self.say(f"{folder} is finished already; its checkpoint stands.")
@@ -132,6 +132,8 @@ class Run:
             state = before["state"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} cannot be read ({error}); name another folder.") from error
+        if state == "failed" and not self._states() and not (self.folder / "checkpoint").exists():
+            return {}  # there is nothing to lose
         if not resume:
             raise RunError(
                 f"{self.folder} holds a run already ({state}). Go on with it by --resume, or name another "
