@@ -18,7 +18,7 @@ import wfdb
 
 import clear_hug as ch
 from clear_hug.beats import split_windows
-from clear_hug.diagnosis import collate, pick_device, precision, ready
+from clear_hug.diagnosis import collate, computes_bf16, pick_device, precision, ready
 
 REPEATS = 15
 
@@ -89,8 +89,9 @@ def base_preset(batch: int = 8) -> None:
     rate = 1000 * batch / ms
     work_done = rate * forward_flops(config, tokens.n_beats) / 1e9
     rows = batch * 12 * (tokens.n_beats + 1)
-    a = torch.randn(rows, config.width, dtype=torch.bfloat16, device=device)
-    b = torch.randn(config.width, 3 * config.width, dtype=torch.bfloat16, device=device)
+    dtype = torch.bfloat16 if computes_bf16(device) else torch.float32
+    a = torch.randn(rows, config.width, dtype=dtype, device=device)
+    b = torch.randn(config.width, 3 * config.width, dtype=dtype, device=device)
 
     def product() -> None:
         (a @ b).float().cpu()
@@ -98,7 +99,7 @@ def base_preset(batch: int = 8) -> None:
     plain = 2 * rows * 3 * config.width**2 / (median_ms(product) / 1000) / 1e9
     print(
         f"base preset, batch {batch}, {tokens.n_beats} beats, {device}: {rate:.1f} ECG/s = {work_done:.0f} "
-        f"GFLOP/s; a plain bf16 product of these shapes: {plain:.0f} GFLOP/s"
+        f"GFLOP/s; a plain product of these shapes in {dtype}: {plain:.0f} GFLOP/s"
     )
 
 
