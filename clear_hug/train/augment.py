@@ -21,7 +21,7 @@ class Augmentation:
         drop_lead: chance that a record loses some leads
         amplitude: SD of the log of a factor on each lead
         withhold: chance that the lead scale is not told
-        mix: chance that a record is mixed with another of the batch, beat by beat
+        mix: chance that a batch's records are mixed with one another, beat by beat
     """
 
     stretch: int = 8
@@ -109,7 +109,7 @@ def _leave_out(beats: Beats, how: Augmentation, generator: torch.Generator) -> B
 def _mix(
     beats: Beats, target: Tensor, mixes: Tensor, how: Augmentation, generator: torch.Generator
 ) -> tuple[Beats, Tensor]:
-    """Some records with a share of up to a half of another's beats, R peak on R peak, in lead-scale units.
+    """Every record with a share of up to a half of another's beats, R peak on R peak, in lead-scale units.
 
     Tokens that one of the two lacks are left out; where nothing would be left a record stays as it is.
     When the beats come, and how tall they are, stays the record's own, and so do labels that do not mix.
@@ -118,7 +118,7 @@ def _mix(
     other = torch.randperm(batch, generator=generator).to(target.device)
     share = 0.5 * _draw(beats, generator, batch) ** 2
     there = beats.there & beats.there[other]
-    on = (_draw(beats, generator, batch) < how.mix) & there.flatten(1).any(1)
+    on = (_draw(beats, generator, 1) < how.mix) & there.flatten(1).any(1)
     share = torch.where(on, share, 0.0)[:, None]
     scale, _ = beats.lead_scale()
     values = torch.where(beats.there[..., None], beats.values.float(), 0.0)

@@ -83,7 +83,7 @@ class FinetuneConfig:
     clip: float = 1.0
     dropout: float = 0.1
     augment: Augmentation = Augmentation()
-    rebuild: float = 0.3
+    rebuild: float = 0.05
     rebuild_records: int = 12
     average: float = 0.995
     precision: str = "auto"
