@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from clear_hug.tasks import TASKS
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
-from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from
+from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from, predict
 from clear_hug.train.metrics import auroc
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 from tests.simulated_ptbxl import write_wfdb
+
+MODULE = sys.modules["clear_hug.train.finetune"]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,21 @@ def test_finetuning_learns_and_ships_the_tasks_it_names(finetuned: Path, corpus:
     labels = data.labels(checkpoint.tasks, np.arange(len(data)))
     hypertrophy = checkpoint.row("HYP")
     assert auroc(logits[:, [hypertrophy]], labels[:, [hypertrophy]])[0] > 0.9
+
+
+def test_what_is_saved_answers_as_what_was_watched(
+    corpus: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    monkeypatch.setattr(MODULE, "predict", lambda *args: said.append(predict(*args)) or said[-1])
+    recipe = FinetuneConfig(tasks=("superdiagnostic", "rhythm"), ship=("rhythm",), epochs=1, precision="no")
+    finetune(tmp_path / "run", corpus, init=str(pretrained / "checkpoint"), recipe=recipe)
+    watched, calibrated_on = said
+    np.testing.assert_allclose(calibrated_on, watched[:, 5:], atol=1e-5)
+    data, checkpoint = Corpus(corpus), ch.load_checkpoint(tmp_path / "run" / "checkpoint")
+    rows = np.flatnonzero(data.fold == 8)
+    saved = [ch.diagnose(checkpoint, data.tokens(int(i))).logits for i in rows]
+    np.testing.assert_allclose(saved, watched[:, 5:], atol=1e-5)
 
 
 def test_finetuning_is_deterministic(corpus: Path, pretrained: Path, tmp_path: Path) -> None:

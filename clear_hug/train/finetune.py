@@ -203,7 +203,7 @@ def _finish(
     keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
-    final = CLEARHUG(final.clear, _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows))))
+    final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
     platt, thresholds, calibrated_on = None, None, "nothing"
     if watch.size:
         logits = predict(final, data, watch)
