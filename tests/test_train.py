@@ -15,11 +15,13 @@ import clear_hug as ch
 from clear_hug.model import PRESETS
 from clear_hug.tasks import TASKS
 from clear_hug.train.augment import Augmentation
+from clear_hug.train.average import average
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
 from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from, predict
 from clear_hug.train.metrics import auroc
 from clear_hug.train.pretrain import PretrainConfig, pretrain
+from clear_hug.train.run import RunError
 from tests.simulated_ptbxl import write_wfdb
 
 MODULE = sys.modules["clear_hug.train.finetune"]
@@ -141,6 +143,28 @@ def test_what_a_teacher_does_not_tell_is_not_learned(
     told = labels[rows]
     assert np.isnan(told[:, 5:]).all() and ((told[:, :5] > 0) & (told[:, :5] < 1)).all()
     assert np.isnan(np.delete(labels, rows, axis=0)).all()
+
+
+def test_an_average_is_the_mean_of_the_weights_and_refuses_strangers(
+    corpus: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    init = str(pretrained / "checkpoint")
+    recipe = FinetuneConfig(epochs=1, batch_size=16, precision="no")
+    for seed in (0, 1):
+        finetune(tmp_path / str(seed), corpus, init=init, recipe=replace(recipe, seed=seed))
+    finetune(tmp_path / "other", corpus, init=init, recipe=replace(recipe, lr=2e-3))
+    average(tmp_path / "mean", (tmp_path / "0", tmp_path / "1"), corpus)
+    one, two, mean = (
+        ch.load_checkpoint(tmp_path / name / "checkpoint").model.state_dict() for name in ("0", "1", "mean")
+    )
+    for name in mean:
+        torch.testing.assert_close(mean[name], (one[name] + two[name]) / 2)
+    training = ch.load_checkpoint(tmp_path / "mean" / "checkpoint").training
+    assert training["averaged_seeds"] == [0, 1] and "[8]" in training["calibrated_on"]
+    with pytest.raises(RunError, match=r"other differs from .*0 by lr; only seeds may"):
+        average(tmp_path / "x", (tmp_path / "0", tmp_path / "other"), corpus)
+    with pytest.raises(RunError, match="name at least two"):
+        average(tmp_path / "x", (tmp_path / "0",), corpus)
 
 
 def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_path: Path) -> None:

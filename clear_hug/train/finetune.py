@@ -178,7 +178,7 @@ def finetune(
                 continue
             if watch.size:
                 logits = predict(_with_weights(model, objective.average.weights), data, watch)
-                row |= _watched(logits, data, tasks, watch)
+                row |= watched(logits, data, tasks, watch)
             folder.log(epoch, **row)
         if accelerator.is_main_process:
             final = _with_weights(model, objective.average.weights)
@@ -204,26 +204,40 @@ def _finish(
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
     final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
-    platt, thresholds, calibrated_on = None, None, "nothing"
-    if watch.size:
-        logits = predict(final, data, watch)
-        truth = data.labels(shipped, watch)
-        platt = fit_platt(logits, truth)
-        probabilities = 1 / (1 + np.exp(-(platt[:, 0] * logits + platt[:, 1])))
-        thresholds = best_thresholds(probabilities, truth)
-        calibrated_on = f"folds {list(recipe.watch_folds)}, which it did not learn from"
-    elif calibration:
-        like = load_checkpoint(Path(calibration) / "checkpoint")
-        if like.tasks != shipped:
-            raise CorpusError(f"{calibration} answers other tasks; calibrate on a run of the same.")
-        platt, thresholds = like.platt, like.thresholds
-        theirs = like.training["config"]
-        calibrated_on = (
-            f"folds {list(theirs['watch_folds'])}, by a model of the same recipe that learned from folds "
-            f"{list(theirs['train_folds'])}"
-        )
-    training = {**about, "calibrated_on": calibrated_on}
+    training = dict(about)
+    platt, thresholds, training["calibrated_on"] = calibrate(
+        final, data, shipped, watch, recipe.watch_folds, calibration
+    )
     save_checkpoint(folder, final, shipped, platt=platt, thresholds=thresholds, training=training)
+
+
+def calibrate(
+    model: CLEARHUG,
+    data: Corpus,
+    tasks: tuple[Task, ...],
+    watch: NDArray[np.int64],
+    watch_folds: Sequence[int],
+    calibration: Path | None,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, str]:
+    """Platt maps and thresholds from the watched records, or another run's; and where from, in words."""
+    if watch.size:
+        logits = predict(model, data, watch)
+        truth = data.labels(tasks, watch)
+        platt = fit_platt(logits, truth)
+        probabilities = expit(platt[:, 0] * logits + platt[:, 1])
+        words = f"folds {list(watch_folds)}, which it did not learn from"
+        return platt, best_thresholds(probabilities, truth), words
+    if not calibration:
+        return None, None, "nothing"
+    like = load_checkpoint(Path(calibration) / "checkpoint")
+    if like.tasks != tasks:
+        raise CorpusError(f"{calibration} answers other tasks; calibrate on a run of the same.")
+    theirs = like.training["config"]
+    words = (
+        f"folds {list(theirs['watch_folds'])}, by a model of the same recipe that learned from folds "
+        f"{list(theirs['train_folds'])}"
+    )
+    return like.platt, like.thresholds, words
 
 
 def learn_from(
@@ -359,7 +373,7 @@ def mean_lead_tokens(model: CLEARHUG, data: Corpus, rows: NDArray[np.int64]) -> 
     return total / count.clamp_min(1)
 
 
-def _watched(
+def watched(
     logits: NDArray[np.float32], data: Corpus, tasks: Sequence[Task], rows: NDArray[np.int64]
 ) -> dict[str, float]:
     """Macro AUROC a task on the field's subset: the records with at least one of its labels."""
