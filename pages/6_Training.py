@@ -12,11 +12,11 @@ from clear_hug.plots import MOST_RUNS, curve_words, labelled_tasks, plot_curves,
 from clear_hug.runs import TrainingRun, age_words, differences, passed_over, runs_folder
 from clear_hug.ui import guard, open_page
 
+page = open_page("Training")
+
 EVERY = 5  # s, between two looks at a run that goes on
 LIVE = "training_live"  # session_state: whether a chosen run goes on
 ROWS = 5  # of the table that are seen at once
-
-page = open_page("Training")
 
 
 def show_table(runs: dict[str, TrainingRun], now: datetime) -> None:
@@ -30,14 +30,14 @@ def show_table(runs: dict[str, TrainingRun], now: datetime) -> None:
                 "Stage": run.stage or "not told",
                 "State": run.state_words(now),
                 "Epoch": f"{run.epoch} of {run.epochs}" if run.epochs else str(run.epoch),
-                "Last value": "" if value is None else f"{value:.4g}",
-                "of": curve_words(main) if main else "",
-                "Started": f"{run.started:%Y-%m-%d %H:%M} UTC" if run.started else "not told",
                 "Last written": f"{age_words(now - run.updated)} ago" if run.updated else "not told",
+                "Last value": "" if value is None else f"{value:.4g}",
+                "of": curve_words(main).split(",")[0] if main else "",
+                "Started, UTC": f"{run.started:%Y-%m-%d %H:%M}" if run.started else "not told",
             }
         )
     seen = min(len(rows), ROWS)
-    widths = {"Stage": 80, "Epoch": 80, "Last value": 80, "Last written": 100}
+    widths = {"Stage": 80, "Epoch": 80, "Last written": 95, "Last value": 80, "Started, UTC": 125}
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,

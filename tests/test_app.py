@@ -392,7 +392,7 @@ def test_a_run_that_goes_on_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("CLEAR_HUG_RUNS", str(tmp_path))
     app = page(TRAINING)
     assert not app.exception and not app.error
-    assert app.session_state["training_live"] and "a_b is running: step 30 of 90" in plain(app)
+    assert app.session_state["training_live"] and "**a_b** is running: step 30 of 90" in plain(app)
     assert table(app)["Epoch"] == ["3 of 9"]
     with (folder / "log.jsonl").open("a") as file:
         file.write(f"{json.dumps(log_row('pretrain', 4))}\n" + '{"step": 5, "tr')

@@ -22,7 +22,7 @@ SUBSETS = {"field": "records with a label of the task", "all_records": "all reco
 
 _GROUPS = {"train": "in training", "probe": "on the probe records", "watch": "on the watched folds"}
 _NAMES = {
-    "r2": "R², share of the hidden signal rebuilt",
+    "r2": "R² of the hidden samples",
     "mse": "squared error of the hidden samples, in lead scales",
     "scale": "squared error of the log lead scale",
     "loss": "loss",
@@ -104,7 +104,7 @@ def plot_curves(runs: Sequence[TrainingRun], column: str, dark: bool = False) ->
         xaxis=axis(look, "epoch", range=[0, max(last, 2) * 1.02], rangemode="tozero", tickformat="d"),
         yaxis=axis(look, escape(words.split(",")[0])),
         showlegend=True,
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom"},
+        legend=_legend([trace.name for trace in traces]),
         uirevision=column,
     )
     return figure(traces, shape)
@@ -251,7 +251,7 @@ def plot_labels(runs: Sequence[TrainingRun], task: str, dark: bool = False) -> g
             fixedrange=True,
         ),
         showlegend=True,
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
+        legend=_legend(data.runs),
     )
     return figure(traces, shape)
 
@@ -261,6 +261,12 @@ def _colours(look: Theme) -> tuple[str, ...]:
 
 
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")  # told apart without colour
+
+
+def _legend(names: Sequence[str]) -> dict[str, Any]:
+    """A row of names above the plot, each with the room that it needs: plotly measures another font."""
+    place = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom"}
+    return {**place, "entrywidthmode": "pixels", "entrywidth": 8 * max(map(len, names)) + 8}
 
 
 def _interval_words(low: float, high: float) -> str:
