@@ -36,6 +36,7 @@ from clear_hug.explain import Attribution, Look, explain, look
 from clear_hug.io import EXTENSIONS, find_records, read_ecg, read_ecg_upload
 from clear_hug.qrs import DETECTORS
 from clear_hug.reconstruct import Reconstruction, reconstruct
+from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
 from clear_hug.simulate import SIMULATED, TITLES
 from clear_hug.words import facts
 
@@ -218,6 +219,20 @@ def _reconstruct(
 ) -> Reconstruction:
     mask = np.frombuffer(hidden, dtype=bool).reshape(_tokens.valid.shape)
     return reconstruct(_checkpoint, _tokens, mask)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _training_run(folder: str, name: str, stamps: tuple[tuple[int, int], ...]) -> TrainingRun:
+    return read_run(folder, name)
+
+
+def training_runs() -> dict[str, TrainingRun]:
+    """Name -> each run in the folder of runs, the newest first; a file is read again when it changed."""
+    found = find_runs(runs_folder())
+    return newest_first(
+        _training_run(str(path), name, _stamps(*(path / file for file in FILES)))
+        for name, path in found.items()
+    )
 
 
 # The page
@@ -413,6 +428,12 @@ def menu(label: str, options: Sequence[str], key: str, default: str | None = Non
     """A menu in which one option is always chosen."""
     index = options.index(default) if default else 0
     return st.selectbox(label, options, index, key=key, bind="query-params") or options[index]
+
+
+def several(label: str, options: Sequence[str], key: str, default: Sequence[str], most: int) -> list[str]:
+    """A menu in which up to `most` options are chosen."""
+    chosen = st.multiselect(label, options, default, key=key, bind="query-params", max_selections=most)
+    return [option for option in chosen if option in options]
 
 
 def number(label: str, key: str, low: int, high: int, default: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -16,15 +17,23 @@ from clear_hug import ui
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
 from clear_hug.reconstruct import HIDE
+from tests.written_runs import log_row, write_run, write_runs
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["app.py", *sorted(f"pages/{path.name}" for path in (ROOT / "pages").glob("*.py"))]
 MODEL_PAGES = [page for page in PAGES if re.search("Reconstruction|Diagnosis|Explanation", page)]
+TRAINING = "pages/6_Training.py"  # of no record
 RECORDS = ["real", "simulated-premature", "simulated-lead_off", "simulated-long", "simulated-low_voltage"]
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_runs(tmp_path_factory.mktemp("runs"))
+
+
 @pytest.fixture(autouse=True)
-def _app(monkeypatch: pytest.MonkeyPatch, checkpoint_folder: Path) -> None:
+def _app(monkeypatch: pytest.MonkeyPatch, checkpoint_folder: Path, runs: Path) -> None:
+    monkeypatch.setenv("CLEAR_HUG_RUNS", str(runs))
     monkeypatch.setenv("CLEAR_HUG_CHECKPOINT", str(checkpoint_folder))
     monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
 
@@ -87,6 +96,9 @@ def test_record_without_beats(name: str) -> None:
     app = page(name, uploads={"upload-flat": flat})
     assert not app.exception and not app.error
     assert "flat" in words(app)
+    if name == TRAINING:
+        assert n_figures(app) == 2 and not app.warning
+        return
     if name in ("app.py", "pages/1_ECG.py"):
         assert n_figures(app) == 1  # the trace is there to look at
     else:
@@ -329,6 +341,84 @@ def test_target_of_a_link_is_explained() -> None:
     bias, total, logit = (float(x) for x in re.findall(r"[+-]\d+\.\d{4}(?!\d)", line)[:3])
     assert bias + total == pytest.approx(logit, abs=2e-4)
     assert float(re.search(r"difference (\d\.\d{7})", line).group(1)) < 1e-5
+
+
+# Training
+
+
+def table(app: AppTest, i: int = 0) -> dict[str, list[object]]:
+    return app.dataframe[i].value.to_dict("list")
+
+
+def test_the_newest_two_runs_are_compared() -> None:
+    app = page(TRAINING)
+    assert not app.exception and not app.error and not app.warning
+    assert table(app)["Run"] == ["second", "first", "pretrain"]
+    assert table(app)["State"] == ["finished"] * 3 and table(app)["Epoch"] == ["8 of 8"] * 3
+    assert app.multiselect(key="runs").value == ["second", "first"] and n_figures(app) == 2
+    assert app.selectbox(key="curve").value.startswith("macro AUROC of superdiagnostic")
+    assert table(app, 1) == {"Setting": ["recipe.lr"], "second": ["0.0005"], "first": ["0.001"]}
+    app.multiselect(key="runs").set_value(["pretrain"]).run()
+    assert not app.exception and not app.error and n_figures(app) == 1
+    assert app.selectbox(key="curve").value.startswith("R²")
+    app.multiselect(key="runs").set_value([]).run()
+    assert not app.exception and not app.error and n_figures(app) == 0 and "Choose a run" in words(app)
+
+
+def test_a_link_to_runs(runs: Path) -> None:
+    app = page(TRAINING, runs="pretrain", curve="learning rate")
+    assert not app.exception and not app.error and n_figures(app) == 1
+    assert app.multiselect(key="runs").value == ["pretrain"]
+    assert app.selectbox(key="curve").value == "learning rate"
+    app = page(TRAINING, runs="gone", curve="none", labels="none")
+    assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_without_a_run_the_page_says_how_to_begin_one(
+    made: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if made:
+        (tmp_path / "runs" / "a_b").mkdir(parents=True)
+    monkeypatch.setenv("CLEAR_HUG_RUNS", str(tmp_path / "runs"))
+    app = page(TRAINING)
+    assert not app.exception and not app.error and not app.warning
+    assert "python -m clear_hug.train pretrain --run runs/first" in app.code[0].value
+    assert ("a_b is no run" in plain(app)) == made
+
+
+def test_a_run_that_goes_on_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a_b", state="running", epochs=9, done=3, began=60, written=1)
+    monkeypatch.setenv("CLEAR_HUG_RUNS", str(tmp_path))
+    app = page(TRAINING)
+    assert not app.exception and not app.error
+    assert app.session_state["training_live"] and "**a_b** is running: step 30 of 90" in plain(app)
+    assert table(app)["Epoch"] == ["3 of 9"]
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(f"{json.dumps(log_row('pretrain', 4))}\n" + '{"step": 5, "tr')
+    app.run()
+    assert table(app)["Epoch"] == ["4 of 9"] and not app.exception and not app.error
+    assert "a_b: log.jsonl: 1 line passed over" in plain(app)
+    about = json.loads((folder / "run.json").read_text())
+    failed = about | {"state": "failed", "error": "the <b>disk</b> is full"}
+    (folder / "run.json").write_text(json.dumps(failed))
+    app.run()
+    assert not app.exception and not app.session_state["training_live"]
+    assert ["a_b failed: the <b>disk</b> is full" in e.value.replace("\\", "") for e in app.error] == [True]
+
+
+def test_a_silent_run_is_not_called_running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_run(tmp_path / "one", state="running", epochs=9, done=6, began=3600, written=1800)
+    monkeypatch.setenv("CLEAR_HUG_RUNS", str(tmp_path))
+    app = page(TRAINING)
+    assert not app.exception and not app.error and "is running" not in words(app)
+    assert str(table(app)["State"][0]).startswith("silent since ")
+
+
+def test_a_run_is_read_again_only_when_it_changed(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    page(TRAINING)
+    monkeypatch.setattr(ui, "read_run", lambda *_: pytest.fail("read again"))
+    assert list(ui.training_runs()) == ["second", "first", "pretrain"]
 
 
 # Words and looks

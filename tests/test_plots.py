@@ -21,11 +21,16 @@ from clear_hug.io import read_ecg
 from clear_hug.leads import GROUPS, LEADS
 from clear_hug.plots import (
     LAYOUTS,
+    MOST_RUNS,
+    curve_words,
+    labelled_tasks,
     plot_attention,
     plot_beat_overlay,
     plot_beat_strip,
     plot_contributions,
+    plot_curves,
     plot_ecg,
+    plot_labels,
     plot_painted_ecg,
     plot_probabilities,
     plot_reconstruction,
@@ -38,9 +43,12 @@ from clear_hug.plots.explanation import _attention_data, _fall_data, _ink_on, _l
 from clear_hug.plots.paper import _ecg_data
 from clear_hug.plots.reconstruction import _rebuilt_data
 from clear_hug.plots.theme import DARK, DRAWN, LIGHT, along, lead_rows, signed, stack, thin
+from clear_hug.plots.training import MACRO, _curves_data, _labels_data
 from clear_hug.reconstruct import Reconstruction
+from clear_hug.runs import list_runs
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
+from tests.written_runs import LABELS, log_row, write_runs
 
 THEMES = pytest.mark.parametrize("look", [LIGHT, DARK], ids=["light", "dark"])
 
@@ -637,6 +645,71 @@ def test_a_written_number_is_within_a_tenth_of_the_largest(value):
     text = signed(value)
     assert text[0] == ("−" if value < 0 else "+")
     assert abs(float(text.replace("−", "-")) - value) <= max(0.1 * abs(value), 1e-7)
+
+
+# training
+
+
+@pytest.fixture(scope="module")
+def training_runs(tmp_path_factory):
+    """second, first (fine-tuned and evaluated), pretrain"""
+    return list(list_runs(write_runs(tmp_path_factory.mktemp("runs"))).values())
+
+
+def test_a_curve_is_the_log(training_runs):
+    second, first, pretrain = _curves_data(training_runs, "train/loss")
+    assert [second.run, first.run, pretrain.run] == ["second", "first", "pretrain"]
+    for curve, stage in ((first, "finetune"), (pretrain, "pretrain")):
+        assert curve.epochs.tolist() == list(range(1, 9))
+        assert curve.values.tolist() == [log_row(stage, epoch)["train/loss"] for epoch in range(1, 9)]
+        assert curve.last == (8, curve.values[-1])
+    assert [curve is None for curve in _curves_data(training_runs, "probe/r2")] == [True, True, False]
+    with pytest.raises(ValueError, match="is in no log; there are lr"):
+        _curves_data(training_runs, "none")
+    with pytest.raises(ValueError, match=f"shows {MOST_RUNS} at most"):
+        _curves_data(training_runs * 2, "lr")
+
+
+def test_labels_stand_with_their_intervals(training_runs):
+    assert labelled_tasks(training_runs) == ["superdiagnostic"] and labelled_tasks(training_runs[2:]) == []
+    data = _labels_data(training_runs, "superdiagnostic")
+    assert data.labels == (MACRO, *LABELS) and data.runs == ("second", "first") and data.subset == "field"
+    field = training_runs[0].metrics["tasks"]["superdiagnostic"]["field"]
+    for i, label in enumerate(LABELS, 1):
+        assert data.auroc[0, i] == field["labels"][label]["auroc"]
+        assert data.positives[0, i] == field["labels"][label]["positives"]
+    assert np.isnan(data.interval[:, -1]).all() and np.isfinite(data.interval[:, :-1]).all()
+    assert (data.interval[:, :-1, 0] < data.auroc[:, :-1]).all()
+    assert (data.interval[:, :-1, 1] > data.auroc[:, :-1]).all()
+    assert data.counted.tolist() == [True] * 5 + [False]
+    with pytest.raises(ValueError, match="no run here was evaluated on it"):
+        _labels_data(training_runs, "form")
+
+
+@pytest.mark.parametrize("metrics", [{}, {"tasks": None}, {"tasks": {"form": {"field": {"labels": [1]}}}}])
+def test_figures_of_another_make_are_no_figures(training_runs, metrics):
+    assert labelled_tasks([replace(training_runs[0], metrics=metrics)]) == []
+
+
+def test_a_run_has_one_colour_in_both_figures(training_runs):
+    runs = [training_runs[2], *training_runs[:2]]
+    for dark in (False, True):
+        curves, labels = plot_curves(runs, "lr", dark), plot_labels(runs, "superdiagnostic", dark)
+        assert curves.layout.paper_bgcolor == labels.layout.paper_bgcolor == (DARK if dark else LIGHT).page
+        colours = [trace.line.color for trace in curves.data]
+        assert len(set(colours)) == 3 and [dot.marker.color for dot in labels.data] == colours[1:]
+
+
+def test_names_of_runs_are_text(training_runs):
+    run = replace(training_runs[0], name="<b>a</b>")
+    for drawn in (plot_curves([run], "lr"), plot_labels([run], "superdiagnostic")):
+        assert "<b>a" not in drawn.data[0].name and "&lt;b&gt;a" in drawn.data[0].name
+
+
+def test_curves_have_plain_names():
+    assert curve_words("watch/form") == "macro AUROC of form, on the watched folds"
+    assert curve_words("lr") == "learning rate" and curve_words("own") == "own"
+    assert curve_words("train/loss") == "loss, in training"
 
 
 # real ECGs

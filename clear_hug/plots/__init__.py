@@ -10,10 +10,11 @@ from clear_hug.plots.explanation import (
 )
 from clear_hug.plots.paper import LAYOUTS, plot_ecg
 from clear_hug.plots.reconstruction import plot_reconstruction
+from clear_hug.plots.training import MOST_RUNS, curve_words, labelled_tasks, plot_curves, plot_labels
 
 __all__ = [
-    "LAYOUTS",
-    "plot_attention", "plot_beat_overlay", "plot_beat_strip", "plot_contributions", "plot_ecg",
-    "plot_painted_ecg", "plot_probabilities", "plot_reconstruction", "plot_waterfall",
-    "plot_window_probabilities",
+    "LAYOUTS", "MOST_RUNS", "curve_words", "labelled_tasks",
+    "plot_attention", "plot_beat_overlay", "plot_beat_strip", "plot_contributions", "plot_curves",
+    "plot_ecg", "plot_labels", "plot_painted_ecg", "plot_probabilities", "plot_reconstruction",
+    "plot_waterfall", "plot_window_probabilities",
 ]  # fmt: skip

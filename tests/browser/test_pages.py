@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from clear_hug.ui import NOTICE
+from tests.written_runs import write_runs
 
 pytestmark = pytest.mark.browser
 
@@ -61,7 +62,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = {**os.environ, "HOME": str(home)}
+    env = {**os.environ, "HOME": str(home), "CLEAR_HUG_RUNS": str(write_runs(home / "runs"))}
     for name in ("CLEAR_HUG_DATA", "CLEAR_HUG_CHECKPOINT"):  # what ships is what is looked at
         env.pop(name, None)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port),
