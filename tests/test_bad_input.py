@@ -23,7 +23,14 @@ from clear_hug.reconstruct import reconstruct
 from clear_hug.simulate import simulate_ecg
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["app.py", *sorted(f"pages/{path.name}" for path in (ROOT / "pages").glob("*.py"))]
+PAGES = [
+    "app.py",
+    *sorted(
+        f"pages/{path.name}"
+        for path in (ROOT / "pages").glob("*.py")
+        if path.stem != "6_Training"  # looks at no record
+    ),
+]
 SHOWS_TRACE = ("app.py", "pages/1_ECG.py")
 ONLY_OF_AN_HOUR = ("pages/2_Beats.py", "pages/4_Diagnosis.py")  # its other pages cost seconds each
 

@@ -255,6 +255,7 @@ def test_pieces_add_up_to_the_batch(train, tmp_path, stage, changes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
 def test_two_processes_reproduce_one(train, corpus, checkpoint_folder, tmp_path, stage) -> None:
     """Twenty steps of one batch each: the loss of every step is a row of the log."""
@@ -284,6 +285,8 @@ else:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
 def test_compiled_blocks_train_alike(train, tmp_path) -> None:
     for compiled in (False, True):
         train("pretrain", tmp_path / str(compiled), EngineConfig(compile=compiled, track="none"), epochs=1)

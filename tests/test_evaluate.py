@@ -268,15 +268,16 @@ def corpus(tmp_path_factory):
         writer.writerows(rows)
     out = tmp_path_factory.mktemp("corpus")
     prepare([folder], out, workers=1)
-    path = out / "ptbxl" / "records.csv"
-    with path.open(newline="") as f:
-        kept = list(csv.DictReader(f))
-    for i, row in enumerate(kept):
-        row["units_known"] = str(int(not (row["fold"] == "9" and i % 2)))
-    with path.open("w", newline="") as f:
-        writer = csv.DictWriter(f, list(kept[0]))
-        writer.writeheader()
-        writer.writerows(kept)
+    for path in (out / "ptbxl").glob("*/records.csv"):
+        with path.open(newline="") as f:
+            kept = list(csv.DictReader(f))
+        for row in kept:
+            odd = int(row["record"].split("/")[1]) % 2
+            row["units_known"] = str(int(not (row["fold"] == "9" and odd)))
+        with path.open("w", newline="") as f:
+            writer = csv.DictWriter(f, list(kept[0]))
+            writer.writeheader()
+            writer.writerows(kept)
     return out
 
 
