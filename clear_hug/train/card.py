@@ -63,6 +63,17 @@ def _table(header: str, rows: Iterable[str]) -> list[str]:
     return [header, "|" + "---|" * (header.count("|") - 1), *rows, ""]
 
 
+def _taught(training: Mapping[str, Any]) -> list[str]:
+    teachers, pupils = training.get("teachers", ()), training.get("pupils", 0)
+    if not pupils:
+        return []
+    told = _list(training["config"].get("taught"))
+    return [
+        f"- Beside them, {pupils} records without labels: {told} as {len(teachers)} plain ResNets say it, "
+        "which learned from the same folds."
+    ]
+
+
 def _list(values: Any) -> str:
     return ", ".join(map(str, values or ("none",)))
 
@@ -99,6 +110,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         f"- Fine-tuning, {how}: {training.get('records', 0)} PTB-XL records of folds "
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "
         f"{_list(tuned.get('tasks'))}.",
+        *_taught(training),
         f"- Calibration and thresholds: {training.get('calibrated_on', 'nothing')}.",
         f"- Data: {_list([SOURCES.get(s, s) for s in training.get('sources', ())])}.",
         "",
