@@ -157,6 +157,19 @@ def test_platt_and_thresholds_mend_what_is_off():
     assert 0.2 < threshold <= 0.7
 
 
+def test_the_threshold_is_that_of_the_best_f1_of_calibrated_probabilities() -> None:
+    rng = np.random.default_rng(4)
+    p = rng.beta(0.4, 4, size=(20_000, 1))
+    truth = (rng.random(p.shape) < p).astype(np.float32)
+    threshold = best_thresholds(p, truth)[0]
+
+    def f1(t: float) -> float:
+        called = p >= t
+        return 2 * (called * truth).sum() / (called.sum() + truth.sum())
+
+    assert f1(threshold) == pytest.approx(max(f1(t) for t in np.linspace(0.02, 0.9, 45)), abs=0.01)
+
+
 def test_a_label_too_rare_to_calibrate_keeps_about_what_it_has() -> None:
     z = np.random.default_rng(2).normal(-5, 1, size=(400, 2))
     truth = np.zeros((400, 2), dtype=np.float32)
