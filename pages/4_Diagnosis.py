@@ -53,6 +53,6 @@ with guard():
             "Called": np.where(answer.called, "yes", "no"),
         }
         st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True)
-    with st.expander(f"Model card of {ui.say(answer.model)}"):
+    if st.toggle(f"Model card of {ui.say(answer.model)}", key="card"):  # long: sent when it is asked for
         st.markdown(page.model_card)
     ui.model_line(answer)
