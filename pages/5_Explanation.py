@@ -21,28 +21,33 @@ with guard():
         st.warning(ui.say(sentence))
     st.markdown(sum_words(lead))
 
-    trace, bars, fall, attention = st.tabs(["On the trace", "Bars", "Waterfall", "Attention"])
-    with trace:
-        figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark)
-        ui.show_paper(figure, "painted", f"The ECG, each lead in the colour of its contribution to {words}")
-        st.caption(LEAD_TOKEN_WORDS)
-    with bars:
-        level = ui.choices("Contributions by", list(METHODS["hug"].levels), "level")
-        figure = plot_contributions(page.explain(target, level=level), dark=page.dark)
-        ui.show(figure, "bars", f"What each {level} adds to the logit of {words}, or takes from it")
-        st.caption(LEAD_TOKEN_WORDS)
-    with fall:
-        ui.show(
-            plot_waterfall(lead, dark=page.dark),
-            "waterfall",
-            f"From the bias by leads to the logit of {words}",
-        )
-    with attention:
-        looked = page.explain(target, "attention", "token")
-        figure = plot_attention(looked, page.tokens, dark=page.dark)
-        ui.show(figure, "attention", "The share of each lead token's attention that each of its beats gets")
-        st.caption(
-            "Attention shows where each lead token looked, the same for every label. It adds up to nothing, "
-            "and is no measure of importance."
-        )
+    # only the tab that is open is computed and sent
+    names = ["On the trace", "Bars", "Waterfall", "Attention"]
+    trace, bars, fall, attention = st.tabs(names, key="view", on_change="rerun")
+    if trace.open:
+        with trace:
+            figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark)
+            alt = f"The ECG, each lead in the colour of its contribution to {words}"
+            ui.show_paper(figure, "painted", alt)
+            st.caption(LEAD_TOKEN_WORDS)
+    if bars.open:
+        with bars:
+            level = ui.choices("Contributions by", list(METHODS["hug"].levels), "level")
+            figure = plot_contributions(page.explain(target, level=level), dark=page.dark)
+            ui.show(figure, "bars", f"What each {level} adds to the logit of {words}, or takes from it")
+            st.caption(LEAD_TOKEN_WORDS)
+    if fall.open:
+        with fall:
+            alt = f"From the bias by leads to the logit of {words}"
+            ui.show(plot_waterfall(lead, dark=page.dark), "waterfall", alt)
+    if attention.open:
+        with attention:
+            looked = page.explain(target, "attention", "token")
+            figure = plot_attention(looked, page.tokens, dark=page.dark)
+            alt = "The share of each lead token's attention that each of its beats gets"
+            ui.show(figure, "attention", alt)
+            st.caption(
+                "Attention shows where each lead token looked, the same for every label. It adds up to "
+                "nothing, and is no measure of importance."
+            )
     ui.model_line(lead)
