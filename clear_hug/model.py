@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from clear_hug.attention import PATTERNS, Block, Layout, compact, decoder_mask, encoder_mask, token_layout
 from clear_hug.leads import GROUP_OF, GROUPS, N_LEADS, PAIRS
+from clear_hug.regression import LeadRegression
 
 TYPICAL_SCALE = 0.2  # mV; SD of a lead of an ordinary ECG: the origin of the log-scale axis
 N_GROUPS = len(GROUPS)
@@ -58,6 +59,7 @@ class CLEARConfig:
 PRESETS: dict[str, CLEARConfig] = {
     "base": CLEARConfig(768, 12, 8, 1024, 512, 4, 16, 1024),  # the paper's sizes
     "small": CLEARConfig(),  # ships
+    "mini": CLEARConfig(96, 4, 4, 192, 64, 1, 4, 128),  # quick comparisons
     "tiny": CLEARConfig(32, 2, 4, 64, 32, 1, 4, 64),  # tests
 }
 
@@ -209,6 +211,22 @@ class Encoded:
     attention: tuple[Tensor, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What the decoder says of hidden tokens, in two parts of which the sum is the answer.
+
+    foretold : (batch, 12, beat, 96) what it keeps of `LeadRegression`; mV where units are known, else
+        in lead scales
+    correction : (batch, 12, beat, 96) what it adds, in units of the lead's scale
+    log_scale : (batch, 12) log of the lead's scale over `reference_log_scale`, predicted from the hidden
+        tokens of the lead
+    """
+
+    foretold: Tensor
+    correction: Tensor
+    log_scale: Tensor
+
+
 class CLEAR(nn.Module):
     """Encoder over beat and lead tokens, and the decoder that rebuilds hidden beats."""
 
@@ -224,6 +242,8 @@ class CLEAR(nn.Module):
         self.blocks = nn.ModuleList(Block(c.width, c.heads, c.feed_forward) for _ in range(c.depth))
         self.norm = nn.LayerNorm(c.width)
 
+        self.regression = LeadRegression()
+        self.foretold = nn.Linear(c.token_samples + 1, c.decoder_width)
         self.bridge = nn.Linear(c.width, c.decoder_width)
         self.hidden = nn.Parameter(torch.zeros(c.decoder_width))
         self.decoder_lead = nn.Parameter(torch.zeros(N_LEADS, c.decoder_width))
@@ -233,10 +253,14 @@ class CLEAR(nn.Module):
         )
         self.decoder_norm = nn.LayerNorm(c.decoder_width)
         self.to_samples = nn.Linear(c.decoder_width, c.token_samples)
+        self.to_trust = nn.Linear(c.decoder_width, 1)
         self.to_scale = nn.Linear(c.decoder_width, 1)
         self.apply(_initialise)
         for parameter in (self.lead, self.summary, self.hidden, self.decoder_lead, self.scale.unknown):
             nn.init.trunc_normal_(parameter, std=0.02)
+        # what is foretold comes in gently, also where the decoder has learned to do without
+        nn.init.zeros_(self.foretold.weight)
+        nn.init.constant_(self.to_trust.bias, -2.0)
 
     def encode(self, beats: Beats, attention: int = 0, scale_told: Tensor | None = None) -> Encoded:
         """Encode what is there.
@@ -269,8 +293,8 @@ class CLEAR(nn.Module):
         told = told[:, None] & lead_there
         return Encoded(sequence[:, :N_LEADS], lead_there, sequence, layout, index, scale, told, tuple(maps))
 
-    def decode(self, beats: Beats, encoded: Encoded, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Rebuild hidden tokens from what `encoded` saw.
+    def decode(self, beats: Beats, encoded: Encoded, wanted: Tensor) -> Decoded:
+        """Rebuild hidden tokens from what `encoded` saw; `Decoded` is meaningful where `wanted`.
 
         Parameters
         ----------
@@ -278,14 +302,10 @@ class CLEAR(nn.Module):
         encoded : encode(beats)
         wanted : (batch, 12, beat) bool; the hidden tokens to rebuild
 
-        Returns
-        -------
-        values : (batch, 12, beat, 96) in units of the lead's scale; meaningful where `wanted`
-        log_scale : (batch, 12) log of the lead's scale over the mean scale of the visible leads,
-            predicted from the rebuilt tokens of the lead (meaningful where a lead has a wanted token)
-
         """
         batch, _, n_beats = beats.there.shape
+        with torch.autocast(encoded.x.device.type, enabled=False):
+            foretold, share = self.regression(beats, encoded.scale, wanted)
         seen = self.bridge(encoded.x)
         full = seen.new_zeros(batch, N_LEADS * (1 + n_beats), seen.shape[-1])
         full = full.scatter(1, encoded.index[..., None].expand_as(seen), seen)
@@ -294,7 +314,12 @@ class CLEAR(nn.Module):
             self.decoder_lead[:, None]
             + self.decoder_timing(beats.seconds, (beats.there | wanted).any(1))[:, None]
         )
-        tokens = torch.where(there[..., None], full[:, N_LEADS:], self.hidden) + place.flatten(1, 2)
+        scale = torch.where(
+            encoded.lead_there, encoded.scale, reference_log_scale(encoded.scale, encoded.lead_there).exp()
+        )
+        known = torch.cat([in_lead_scales(foretold, scale, beats.units_known), share[..., None]], -1)
+        hidden = self.hidden + self.foretold(known)
+        tokens = torch.where(there[..., None], full[:, N_LEADS:], hidden.flatten(1, 2)) + place.flatten(1, 2)
         x = torch.cat([full[:, :N_LEADS], tokens.to(full.dtype)], dim=1)
         layout = token_layout(beats.there)
         mask = decoder_mask(layout, self.config.pattern)
@@ -303,7 +328,42 @@ class CLEAR(nn.Module):
         x = self.decoder_norm(x)[:, N_LEADS:].view(batch, N_LEADS, n_beats, -1)
         weight = wanted[..., None].to(x.dtype)
         pooled = (x * weight).sum(2) / weight.sum(2).clamp_min(1)
-        return self.to_samples(x), self.to_scale(pooled)[..., 0]
+        kept = foretold * self.to_trust(x).float().sigmoid()
+        return Decoded(kept, self.to_samples(x), self.to_scale(pooled)[..., 0])
+
+    def rebuild(self, beats: Beats, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rebuild hidden tokens in the record's own unit.
+
+        Parameters
+        ----------
+        beats : the records with the hidden tokens not there
+        wanted : (batch, 12, beat) bool; the hidden tokens to rebuild
+
+        Returns
+        -------
+        values : (batch, 12, beat, 96) mV or the record's unit; meaningful where `wanted`
+        scale : (batch, 12) the lead's scale: of its visible tokens, or predicted where it has none
+        seen : (batch, 12) bool; the lead has a visible token
+
+        """
+        encoded = self.encode(beats)
+        decoded = self.decode(beats, encoded, wanted)
+        reference = reference_log_scale(encoded.scale, encoded.lead_there)
+        scale = torch.where(encoded.lead_there, encoded.scale, (decoded.log_scale.float() + reference).exp())
+        wide = scale[..., None, None]
+        foretold = torch.where(
+            beats.units_known[:, None, None, None], decoded.foretold, decoded.foretold * wide
+        )
+        return foretold + decoded.correction.float() * wide, scale, encoded.lead_there
+
+
+def in_lead_scales(foretold: Tensor, scale: Tensor, units_known: Tensor) -> Tensor:
+    """What `LeadRegression` foretells, in units of a (batch, 12) scale.
+
+    Bounded: a lead whose few visible samples were flat by chance must own neither the loss nor the input.
+    """
+    known = units_known[:, None, None, None]
+    return torch.where(known, foretold / scale[..., None, None], foretold).clamp(-20, 20)
 
 
 def reference_log_scale(scale: Tensor, there: Tensor) -> Tensor:
@@ -573,21 +633,21 @@ def masked_loss(
     """
     visible = beats.hide(hidden)
     encoded = clear.encode(visible, scale_told=told)
-    rebuilt, log_scale = clear.decode(visible, encoded, hidden)
+    decoded = clear.decode(visible, encoded, hidden)
     own_scale, _ = beats.lead_scale()
     scale = torch.where(encoded.lead_there, encoded.scale, own_scale)
     weight = (hidden[..., None] & beats.inside[:, None]).float()
     target = torch.where(weight.bool(), beats.values.float() / scale[..., None, None], 0.0)
-    # a lead whose few visible samples were flat by chance must not own the loss
-    target = target.clamp(-20, 20)
-    error = ((rebuilt.float() - target) ** 2 * weight).sum()
+    target = target.clamp(-20, 20)  # as `in_lead_scales`
+    rebuilt = in_lead_scales(decoded.foretold, scale, beats.units_known) + decoded.correction.float()
+    error = ((rebuilt - target) ** 2 * weight).sum()
     counts = masked_counts(beats, hidden)
     n, n_asked = (counts if whole is None else whole).clamp_min(1)
     mse = error / n
     total = (target**2 * weight).sum().clamp_min(1e-12)
     asked = hidden.any(2) & beats.units_known[:, None]
     truth = own_scale.log() - reference_log_scale(encoded.scale, encoded.lead_there)
-    scale_error = ((log_scale.float() - truth.clamp(-4, 4)) ** 2 * asked).sum() / n_asked
+    scale_error = ((decoded.log_scale.float() - truth.clamp(-4, 4)) ** 2 * asked).sum() / n_asked
     return {
         "loss": mse + 0.1 * scale_error,
         "mse": mse.detach(),

@@ -16,7 +16,7 @@ from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import BATCH, check_hidden, hide, run
 from clear_hug.ecg import ECGError, freeze
 from clear_hug.leads import GROUPS, N_LEADS
-from clear_hug.model import CLEARHUG, reference_log_scale
+from clear_hug.model import CLEARHUG
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +98,7 @@ def reconstruct(
             seen = hide(batch, hidden).to(device)
             whole = hide(batch, np.zeros_like(hidden)).to(device)
             wanted = whole.there & ~seen.there
-            encoded = model.clear.encode(seen)
-            values, log_scale = model.clear.decode(seen, encoded, wanted)
-            guess = (log_scale.float() + reference_log_scale(encoded.scale, encoded.lead_there)).exp()
-            scale = torch.where(encoded.lead_there, encoded.scale, guess)
-            values = values.float() * scale[..., None, None]
+            values, scale, _ = model.clear.rebuild(seen, wanted)
             for k, window in enumerate(batch):
                 n = window.beats.size
                 rebuilt[:, window.beats] = values[k, :, :n].cpu().numpy()

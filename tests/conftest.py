@@ -11,6 +11,7 @@ import torch
 from clear_hug.beats import BeatTokens, tokenize_beats
 from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.ecg import ECG
+from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, Beats, CLEARConfig
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
@@ -55,6 +56,9 @@ def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, see
             parameter.add_(torch.randn_like(parameter) * 0.1)
         model.hug.head.weight.mul_(5)
         model.hug.reference.normal_()
+        made = torch.randn(2, 2, N_LEADS, 4 * N_LEADS)
+        own = made[:, :1] @ made[:, :1].mT / 60
+        model.clear.regression.moments.copy_(torch.cat([own, 0.8 * own], 1))
     return model.eval()
 
 

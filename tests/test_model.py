@@ -44,8 +44,9 @@ def fill(beats, hidden, value):
 def everything(model, beats, wanted):
     """All that a model makes of a batch: logits, lead tokens, rebuilt values, their scale."""
     encoded = model.encode(beats)
-    values, log_scale = model.clear.decode(beats, encoded, wanted)
-    return model(beats), encoded.lead_tokens, encoded.scale, values, log_scale
+    decoded = model.clear.decode(beats, encoded, wanted)
+    values, scale, _ = model.clear.rebuild(beats, wanted)
+    return model(beats), encoded.lead_tokens, encoded.scale, decoded.log_scale, values, scale
 
 
 def pad(beats, extra, value=float("nan")):

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 import clear_hug as ch
 from clear_hug.model import PRESETS
 from clear_hug.tasks import TASKS
 from clear_hug.train.augment import Augmentation
-from clear_hug.train.average import average
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
 from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from, predict
-from clear_hug.train.metrics import auroc
+from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
-from clear_hug.train.run import RunError
+from clear_hug.train.voltage import voltage_evidence
 from tests.simulated_ptbxl import write_wfdb
 
 MODULE = sys.modules["clear_hug.train.finetune"]
@@ -54,6 +54,21 @@ def test_pretraining_learns_to_rebuild(pretrained: Path) -> None:
     log = log_of(pretrained)
     assert log[-1]["probe/r2"] > log[0]["probe/r2"] + 0.05
     assert list(pretrained.glob("events.out.tfevents*"))
+
+
+def test_pretraining_goes_on_from_a_checkpoint_with_the_regression_let_in(
+    corpus: Path, tmp_path: Path
+) -> None:
+    recipe = PretrainConfig(preset="tiny", epochs=2, batch_size=8, precision="no", warm_up=1)
+    pretrain(tmp_path / "alone", corpus, replace(recipe, regression=False))
+    before = ch.load_checkpoint(tmp_path / "alone" / "checkpoint")
+    assert not before.model.clear.regression.moments.any()
+    pretrain(tmp_path / "on", corpus, recipe, init=str(tmp_path / "alone" / "checkpoint"))
+    after = ch.load_checkpoint(tmp_path / "on" / "checkpoint")
+    assert (after.model.clear.regression.moments.diagonal(dim1=2, dim2=3) > 0).all()
+    assert after.training["init_digest"] == before.digest
+    first, last = log_of(tmp_path / "on")[0], log_of(tmp_path / "alone")[-1]
+    assert first["probe/r2"] > last["probe/r2"]
 
 
 def test_pretraining_never_reads_a_fold_left_out(corpus: Path, pretrained: Path) -> None:
@@ -110,6 +125,18 @@ def with_unlabelled(source: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return out
 
 
+def test_a_fraction_of_the_labels_is_all_that_is_learned_from(
+    corpus: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    data, tasks = Corpus(corpus), [TASKS["superdiagnostic"]]
+    recipe = FinetuneConfig(epochs=1, batch_size=8, precision="no", label_fraction=0.25)
+    finetune(tmp_path / "run", corpus, str(pretrained / "checkpoint"), recipe=recipe)
+    whole = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled_for(tasks))
+    assert ch.load_checkpoint(tmp_path / "run" / "checkpoint").training["records"] == -(-len(whole) // 4)
+    with pytest.raises(CorpusError, match="label_fraction = 0; expected above 0"):
+        finetune(tmp_path / "none", corpus, recipe=replace(recipe, label_fraction=0.0))
+
+
 def test_teachers_stand_in_for_labels_that_are_not_there(
     with_unlabelled: Path, pretrained: Path, tmp_path: Path
 ) -> None:
@@ -145,26 +172,56 @@ def test_what_a_teacher_does_not_tell_is_not_learned(
     assert np.isnan(np.delete(labels, rows, axis=0)).all()
 
 
-def test_an_average_is_the_mean_of_the_weights_and_refuses_strangers(
+def test_a_finetuned_run_teaches_as_a_baseline_does(
+    with_unlabelled: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    data, tasks = Corpus(with_unlabelled), [TASKS["superdiagnostic"]]
+    recipe = FinetuneConfig(epochs=1, batch_size=16, precision="no", train_folds=(1, 2), watch_folds=(3,))
+    finetune(tmp_path / "run", with_unlabelled, str(pretrained / "checkpoint"), recipe=recipe)
+    labels = np.full((len(data), 5), np.nan, dtype=np.float32)
+    rows = learn_from([tmp_path / "run"], data, tasks, recipe, labels)
+    model = ch.load_checkpoint(tmp_path / "run" / "checkpoint").model
+    np.testing.assert_allclose(labels[rows], expit(predict(model, data, rows)), rtol=1e-5)
+    with pytest.raises(CorpusError, match=r"learned from folds \[1, 2\], its pupil may from \[1\]"):
+        learn_from([tmp_path / "run"], data, tasks, replace(recipe, train_folds=(1,)), labels)
+
+
+def test_calibration_comes_from_folds_that_no_model_had_learned(
     corpus: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     init = str(pretrained / "checkpoint")
     recipe = FinetuneConfig(epochs=1, batch_size=16, precision="no")
-    for seed in (0, 1):
-        finetune(tmp_path / str(seed), corpus, init=init, recipe=replace(recipe, seed=seed))
-    finetune(tmp_path / "other", corpus, init=init, recipe=replace(recipe, lr=2e-3))
-    average(tmp_path / "mean", (tmp_path / "0", tmp_path / "1"), corpus)
-    one, two, mean = (
-        ch.load_checkpoint(tmp_path / name / "checkpoint").model.state_dict() for name in ("0", "1", "mean")
-    )
-    for name in mean:
-        torch.testing.assert_close(mean[name], (one[name] + two[name]) / 2)
-    training = ch.load_checkpoint(tmp_path / "mean" / "checkpoint").training
-    assert training["averaged_seeds"] == [0, 1] and "[8]" in training["calibrated_on"]
-    with pytest.raises(RunError, match=r"other differs from .*0 by lr; only seeds may"):
-        average(tmp_path / "x", (tmp_path / "0", tmp_path / "other"), corpus)
-    with pytest.raises(RunError, match="name at least two"):
-        average(tmp_path / "x", (tmp_path / "0",), corpus)
+    for name, train, watch in (("a", (1, 2, 3), (4, 5)), ("b", (4, 5), (1, 2, 3)), ("c", (5,), (3, 4))):
+        finetune(tmp_path / name, corpus, init, recipe=replace(recipe, train_folds=train, watch_folds=watch))
+    last = replace(recipe, train_folds=(1, 2, 3, 4, 5), watch_folds=())
+    finetune(tmp_path / "final", corpus, init, (tmp_path / "a", tmp_path / "b"), last)
+    data, opened = Corpus(corpus), ch.load_checkpoint(tmp_path / "final" / "checkpoint")
+    assert "[1, 2, 3, 4, 5], by 2 models" in opened.training["calibrated_on"]
+    logits, truth = [], []
+    for name, folds in (("a", (4, 5)), ("b", (1, 2, 3))):
+        rows = np.flatnonzero(np.isin(data.fold, folds))
+        logits.append(predict(ch.load_checkpoint(tmp_path / name / "checkpoint").model, data, rows))
+        truth.append(data.labels(opened.tasks, rows))
+    expected = fit_platt(np.concatenate(logits), np.concatenate(truth))
+    np.testing.assert_allclose(opened.platt, expected, rtol=1e-6)
+    with pytest.raises(CorpusError, match="folds of their own, which they did not learn from"):
+        finetune(tmp_path / "twice", corpus, init, (tmp_path / "a", tmp_path / "c"), last)
+
+
+def test_voltage_is_told_for_hypertrophy_of_records_in_mv_alone(with_unlabelled: Path) -> None:
+    data, tasks = Corpus(with_unlabelled), [TASKS["superdiagnostic"], TASKS["rhythm"]]
+    rows = np.flatnonzero(~data.labelled)
+    evidence = voltage_evidence(data, np.flatnonzero(data.labelled), rows, tasks)
+    high = np.array([data.tokens(int(i)).values.max() for i in rows])
+    hypertrophy = tasks[0].labels.index("HYP")
+    assert not np.delete(evidence, hypertrophy, axis=1).any()
+    order = np.argsort(high)
+    assert evidence[order[-4:], hypertrophy].min() > 0 > evidence[order[:4], hypertrophy].max()
+    # without voltage, or with too few positives that have it, nothing is told
+    blind = Corpus(with_unlabelled)
+    blind.units_known = np.zeros_like(data.units_known)
+    assert not voltage_evidence(blind, np.flatnonzero(data.labelled), rows, tasks).any()
+    assert not voltage_evidence(data, np.flatnonzero(data.labelled)[:8], rows, tasks).any()
 
 
 def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_path: Path) -> None:

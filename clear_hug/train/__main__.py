@@ -1,4 +1,4 @@
-"""Command line: `python -m clear_hug.train {prepare,pretrain,finetune,average,baseline,evaluate} --help`.
+"""Command line: `python -m clear_hug.train {prepare,pretrain,finetune,baseline,evaluate} --help`.
 
 On several GPUs or machines: `torchrun --nproc_per_node 8 -m -- clear_hug.train pretrain --run R`; the
 lone `--` keeps torchrun from taking `--run` for an option of its own.
@@ -12,7 +12,6 @@ from typing import Any
 from jsonargparse import auto_cli
 
 from clear_hug.checkpoint import CheckpointError
-from clear_hug.train.average import average
 from clear_hug.train.baselines import baseline
 from clear_hug.train.corpus import CorpusError, prepare
 from clear_hug.train.evaluate import evaluate
@@ -24,7 +23,6 @@ COMMANDS: dict[str, Any] = {
     "prepare": prepare,
     "pretrain": pretrain,
     "finetune": finetune,
-    "average": average,
     "baseline": baseline,
     "evaluate": evaluate,
 }

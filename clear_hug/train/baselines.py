@@ -23,6 +23,7 @@ from clear_hug.tasks import TASKS, Task
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.loop import Average, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
+from clear_hug.train.voltage import voltage_evidence
 
 SAMPLES = 1000  # 10 s at 100 Hz
 
@@ -45,7 +46,8 @@ class BaselineConfig:
         shift: largest shift in time, s
         drop_lead: chance that a record loses some leads
         average: decay of the averaged weights, which are what predicts
-        teach: predict the records without labels too, for `finetune --teachers`
+        teach: predict the records without labels too, for `finetune --teachers`, and add there what voltage
+            tells, which a ResNet cannot see
         seed: of weights, order and augmentation
     """
 
@@ -129,6 +131,8 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
     labels = data.labels(tasks, rows["train"])
     predict = {"resnet": train_resnet, "random": _random}[recipe.kind](data, rows, labels, tasks, recipe)
+    unseen = rows["test"][judged.size :]
+    predict[judged.size :] += voltage_evidence(data, rows["train"], unseen, tasks)
     names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -140,7 +144,9 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
         train_folds=np.array(recipe.train_folds, dtype=np.int64),
         watch_folds=np.array(recipe.watch_folds, dtype=np.int64),
     )
-    print(f"{recipe.kind}: {_told(data, tasks, judged, predict[: judged.size])} on folds {recipe.test_folds}")
+    if judged.size:
+        told = _told(data, tasks, judged, predict[: judged.size])
+        print(f"{recipe.kind}: {told} on folds {recipe.test_folds}")
 
 
 def _told(data: Corpus, tasks: list[Task], rows: NDArray[np.int64], logits: NDArray[np.floating]) -> str:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from clear_hug.checkpoint import CHECKPOINTS, Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import probabilities
 from clear_hug.tasks import Task
+from clear_hug.train.answers import answers, folds_of, predict
 from clear_hug.train.card import model_card
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.elsewhere import elsewhere_figures
-from clear_hug.train.finetune import predict
 from clear_hug.train.metrics import (
     INTERVAL_FROM,
     auroc,
@@ -84,9 +84,8 @@ def measure(
     elsewhere: Path | None = None,
 ) -> dict[str, Any]:
     """Every figure of a checkpoint, ready for metrics.json; see `evaluate`."""
-    tuned = opened.training.get("config", {})
-    train_folds = tuple(tuned.get("train_folds", ()))
-    learned = {*train_folds, *tuned.get("watch_folds", ())}
+    train_folds, watch_folds = folds_of(opened)
+    learned = {*train_folds, *watch_folds}
     if set(folds) & learned:
         raise CorpusError(
             f"{opened.name} learned from, or was chosen on, folds {sorted(set(folds) & learned)}."
@@ -151,42 +150,22 @@ def _predicted(
     folds: tuple[int, ...],
 ) -> NDArray[np.float32]:
     """(row, label) logits of a baseline that learned from the same folds, in the checkpoint's order."""
-    if (run / "predictions.npz").exists():
-        with np.load(run / "predictions.npz") as saved:
-            if "train_folds" not in saved:
-                raise CorpusError(f"baseline {name}: {run} does not tell its folds; run `baseline` again.")
-            train, watch = saved["train_folds"].tolist(), saved["watch_folds"].tolist()
-            targets, records, logits = saved["targets"].tolist(), saved["records"].tolist(), saved["logits"]
-    else:
-        other = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
-        recipe = other.training.get("config", {})
-        train, watch = recipe.get("train_folds", ()), recipe.get("watch_folds", ())
-        targets, records, logits = list(other.targets), None, None
-    if set(folds) & {*train, *watch}:
+    told = answers(run, data, rows, opened.targets)
+    if set(folds) & {*told.train_folds, *told.watch_folds}:
         raise CorpusError(f"baseline {name} learned from, or was chosen on, the folds {folds} themselves.")
-    ours = opened.training.get("config", {}).get("train_folds")
-    if ours is not None and sorted(train) != sorted(ours):
+    ours, _ = folds_of(opened)
+    if ours and sorted(told.train_folds) != sorted(ours):
         raise CorpusError(
-            f"baseline {name} learned from folds {list(train)}, {opened.name} from {list(ours)}; "
+            f"baseline {name} learned from folds {list(told.train_folds)}, {opened.name} from {list(ours)}; "
             "train it on the same."
         )
-    missing = [target for target in opened.targets if target not in targets]
-    if missing:
+    silent = np.isnan(told.logits).any(axis=1)
+    if silent.any():
+        first = data.records[rows[silent][0]]["record"]
         raise CorpusError(
-            f"baseline {name} does not answer {', '.join(missing)}; train it on the same tasks."
+            f"baseline {name} has no prediction for {int(silent.sum())} records, such as {first}."
         )
-    if logits is None:
-        logits = predict(other.model, data, rows)
-    else:
-        where = {record: i for i, record in enumerate(records)}
-        names = [data.records[i]["record"] for i in rows]
-        lost = [record for record in names if record not in where]
-        if lost:
-            raise CorpusError(
-                f"baseline {name} has no prediction for {len(lost)} records, such as {lost[0]}."
-            )
-        logits = logits[[where[record] for record in names]]
-    return logits[:, [targets.index(target) for target in opened.targets]]
+    return told.logits
 
 
 def _task_figures(

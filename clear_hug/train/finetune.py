@@ -30,8 +30,9 @@ from clear_hug.model import (
     mix,
 )
 from clear_hug.tasks import TASKS, Task
+from clear_hug.train.answers import answers, folds_of, predict
 from clear_hug.train.augment import Augmentation, augment
-from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.loop import Average, Batch, EngineConfig, Objective, accelerate, epochs
 from clear_hug.train.metrics import auroc, best_thresholds, fit_platt, macro
 from clear_hug.train.run import Run, describe
@@ -46,6 +47,8 @@ class FinetuneConfig:
         ship: the tasks that the checkpoint answers; all when empty
         train_folds: PTB-XL folds that are learned from
         watch_folds: folds that are looked at after each epoch, and calibrated on; may be empty
+        label_fraction: share of the labelled records that are learned from, whole patients, drawn by seed
+        stratified: keep the labels' shares in it; else patients are drawn at random
         frozen: leave the encoder as it is and learn the head alone
         per_lead: one level-1 map of HUG a lead, or one a group
         epochs: passes over the records
@@ -64,13 +67,15 @@ class FinetuneConfig:
         precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
         taught: tasks whose labels the teachers tell of records without labels
         taught_share: share of those records that are read in an epoch, others each time
-        seed: of the head, order and augmentation
+        seed: of order, augmentation and masks
     """
 
     tasks: tuple[str, ...] = ("superdiagnostic",)
     ship: tuple[str, ...] = ()
     train_folds: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
     watch_folds: tuple[int, ...] = (8,)
+    label_fraction: float = 1.0
+    stratified: bool = True
     frozen: bool = False
     per_lead: bool = True
     epochs: int = 8
@@ -96,7 +101,7 @@ def finetune(
     run: Path,
     corpus: Path = Path("corpus"),
     init: str | None = None,
-    calibration: Path | None = None,
+    calibration: tuple[Path, ...] = (),
     recipe: FinetuneConfig = FinetuneConfig(),  # noqa: B008
     engine: EngineConfig = EngineConfig(),  # noqa: B008
     resume: bool = False,
@@ -108,12 +113,13 @@ def finetune(
         run: folder of the run: logs, checkpoint, predictions on the watched folds
         corpus: folder of prepared shards
         init: checkpoint to start from; untrained weights of the small preset when not given
-        calibration: run whose calibration (from its watched folds) is taken over
+        calibration: runs of the same recipe that each watched folds they did not learn from; what they said
+            of them together calibrates this one, where it watches none
         recipe: how
         engine: by which means
         resume: go on with a run that was cut off, from its last good state
-        teachers: runs of `baseline --recipe.teach true`; their mean probabilities stand in for the labels of
-            records that have none
+        teachers: runs of `finetune` or of `baseline --recipe.teach true`; their mean probabilities stand in
+            for the labels of records that have none
     """
     data = Corpus(corpus)
     tasks = tuple(_task(name) for name in recipe.tasks)
@@ -121,11 +127,21 @@ def finetune(
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled_for(tasks))
     if not train.size:
         raise CorpusError(f"no labelled record in folds {recipe.train_folds} of {corpus}.")
+    if not 0 < recipe.label_fraction <= 1:
+        raise CorpusError(f"label_fraction = {recipe.label_fraction:g}; expected above 0, and 1 at most.")
+    train = label_fraction(
+        train,
+        data.labels(tasks, train),
+        data.patients[train],
+        recipe.label_fraction,
+        recipe.seed,
+        recipe.stratified,
+    )
     unknown = set(recipe.ship) - set(recipe.tasks)
     if unknown:
         raise CorpusError(f"ship names {', '.join(sorted(unknown))}, which is not among the tasks learned.")
     accelerator = accelerate(recipe.precision, engine, run)
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(0)  # the head starts alike whatever the seed
     source = load_checkpoint(init) if init else None
     clear = source.model.clear if source else CLEAR(PRESETS["small"])
     n_labels = sum(len(task.labels) for task in tasks)
@@ -195,7 +211,7 @@ def _finish(
     train: NDArray[np.int64],
     watch: NDArray[np.int64],
     recipe: FinetuneConfig,
-    calibration: Path | None,
+    calibration: Sequence[Path],
     about: dict[str, Any],
 ) -> None:
     """Centre the head, keep what is shipped of it, calibrate it, and write the checkpoint."""
@@ -217,27 +233,46 @@ def calibrate(
     tasks: tuple[Task, ...],
     watch: NDArray[np.int64],
     watch_folds: Sequence[int],
-    calibration: Path | None,
+    calibration: Sequence[Path],
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, str]:
-    """Platt maps and thresholds from the watched records, or another run's; and where from, in words."""
+    """Platt maps and thresholds from the watched records, or other runs'; and where from, in words."""
     if watch.size:
-        logits = predict(model, data, watch)
-        truth = data.labels(tasks, watch)
-        platt = fit_platt(logits, truth)
-        probabilities = expit(platt[:, 0] * logits + platt[:, 1])
+        logits, truth = predict(model, data, watch), data.labels(tasks, watch)
         words = f"folds {list(watch_folds)}, which it did not learn from"
-        return platt, best_thresholds(probabilities, truth), words
-    if not calibration:
+    elif calibration:
+        logits, truth, words = _out_of_fold(data, tasks, calibration)
+    else:
         return None, None, "nothing"
-    like = load_checkpoint(Path(calibration) / "checkpoint")
-    if like.tasks != tasks:
-        raise CorpusError(f"{calibration} answers other tasks; calibrate on a run of the same.")
-    theirs = like.training["config"]
-    words = (
-        f"folds {list(theirs['watch_folds'])}, by a model of the same recipe that learned from folds "
-        f"{list(theirs['train_folds'])}"
-    )
-    return like.platt, like.thresholds, words
+    platt = fit_platt(logits, truth)
+    return platt, best_thresholds(expit(platt[:, 0] * logits + platt[:, 1]), truth), words
+
+
+def _out_of_fold(
+    data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
+    """Logits and labels of the folds that each run watched and did not learn from, one after another."""
+    logits: list[NDArray[np.float32]] = []
+    rows: list[NDArray[np.int64]] = []
+    folds: list[int] = []
+    for run in runs:
+        opened = load_checkpoint(Path(run) / "checkpoint")
+        learned, watched = folds_of(opened)
+        if opened.tasks != tasks:
+            raise CorpusError(f"{run} answers other tasks; calibrate on runs of the same.")
+        if not watched or set(watched) & {*learned, *folds}:
+            raise CorpusError(
+                f"{run} watched folds {list(watched)} and learned from {list(learned)}; calibrate on runs "
+                "that each watched folds of their own, which they did not learn from."
+            )
+        rows.append(np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(tasks)))
+        logits.append(predict(opened.model, data, rows[-1]))
+        folds += watched
+    words = f"folds {sorted(folds)}, by {len(runs)} models of the same recipe that did not learn from them"
+    if len(runs) == 1:
+        words = (
+            f"folds {sorted(folds)}, by a model of the same recipe that learned from folds {list(learned)}"
+        )
+    return np.concatenate(logits), data.labels(tasks, np.concatenate(rows)), words
 
 
 def learn_from(
@@ -249,36 +284,25 @@ def learn_from(
 ) -> NDArray[np.int64]:
     """Write what the teachers say into `labels` (record, label); the records that they speak of."""
     targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
-    place = {data.records[i]["record"]: i for i in np.flatnonzero(~data.labelled)}
-    said = []
+    unlabelled, said = np.flatnonzero(~data.labelled), []
     for run in teachers:
-        try:
-            with np.load(Path(run) / "predictions.npz") as saved:
-                folds, names = set(saved["train_folds"].tolist()), saved["targets"].tolist()
-                records, logits = saved["records"].tolist(), saved["logits"]
-        except (OSError, KeyError, ValueError) as error:
+        told = answers(Path(run), data, unlabelled, targets)
+        if not set(told.train_folds) <= set(recipe.train_folds):
             raise CorpusError(
-                f"teacher {run} holds no predictions ({error}); run `baseline` first."
-            ) from error
-        if not folds <= set(recipe.train_folds):
-            raise CorpusError(
-                f"teacher {run} learned from folds {sorted(folds)}, its pupil may from "
+                f"teacher {run} learned from folds {sorted(told.train_folds)}, its pupil may from "
                 f"{list(recipe.train_folds)} alone: it would tell of folds that are judged."
             )
-        if missing := set(targets) - set(names):
-            raise CorpusError(f"teacher {run} does not answer {min(missing)}; train it on the same tasks.")
-        mine = [k for k, record in enumerate(records) if record in place]
-        table = np.full_like(labels, np.nan)
-        table[[place[records[k]] for k in mine]] = expit(logits[mine][:, [names.index(t) for t in targets]])
-        said.append(table)
+        said.append(expit(told.logits))
     if not said:
         return np.array([], dtype=np.int64)
     mean = np.mean(said, axis=0)
-    rows = np.flatnonzero(np.isfinite(mean).all(axis=1))
+    spoken = np.isfinite(mean).all(axis=1)
+    rows = unlabelled[spoken]
     if not rows.size:
         raise CorpusError("no record without labels is told of by every teacher; use --recipe.teach true.")
-    told = np.repeat([task.name in recipe.taught for task in tasks], [len(task.labels) for task in tasks])
-    labels[np.ix_(rows, np.flatnonzero(told))] = mean[np.ix_(rows, np.flatnonzero(told))]
+    taught = np.repeat([task.name in recipe.taught for task in tasks], [len(task.labels) for task in tasks])
+    columns = np.flatnonzero(taught)
+    labels[np.ix_(rows, columns)] = mean[np.ix_(spoken, columns)]
     return rows
 
 
@@ -335,26 +359,6 @@ class _Training(Objective):
 
     def after_step(self) -> None:
         self.average.update(self.model)
-
-
-def predict(
-    model: CLEARHUG, data: Corpus, rows: NDArray[np.int64], batch_size: int = 64, told: bool = True
-) -> NDArray[np.float32]:
-    """(row, label) logits, the mean over each record's windows, in fp32."""
-    from clear_hug.beats import split_windows
-
-    model.eval()
-    device = next(model.parameters()).device
-    out = []
-    with torch.inference_mode():
-        for i in range(0, len(rows), batch_size):
-            windows = [split_windows(data.tokens(int(r))) for r in rows[i : i + batch_size]]
-            beats = collate([w for one in windows for w in one]).to(device)
-            scale_told = torch.full((len(beats.units_known),), told, device=device)
-            logits = model(beats, scale_told=scale_told).float().cpu().numpy()
-            ends = np.cumsum([len(one) for one in windows])[:-1]
-            out += [part.mean(axis=0) for part in np.split(logits, ends)]
-    return np.array(out)
 
 
 @torch.no_grad()
@@ -414,7 +418,9 @@ def _layered_groups(model: CLEARHUG, r: FinetuneConfig) -> list[dict[str, Any]]:
 
 def _rebuilds(name: str) -> bool:
     """The parameter serves rebuilding alone."""
-    return "decoder" in name or name.startswith(("clear.bridge", "clear.hidden", "clear.to_"))
+    return "decoder" in name or name.startswith(
+        ("clear.bridge", "clear.hidden", "clear.foretold", "clear.to_")
+    )
 
 
 def _with_weights(model: CLEARHUG, weights: dict[str, Tensor]) -> CLEARHUG:

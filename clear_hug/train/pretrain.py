@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clear_hug.checkpoint import save_checkpoint
+from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.model import (
     CLEAR,
     CLEARHUG,
@@ -32,14 +32,16 @@ from clear_hug.train.loop import (
 )
 from clear_hug.train.run import Run, describe
 
+FITTED = 4096  # at most so many records give the regression that the decoder starts from
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """How to pre-train.
 
     Args:
-        preset: size of the model: base, small or tiny
-        pattern: encoder pattern; paper, conduction or full
+        preset: size of the model: base, small, mini or tiny; where none is given to start from
+        pattern: attention pattern; paper, conduction or full; likewise
         leave_out_folds: PTB-XL folds of which no record is read
         epochs: passes over the records
         batch_size: records a step, over all processes
@@ -50,6 +52,7 @@ class PretrainConfig:
         mask_ratio: share of a record's tokens that are hidden
         whole_lead: chance that they are whole leads first
         whole_beat: chance that they are whole beats first
+        regression: let the decoder start from a linear regression over leads
         precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
         seed: of weights, order and masks
     """
@@ -66,6 +69,7 @@ class PretrainConfig:
     mask_ratio: float = 0.75
     whole_lead: float = 0.3
     whole_beat: float = 0.1
+    regression: bool = True
     precision: str = "auto"
     seed: int = 0
 
@@ -76,6 +80,7 @@ def pretrain(
     recipe: PretrainConfig = PretrainConfig(),  # noqa: B008
     engine: EngineConfig = EngineConfig(),  # noqa: B008
     resume: bool = False,
+    init: str | None = None,
 ) -> None:
     """Pre-train CLEAR and write <run>/checkpoint (with an untrained HUG head without tasks).
 
@@ -85,6 +90,7 @@ def pretrain(
         recipe: how
         engine: by which means
         resume: go on with a run that was cut off, from its last good state
+        init: checkpoint to start from; untrained weights when not given
     """
     data = Corpus(corpus)
     rows = np.flatnonzero(~np.isin(data.fold, recipe.leave_out_folds))
@@ -92,7 +98,13 @@ def pretrain(
         raise CorpusError(f"no record is left in {corpus} without folds {recipe.leave_out_folds}.")
     accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(recipe.seed)
-    clear = CLEAR(_size(recipe))
+    source = load_checkpoint(init) if init else None
+    clear = source.model.clear.requires_grad_(True) if source else CLEAR(_size(recipe))
+    if recipe.regression:
+        some = np.random.default_rng(recipe.seed).permutation(rows)[:FITTED]
+        clear.regression.fit(
+            read_batch(data, part).beats for part in np.split(some, range(64, len(some), 64))
+        )
     masks = MaskedCLEAR(clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.seed)
     objective = Rebuilding(masks)
     optimizer = torch.optim.AdamW(
@@ -101,7 +113,8 @@ def pretrain(
     probe = read_batch(data, _probe_rows(data))
     probe = replace(probe, drawn=objective.draw(probe)).to(accelerator.device)
     about = describe("pretrain", recipe, engine, data, rows, accelerator)
-    arguments = {"corpus": corpus, "recipe": about["config"], "engine": about["engine"]}
+    about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
+    arguments = {"corpus": corpus, "recipe": about["config"], "engine": about["engine"], "init": init}
     with Run(Path(run), accelerator, about, arguments, resume) as folder:
         if folder.finished:
             return

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clear_hug.diagnosis import collate
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
-from clear_hug.model import CLEAR, Beats, MaskedCLEAR, reference_log_scale
+from clear_hug.model import CLEAR, Beats, MaskedCLEAR
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.linear import LinearLeads, fit_linear
 from clear_hug.train.metrics import draw_weights, number, with_interval
@@ -110,12 +110,8 @@ def rebuild(clear: CLEAR, beats: Beats, hidden: Tensor) -> tuple[Tensor, Tensor,
 
     """
     device = next(clear.parameters()).device
-    visible, wanted = beats.hide(hidden).to(device), hidden.to(device)
-    encoded = clear.encode(visible)
-    values, log_scale = clear.decode(visible, encoded, wanted)
-    guess = (log_scale.float() + reference_log_scale(encoded.scale, encoded.lead_there)).exp()
-    scale = torch.where(encoded.lead_there, encoded.scale, guess)
-    return values.float().cpu(), scale.cpu(), encoded.lead_there.cpu()
+    values, scale, seen = clear.rebuild(beats.hide(hidden).to(device), hidden.to(device))
+    return (values / scale[..., None, None]).cpu(), scale.cpu(), seen.cpu()
 
 
 def _sums(
