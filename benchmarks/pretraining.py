@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 import clear_hug as ch
+from clear_hug.batch import Beats
 from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
-from clear_hug.model import CLEAR, PRESETS, Beats, CLEARConfig, MaskedCLEAR
+from clear_hug.model import CLEAR, PRESETS, CLEARConfig, MaskedCLEAR
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.loop import keep_memory, parameter_groups, read_batch
 

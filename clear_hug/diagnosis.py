@@ -20,11 +20,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from clear_hug.batch import Beats
 from clear_hug.beats import TOKEN_SAMPLES, BeatTokens, Window, split_windows
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.ecg import freeze
 from clear_hug.leads import N_LEADS
-from clear_hug.model import CLEARHUG, Beats
+from clear_hug.model import CLEARHUG
 
 BATCH = 32  # windows at a time; bounds the memory of a long record
 BF16_PAYS = 10_000_000  # parameters; below it a forward pass is too short to gain from bf16

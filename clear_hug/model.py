@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from clear_hug.attention import PATTERNS, Block, Layout, compact, decoder_mask, encoder_mask, token_layout
+from clear_hug.batch import Beats
 from clear_hug.leads import GROUP_OF, GROUPS, N_LEADS, PAIRS
 from clear_hug.regression import LeadRegression
 
@@ -62,51 +63,6 @@ PRESETS: dict[str, CLEARConfig] = {
     "mini": CLEARConfig(96, 4, 4, 192, 64, 1, 4, 128),  # quick comparisons
     "tiny": CLEARConfig(32, 2, 4, 64, 32, 1, 4, 64),  # tests
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Beats:
-    """A batch of records as the model reads it; slots that are not there hold anything.
-
-    values : (batch, 12, beat, 96) float, mV or arbitrary
-    there : (batch, 12, beat) bool
-    seconds : (batch, beat) float, s; R peak within the window of at most about 10 s
-    inside : (batch, beat, 96) bool; the samples that lie in the beat's window
-    units_known : (batch,) bool; the values are mV
-    """
-
-    values: Tensor
-    there: Tensor
-    seconds: Tensor
-    inside: Tensor
-    units_known: Tensor
-
-    def to(self, device: torch.device | str) -> Beats:
-        return Beats(**{k: getattr(self, k).to(device, non_blocking=True) for k in self.__dataclass_fields__})
-
-    def first(self, n: int) -> Beats:
-        """The first n records."""
-        return Beats(**{k: getattr(self, k)[:n] for k in self.__dataclass_fields__})
-
-    def hide(self, hidden: Tensor) -> Beats:
-        """The same records with the tokens of `hidden` (batch, 12, beat) not there."""
-        return replace(self, there=self.there & ~hidden)
-
-    def lead_scale(self) -> tuple[Tensor, Tensor]:
-        """SD over the samples of the tokens that are there, and which leads have any.
-
-        Returns
-        -------
-        scale : (batch, 12) float32, 1 where the lead has no token;  there : (batch, 12) bool
-
-        """
-        weight = (self.there[..., None] & self.inside[:, None]).float()
-        x = torch.where(weight.bool(), self.values.float(), 0.0)
-        n = weight.sum((2, 3))
-        mean = x.sum((2, 3)) / n.clamp_min(1)
-        variance = ((x - mean[..., None, None]) ** 2 * weight).sum((2, 3)) / n.clamp_min(1)
-        there = self.there.any(2)
-        return torch.where(there, variance.sqrt().clamp_min(1e-12), 1.0), there
 
 
 class Timing(nn.Module):

@@ -9,15 +9,12 @@ adds what is not linear.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from clear_hug.batch import Beats
 from clear_hug.leads import N_LEADS
-
-if TYPE_CHECKING:
-    from clear_hug.model import Beats
 
 RIDGE = 1e-4  # added to each second moment, as a share of their mean: six of the twelve leads are sums
 
@@ -84,7 +81,7 @@ class LeadRegression(nn.Module):
         n = (beats.there[..., None] & beats.inside[:, None]).sum(2).clamp_min(1)
         mean = seen.sum(2) / n  # (batch, 12, 96)
         record, lead, beat = wanted.nonzero(as_tuple=True)
-        weights, share = (x.to(seen.dtype) for x in self._weights(beats, record, lead, beat))
+        weights, share = self._weights(beats, record, lead, beat)
         told = torch.einsum("wi,wis->ws", weights[:, :N_LEADS], seen[record, :, beat])
         told = told + weights[:, N_LEADS:] * mean[record, lead]
         at = (record, lead, beat)
@@ -96,12 +93,8 @@ class LeadRegression(nn.Module):
 
         And (wanted,) the share of the power that they explain.
         """
-        device = beats.there.device
-        where = torch.device("cpu") if device.type == "mps" else device  # that has no double precision
-        moments = self.moments.to(where).double()[(~beats.units_known).long().to(where)]
-        record, lead, beat = record.to(where), lead.to(where), beat.to(where)
-        there = beats.there.to(where)
-        n = there.sum(2)[record, lead].double()
+        moments = self.moments[(~beats.units_known).long()]
+        n = beats.there.sum(2)[record, lead].to(moments.dtype)
         own, across = moments[:, 0][record], moments[:, 1].transpose(1, 2)[record, lead]
         mean_self = across.gather(1, lead[:, None])[:, 0]
         power = own.diagonal(dim1=1, dim2=2).gather(1, lead[:, None])[:, 0]
@@ -110,12 +103,12 @@ class LeadRegression(nn.Module):
         gram[:, :N_LEADS, :N_LEADS] = own
         gram[:, :N_LEADS, N_LEADS] = gram[:, N_LEADS, :N_LEADS] = across
         gram[:, N_LEADS, N_LEADS] = mean_self + spread.clamp_min(0) / n.clamp_min(1)
-        asked = torch.cat([own[torch.arange(len(lead), device=where), lead], mean_self[:, None]], 1)
-        usable = torch.cat([there[record, :, beat], n[:, None] > 0], 1)
+        asked = torch.cat([own[torch.arange(len(lead), device=lead.device), lead], mean_self[:, None]], 1)
+        usable = torch.cat([beats.there[record, :, beat], n[:, None] > 0], 1)
         floor = RIDGE * own.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
         gram = torch.where(usable[:, :, None] & usable[:, None, :], gram, 0.0)
         gram = gram + torch.diag_embed(torch.where(usable, floor[:, None], 1.0))
         asked = torch.where(usable, asked, 0.0)
         solved = torch.linalg.solve(gram, asked)
         share = ((solved * asked).sum(1) / power.clamp_min(1e-12)).clamp(0, 1)
-        return solved.to(device), share.to(device)
+        return solved, share

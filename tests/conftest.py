@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from clear_hug.batch import Beats
 from clear_hug.beats import BeatTokens, tokenize_beats
 from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.ecg import ECG
 from clear_hug.leads import N_LEADS
-from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, Beats, CLEARConfig
+from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
 from tests.simulated_ptbxl import write_folder

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clear_hug.attention import PATTERNS
+from clear_hug.batch import Beats
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
 from clear_hug.model import (
     CLEAR,
@@ -14,7 +15,6 @@ from clear_hug.model import (
     HUG,
     PRESETS,
     TYPICAL_SCALE,
-    Beats,
     CLEARConfig,
     MaskedCLEAR,
     Rhythm,
@@ -291,19 +291,6 @@ def test_irregular_rr_changes_the_answer(random_model, random_beats):
 # --- scale --------------------------------------------------------------------------------------
 
 
-def test_the_lead_scale_is_the_sd_over_visible_samples(random_beats):
-    beats = random_beats(2)
-    visible = beats.hide(holes(beats))
-    scale, there = visible.lead_scale()
-    for record in range(2):
-        for lead in range(N_LEADS):
-            mask = (visible.there[record, lead, :, None] & visible.inside[record]).numpy()
-            assert there[record, lead] == mask.any()
-            samples = visible.values[record, lead].numpy()[mask]
-            expected = samples.std() if mask.any() else 1.0
-            np.testing.assert_allclose(scale[record, lead], expected, rtol=1e-5)
-
-
 def scaled(beats, factor):
     return replace(beats, values=beats.values * factor)
 
@@ -539,8 +526,3 @@ def test_a_record_of_one_token_has_a_finite_loss(masked, random_beats):
     there[0, 4, 0] = True
     loss = masked(replace(beats, there=there), torch.tensor([0]), 0)
     assert all(torch.isfinite(value) for value in loss.values())
-
-
-def test_the_first_records_of_a_batch_are_those_records(random_model, random_beats):
-    model, beats = random_model(), random_beats(3)
-    torch.testing.assert_close(model(beats.first(2)), model(beats)[:2], atol=1e-5, rtol=0)

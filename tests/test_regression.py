@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clear_hug.batch import Beats
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
-from clear_hug.model import Beats
 from clear_hug.regression import LeadRegression
 
 

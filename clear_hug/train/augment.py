@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clear_hug.model import Beats
+from clear_hug.batch import Beats
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from clear_hug.attention import Block
+from clear_hug.batch import Beats
 from clear_hug.diagnosis import collate, computes_bf16, pick_device
-from clear_hug.model import Beats, mix
+from clear_hug.model import mix
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.run import Run, RunError
 
