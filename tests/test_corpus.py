@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,6 +167,23 @@ def test_ranks_share_the_work_and_make_the_same_shard(
         prepare([source], tmp_path)
     same(Corpus(tmp_path), Corpus(shard))
     assert failures_of(tmp_path / "ptbxl") == failures_of(shard / "ptbxl")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_torchrun_shares_the_work(source: Path, shard: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+from pathlib import Path
+from clear_hug.train import corpus
+corpus.PART_RECORDS = 6
+corpus.prepare([Path({str(source)!r})], Path({str(tmp_path / "out")!r}))
+""")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    subprocess.run([*torchrun, str(script)], env=environment, check=True, capture_output=True)
+    same(Corpus(tmp_path / "out"), Corpus(shard))
+    assert failures_of(tmp_path / "out" / "ptbxl") == failures_of(shard / "ptbxl")
 
 
 def test_another_list_of_records_is_prepared_anew(

@@ -45,7 +45,7 @@ def train(corpus: Path, checkpoint_folder: Path):
         if stage == "pretrain":
             pretrain(run, corpus, replace(PRETRAIN, **changes), engine, resume)
         else:
-            finetune(run, corpus, str(checkpoint_folder), None, replace(FINETUNE, **changes), engine, resume)
+            finetune(run, corpus, str(checkpoint_folder), (), replace(FINETUNE, **changes), engine, resume)
 
     return go
 
@@ -271,7 +271,7 @@ init, changes = {str(checkpoint_folder)!r}, {changes}
 if {stage!r} == "pretrain":
     pretrain(run, corpus, replace(PRETRAIN, **changes), ENGINE)
 else:
-    finetune(run, corpus, init, None, replace(FINETUNE, **changes), ENGINE)
+    finetune(run, corpus, init, (), replace(FINETUNE, **changes), ENGINE)
 """)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
