@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clear_hug.checkpoint import load_checkpoint
+from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import collate
 from clear_hug.leads import N_LEADS
-from clear_hug.model import CLEAR, HUG, PRESETS
+from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import predict
 from clear_hug.train.baselines import linear_probe
@@ -143,11 +143,11 @@ def run_arm(split: Split, out: Path, arm: str, seed: int, epochs: int, tune: int
     recipe = PretrainConfig(**{**changed, "seed": seed, **ARMS[arm]})
     if recipe.epochs:
         pretrain(out / name, split.data.shards[0].parent, recipe, resume=True)
-        init: str | None = str(out / name / "checkpoint")
-        clear = load_checkpoint(init).model.clear
+        clear = load_checkpoint(out / name / "checkpoint").model.clear
     else:
         torch.manual_seed(seed)
-        init, clear = None, CLEAR(PRESETS[PRESET]).eval()
+        clear = CLEAR(PRESETS[PRESET]).eval()
+        save_checkpoint(out / name / "checkpoint", CLEARHUG(clear, HUG(clear.config.width, 0)), ())
     (x, there), (x_test, there_test) = (features(clear, split.data, r) for r in (split.learned, split.judged))
     y = torch.from_numpy(split.y)
     said = {}
@@ -173,7 +173,7 @@ def run_arm(split: Split, out: Path, arm: str, seed: int, epochs: int, tune: int
             tasks=NAMES, train_folds=LEARNED, watch_folds=(), epochs=tune, seed=seed, rebuild=0.0
         )
         run = out / f"{name}-tuned"
-        finetune(run, split.data.shards[0].parent, init, recipe=how, resume=True)
+        finetune(run, split.data.shards[0].parent, str(out / name / "checkpoint"), recipe=how, resume=True)
         model = load_checkpoint(run / "checkpoint").model
         said["fine-tuned end to end"] = predict(model, split.data, split.judged)
     np.savez(kept, **said)
@@ -213,8 +213,8 @@ def ablations(
     out: Path = Path("runs/ablations"),
     seeds: tuple[int, ...] = (0, 1, 2),
     arms: tuple[str, ...] = tuple(ARMS),
-    epochs: int = 12,
-    tune: int = 6,
+    epochs: int = 8,
+    tune: int = 4,
 ) -> None:
     """Run what has not been run and print the table, in Markdown.
 

@@ -494,6 +494,7 @@ class MaskedCLEAR(nn.Module):
 
     mask_ratio : share of a record's tokens that are hidden
     whole_lead, whole_beat : chance that the hidden tokens of a record are whole leads (or beats) first
+    few_leads : chance that one to three whole leads are hidden instead, and all else is seen
     """
 
     def __init__(
@@ -502,18 +503,14 @@ class MaskedCLEAR(nn.Module):
         mask_ratio: float = 0.75,
         whole_lead: float = 0.3,
         whole_beat: float = 0.1,
+        few_leads: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio = {mask_ratio:g}; expected a share above 0 and below 1.")
-        self.clear = clear
-        self.mask_ratio, self.whole_lead, self.whole_beat, self.seed = (
-            mask_ratio,
-            whole_lead,
-            whole_beat,
-            seed,
-        )
+        self.clear, self.mask_ratio, self.seed = clear, mask_ratio, seed
+        self.whole_lead, self.whole_beat, self.few_leads = whole_lead, whole_beat, few_leads
 
     def draw(self, there: Tensor, records: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """What to hide, drawn by (seed, epoch, record): the same however records are batched.
@@ -550,7 +547,15 @@ class MaskedCLEAR(nn.Module):
             top = score.flatten().topk(min(n - 1, round(self.mask_ratio * n))).indices
             mask = torch.zeros(N_LEADS * beats, dtype=torch.bool)
             mask[top] = True
-            hidden[i, :, :beats] = mask.view(N_LEADS, beats).to(there.device)
+            mask = mask.view(N_LEADS, beats)
+            few, how_many = torch.rand(2, generator=generator).tolist()
+            leads = torch.randperm(N_LEADS, generator=generator)
+            if few < self.few_leads:
+                alone = torch.zeros_like(mask)
+                alone[leads[one.any(1)[leads]][: 1 + int(3 * how_many)]] = True
+                if (one[:, :beats] & ~alone).any():
+                    mask = alone & one[:, :beats]
+            hidden[i, :, :beats] = mask.to(there.device)
             told[i] = bool(coin < 0.5)
         return hidden, told
 

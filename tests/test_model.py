@@ -520,6 +520,26 @@ def test_every_parameter_learns(random_model, random_beats):
     model.eval()
 
 
+def test_few_leads_are_hidden_whole_and_all_else_is_seen(masked, random_beats):
+    beats = random_beats(1, 6)
+    there = beats.there.expand(200, -1, -1).clone()
+    there[:, 5], there[:100, 0, 2] = False, False
+    records = torch.arange(200)
+    few, told = MaskedCLEAR(masked.clear, few_leads=1.0, seed=7).draw(there, records, 0)
+    assert torch.equal(few, few.any(2, keepdim=True) & there)
+    assert set(few.any(2).sum(1).tolist()) == {1, 2, 3}
+    assert few.any(2).any(0).sum() == N_LEADS - 1
+    many, told_too = MaskedCLEAR(masked.clear, seed=7).draw(there, records, 0)
+    assert torch.equal(told, told_too)
+    some, _ = MaskedCLEAR(masked.clear, few_leads=0.5, seed=7).draw(there, records, 0)
+    as_few = (some == few).flatten(1).all(1)
+    assert ((some == many).flatten(1).all(1) | as_few).all() and 60 < as_few.sum() < 140
+    alone = torch.zeros_like(there[:1])
+    alone[:, 3] = True
+    hidden, _ = MaskedCLEAR(masked.clear, few_leads=1.0).draw(alone, records[:1], 0)
+    assert (alone & ~hidden).any()  # of a lone lead something stays visible
+
+
 def test_a_record_of_one_token_has_a_finite_loss(masked, random_beats):
     beats = random_beats(1, 1)
     there = torch.zeros_like(beats.there)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,3 +84,11 @@ def folds_of(checkpoint: Checkpoint) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The folds that a checkpoint learned its labels from, and those that it was watched on."""
     recipe = checkpoint.training.get("config", {})
     return tuple(recipe.get("train_folds", ())), tuple(recipe.get("watch_folds", ()))
+
+
+def pretraining(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a checkpoint's `training` tells of the pre-training of its encoder, the first run first."""
+    before = training.get("init")
+    if not before:
+        return []
+    return pretraining(before) + ([before] if before.get("stage") == "pretrain" else [])

@@ -7,6 +7,7 @@ from typing import Any
 
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.leads import LEADS
+from clear_hug.train.answers import pretraining
 from clear_hug.train.metrics import BOOTSTRAPS, INTERVAL_FROM
 
 SOURCES = {  # shard -> name and licence, as published by the provider
@@ -70,7 +71,7 @@ def _taught(training: Mapping[str, Any]) -> list[str]:
     told = _list(training["config"].get("taught"))
     return [
         f"- Beside them, {pupils} records without labels: {told} as {len(teachers)} plain ResNets say it, "
-        "which learned from the same folds."
+        "which learned from the same folds; of records in mV, with what two voltage criteria add.",
     ]
 
 
@@ -78,19 +79,22 @@ def _list(values: Any) -> str:
     return ", ".join(map(str, values or ("none",)))
 
 
+def _stage(training: Mapping[str, Any]) -> str:
+    recipe = training["config"]
+    start = ", the decoder starting from the regression over leads" if recipe.get("regression") else ""
+    return (
+        f"{training['records']} records, {recipe['epochs']} epochs, "
+        f"{100 * recipe['mask_ratio']:.0f} % of the tokens hidden, "
+        f"without folds {_list(recipe['leave_out_folds'])}{start}"
+    )
+
+
 def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     training, c = checkpoint.training, checkpoint.model.clear.config
-    tuned, first = training.get("config", {}), training.get("init") or {}
-    before = first.get("config", {})
+    tuned = training.get("config", {})
     million = sum(p.numel() for p in checkpoint.model.parameters()) / 1e6
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
-    pretraining = (
-        f"{first.get('records', 0)} records, {before.get('epochs', 0)} epochs, "
-        f"{100 * before.get('mask_ratio', 0):.0f} % of the tokens hidden, "
-        f"without folds {_list(before.get('leave_out_folds'))}"
-        if first
-        else "none"
-    )
+    stages = "; then ".join(map(_stage, pretraining(training))) or "none"
     how = "on a frozen encoder" if tuned.get("frozen") else "end to end, rebuilding beside it"
     return [
         f"# {checkpoint.name}",
@@ -106,7 +110,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters in all. "
         f"Answers {', '.join(t.name for t in checkpoint.tasks)}.",
         "",
-        f"- Pre-training: {pretraining}.",
+        f"- Pre-training: {stages}.",
         f"- Fine-tuning, {how}: {training.get('records', 0)} PTB-XL records of folds "
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "
         f"{_list(tuned.get('tasks'))}.",

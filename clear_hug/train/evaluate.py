@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clear_hug.checkpoint import CHECKPOINTS, Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import probabilities
 from clear_hug.tasks import Task
-from clear_hug.train.answers import answers, folds_of, predict
+from clear_hug.train.answers import answers, folds_of, predict, pretraining
 from clear_hug.train.card import model_card
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.elsewhere import elsewhere_figures
@@ -92,7 +92,7 @@ def measure(
         )
     if not opened.tasks:
         raise CorpusError(f"{opened.name} answers no task; fine-tune it first.")
-    before = (opened.training.get("init") or {}).get("config")
+    left_out = [set(stage["config"]["leave_out_folds"]) for stage in pretraining(opened.training)]
     rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
     if not rows.size:
         raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
@@ -106,7 +106,7 @@ def measure(
     metrics: dict[str, Any] = {
         "command": _command(opened.name, folds, baselines),
         "folds": list(folds),
-        "pretrained_on_them": before is not None and not set(folds) <= set(before["leave_out_folds"]),
+        "pretrained_on_them": not all(set(folds) <= left for left in left_out),
         "data": data.digest,
         "counted_from": COUNTED_FROM,
         "tasks": {},

@@ -63,6 +63,7 @@ class FinetuneConfig:
         augment: how records are changed
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
+        few_leads: chance that of such a record one to three whole leads are hidden, not 75 % of the tokens
         average: decay of the averaged weights, which are what is kept
         precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
         taught: tasks whose labels the teachers tell of records without labels
@@ -90,6 +91,7 @@ class FinetuneConfig:
     augment: Augmentation = Augmentation()
     rebuild: float = 0.05
     rebuild_records: int = 12
+    few_leads: float = 0.5
     average: float = 0.995
     precision: str = "auto"
     taught: tuple[str, ...] = ("superdiagnostic", "subdiagnostic")
@@ -173,7 +175,9 @@ def finetune(
         rng = np.random.default_rng([recipe.seed, epoch, 1])
         return np.concatenate([train, rng.permutation(pupils)[:n_pupils]])
 
-    objective = _Training(model, MaskedCLEAR(clear, seed=recipe.seed), labels, mixes, recipe)
+    objective = _Training(
+        model, MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed), labels, mixes, recipe
+    )
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}

@@ -52,6 +52,7 @@ class PretrainConfig:
         mask_ratio: share of a record's tokens that are hidden
         whole_lead: chance that they are whole leads first
         whole_beat: chance that they are whole beats first
+        few_leads: chance that one to three whole leads are hidden instead
         regression: let the decoder start from a linear regression over leads
         precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
         seed: of weights, order and masks
@@ -69,6 +70,7 @@ class PretrainConfig:
     mask_ratio: float = 0.75
     whole_lead: float = 0.3
     whole_beat: float = 0.1
+    few_leads: float = 0.0
     regression: bool = True
     precision: str = "auto"
     seed: int = 0
@@ -105,7 +107,9 @@ def pretrain(
         clear.regression.fit(
             read_batch(data, part).beats for part in np.split(some, range(64, len(some), 64))
         )
-    masks = MaskedCLEAR(clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.seed)
+    masks = MaskedCLEAR(
+        clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.few_leads, recipe.seed
+    )
     objective = Rebuilding(masks)
     optimizer = torch.optim.AdamW(
         parameter_groups(clear, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
