@@ -7,6 +7,7 @@ be out of step with its name.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 LEADS: tuple[str, ...] = (
     "I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6",
@@ -64,6 +65,7 @@ _PREFIX = re.compile(
 )
 
 
+@lru_cache(4096)
 def canonical_lead(name: str) -> str | None:
     """The standard name of a lead as files write it, or None where it is not one we know.
 

@@ -8,6 +8,7 @@ import tracemalloc
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from types import FunctionType
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,7 +18,7 @@ import wfdb
 from pydicom.data import get_testdata_file
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import EXTENSIONS, READERS, find_records, read_ecg, read_ecg_upload
+from clear_hug.io import EXTENSIONS, READERS, _wfdb, find_records, read_ecg, read_ecg_upload
 from clear_hug.leads import LEADS
 
 DATA = os.environ.get("CLEAR_HUG_DATA")
@@ -696,3 +697,18 @@ class TestRealFiles:
     def test_ptbxl_lists_both_rates(self):
         names = [p.stem for p in find_records(Path(str(DATA)) / "ptbxl")]
         assert sum(n.endswith("_lr") for n in names) == sum(n.endswith("_hr") for n in names) == 459
+
+
+def test_headers_are_parsed_as_wfdb_itself_parses_them(tmp_path):
+    """`io._wfdb` gives wfdb its own table in another form: nothing that it reads may change."""
+    from wfdb.io import _header
+
+    lines = [
+        "a.dat 16 1000.0(-3)/mV 16 0 12 -7 0 I", "a.dat 212x2:3+24 200/uV 12 1024 -5 77 0 V1 of a long name",
+        "b.dat 80", "b.dat 16 0", "b.dat 16 200(5)", "b.dat 16 1e3/mV 16 7",
+    ]  # fmt: skip
+    assert _wfdb() is wfdb
+    quick = _header._parse_signal_lines
+    plain = FunctionType(quick.__code__, {**quick.__globals__, "SIGNAL_SPECS": _header.SIGNAL_SPECS})
+    assert quick.__globals__["SIGNAL_SPECS"] is not _header.SIGNAL_SPECS
+    assert repr(quick(lines)) == repr(plain(lines))
