@@ -19,6 +19,7 @@ ROWS = [
     {"model"},
     {"checkpoint"},
     {"diagnosis"},
+    {"removal"},
     {"reconstruct", "explain"},
     {"words"},
     {"cohort", "export"},

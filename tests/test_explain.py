@@ -6,9 +6,12 @@ import pytest
 from clear_hug.diagnosis import diagnose
 from clear_hug.explain import METHODS, PATHS, explain, look
 from clear_hug.leads import GROUPS, LEADS
+from clear_hug.removal import Game, parts_of
 
-SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,), "token": None}
+SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,)}
 ALL = [(name, level) for name, method in METHODS.items() for level in method.levels]
+ADD_UP = [(name, level) for name, level in ALL if METHODS[name].adds_up]
+WEIGHTS = ("attention", "rollout")
 
 
 def masks(tokens):
@@ -25,7 +28,8 @@ def masks(tokens):
 def test_an_attribution_has_the_shape_of_what_it_explains(checkpoint, tokens_of, kind, method, level):
     tokens = tokens_of(kind)
     why = explain(checkpoint, tokens, "MI", method, level)
-    assert why.values.shape == (SHAPES[level] or tokens.valid.shape)
+    shape = {**SHAPES, "beat": (tokens.n_beats,), "token": tokens.valid.shape}[level]
+    assert why.values.shape == shape and (why.error is None or why.error.shape == shape)
     assert len(why.names) == len(why.values)
     assert (why.target, why.method, why.level) == ("superdiagnostic/MI", method, level)
     assert why.model == "tiny" and why.device and why.seconds > 0
@@ -51,6 +55,31 @@ def test_contributions_add_up_to_the_logit_of_the_diagnosis(checkpoint, tokens_o
                 assert np.nanmax(np.abs(why.values)) > 1e-3
 
 
+@pytest.mark.parametrize(("method", "level"), [pair for pair in ADD_UP if pair[0] != "hug"])
+@pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
+def test_all_that_says_so_adds_up(checkpoint, tokens_of, kind, method, level):
+    tokens = tokens_of(kind)
+    hidden = masks(tokens)["V1 and a beat"]
+    why = explain(checkpoint, tokens, "MI", method, level, hidden)
+    assert why.logit == pytest.approx(diagnose(checkpoint, tokens, hidden).logits[1], abs=1e-5)
+    assert abs(why.residual) < 1e-5
+    assert np.nanmax(np.abs(why.values)) > 1e-3
+
+
+@pytest.mark.parametrize(("method", "level"), [pair for pair in ALL if pair[0] not in WEIGHTS])
+def test_a_contrast_is_the_difference_of_two_explanations(checkpoint, tokens, method, level):
+    why, one, two = (
+        explain(checkpoint, tokens, target, method, level, against=other)
+        for target, other in (("MI", "NORM"), ("MI", None), ("NORM", None))
+    )
+    assert (why.target, why.against) == ("superdiagnostic/MI", "superdiagnostic/NORM") and one.against == ""
+    assert why.logit == pytest.approx(one.logit - two.logit, abs=1e-9)
+    if why.error is None:
+        np.testing.assert_allclose(why.values, one.values - two.values, atol=1e-6)
+    if METHODS[method].adds_up:
+        assert why.bias == pytest.approx(one.bias - two.bias) and abs(why.residual) < 1e-5
+
+
 def test_levels_are_sums_of_one_another(checkpoint, tokens):
     by = {level: explain(checkpoint, tokens, "CD", "hug", level) for level in METHODS["hug"].levels}
     lead, group, pair, level = (by[name].values for name in ("lead", "group", "pair", "level"))
@@ -72,10 +101,11 @@ def test_what_is_absent_has_no_contribution(checkpoint, tokens, tokens_of):
 
 
 @pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
-def test_attention_is_a_distribution_over_the_beats_that_are_there(checkpoint, tokens_of, kind):
+@pytest.mark.parametrize("method", WEIGHTS)
+def test_attention_is_a_distribution_over_the_beats_that_are_there(checkpoint, tokens_of, kind, method):
     tokens = tokens_of(kind)
     for name, hidden in masks(tokens).items():
-        weights = explain(checkpoint, tokens, "MI", "attention", hidden=hidden)
+        weights = explain(checkpoint, tokens, "MI", method, hidden=hidden)
         there = tokens.valid & ~hidden
         np.testing.assert_array_equal(np.isnan(weights.values), ~there)
         assert (weights.values[there] > 0).all(), name
@@ -99,6 +129,22 @@ def test_attention_is_that_of_the_last_layer_on_the_leads_own_beats(checkpoint, 
         own = weights[lead, slots].numpy()
         np.testing.assert_allclose(shown[lead], own / own.sum(), atol=1e-5)
     assert np.ptp(shown, axis=1).max() > 1e-3
+
+
+def test_rollout_is_the_product_of_the_layers_half_of_each_passing_by(checkpoint, tokens):
+    from clear_hug.beats import split_windows
+    from clear_hug.diagnosis import collate
+
+    encoded = checkpoint.model.clear.encode(collate(split_windows(tokens)), attention=99)
+    through = np.eye(12 * (1 + tokens.n_beats))
+    for weights in encoded.attention:
+        through = (weights[0].double().mean(0).numpy() + np.eye(len(through))) / 2 @ through
+    np.testing.assert_allclose(through.sum(axis=1), 1, atol=1e-5)
+    shown = explain(checkpoint, tokens, "MI", "rollout").values
+    for lead in range(12):
+        own = through[lead, 12 + lead * tokens.n_beats + np.arange(tokens.n_beats)]
+        np.testing.assert_allclose(shown[lead], own / own.sum(), atol=1e-5)
+    assert np.abs(shown - explain(checkpoint, tokens, "MI", "attention").values).max() > 1e-4
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -148,9 +194,9 @@ def test_one_look_answers_every_question(checkpoint, tokens_of, kind):
     tokens = tokens_of(kind)
     hidden = np.zeros_like(tokens.valid)
     hidden[7], hidden[:, 2] = True, True
-    seen = look(checkpoint, tokens, hidden)
+    seen = look(checkpoint, tokens, hidden, rollout=True)
     for target in checkpoint.targets:
-        for method, level in ALL:
+        for method, level in [pair for pair in ALL if METHODS[pair[0]].read]:
             a = explain(checkpoint, tokens, target, method, level, seen=seen)
             b = explain(checkpoint, tokens, target, method, level, hidden)
             np.testing.assert_allclose(a.values, b.values, atol=1e-5)
@@ -159,3 +205,10 @@ def test_one_look_answers_every_question(checkpoint, tokens_of, kind):
         seen.paths[0] = 0
     with pytest.raises(ValueError, match="holds no attention"):
         explain(checkpoint, tokens, "MI", "attention", seen=look(checkpoint, tokens, attention=False))
+    with pytest.raises(ValueError, match="shapley reads a Game, not a Look"):
+        explain(checkpoint, tokens, "MI", "shapley", seen=seen)
+    game = Game(checkpoint, tokens, parts_of(tokens, "lead", hidden))
+    for method in ("shapley", "ablation"):
+        a = explain(checkpoint, tokens, "MI", method, "lead", seen=game)
+        b = explain(checkpoint, tokens, "MI", method, "lead", hidden)
+        np.testing.assert_allclose(a.values, b.values, atol=1e-5)
