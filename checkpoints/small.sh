@@ -48,7 +48,10 @@ tune cv56 cv56 '[1,2,3,4,7,8]' '[5,6]' "${FROM[@]}"
 teach final "$FINAL" '[]'
 tune final final "$FINAL" '[]' "${FROM[@]}" \
     --calibration '["runs/choice","runs/cv12","runs/cv34","runs/cv56"]'
-rm -rf checkpoints/small && cp -r runs/final/checkpoint checkpoints/small
+
+# The decoder learns anew on the encoder as it is now; the diagnosis stays.
+run decoder --run runs/rebuilt --init runs/final/checkpoint --resume
+rm -rf checkpoints/small && cp -r runs/rebuilt/checkpoint checkpoints/small
 
 # Baselines on the same records, and the figures on fold 9.
 AGAINST=(--recipe.tasks "$TASKS" --recipe.watch_folds '[]' --recipe.train_folds "$FINAL" --recipe.test_folds '[9]')

@@ -22,6 +22,8 @@ from clear_hug.batch import Beats
 from clear_hug.leads import GROUP_OF, GROUPS, N_LEADS, PAIRS
 from clear_hug.regression import LeadRegression
 
+DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
+"""What the names of the parameters of CLEAR that serve rebuilding alone begin with."""
 TYPICAL_SCALE = 0.2  # mV; SD of a lead of an ordinary ECG: the origin of the log-scale axis
 N_GROUPS = len(GROUPS)
 
@@ -171,9 +173,8 @@ class Encoded:
 class Decoded:
     """What the decoder says of hidden tokens, in two parts of which the sum is the answer.
 
-    foretold : (batch, 12, beat, 96) what it keeps of `LeadRegression`; mV where units are known, else
-        in lead scales
-    correction : (batch, 12, beat, 96) what it adds, in units of the lead's scale
+    foretold : (batch, 12, beat, 96) by `LeadRegression`; mV where units are known, else in lead scales
+    correction : (batch, 12, beat, 96) what the decoder adds, in units of the lead's scale
     log_scale : (batch, 12) log of the lead's scale over `reference_log_scale`, predicted from the hidden
         tokens of the lead
     """
@@ -209,14 +210,11 @@ class CLEAR(nn.Module):
         )
         self.decoder_norm = nn.LayerNorm(c.decoder_width)
         self.to_samples = nn.Linear(c.decoder_width, c.token_samples)
-        self.to_trust = nn.Linear(c.decoder_width, 1)
         self.to_scale = nn.Linear(c.decoder_width, 1)
         self.apply(_initialise)
         for parameter in (self.lead, self.summary, self.hidden, self.decoder_lead, self.scale.unknown):
             nn.init.trunc_normal_(parameter, std=0.02)
-        # what is foretold comes in gently, also where the decoder has learned to do without
-        nn.init.zeros_(self.foretold.weight)
-        nn.init.constant_(self.to_trust.bias, -2.0)
+        nn.init.zeros_(self.foretold.weight)  # so that it comes in gently where a decoder has learned without
 
     def encode(self, beats: Beats, attention: int = 0, scale_told: Tensor | None = None) -> Encoded:
         """Encode what is there.
@@ -284,8 +282,9 @@ class CLEAR(nn.Module):
         x = self.decoder_norm(x)[:, N_LEADS:].view(batch, N_LEADS, n_beats, -1)
         weight = wanted[..., None].to(x.dtype)
         pooled = (x * weight).sum(2) / weight.sum(2).clamp_min(1)
-        kept = foretold * self.to_trust(x).float().sigmoid()
-        return Decoded(kept, self.to_samples(x), self.to_scale(pooled)[..., 0])
+        # of the size that the regression leaves open: a lead that is the sum of others needs no correction
+        correction = self.to_samples(x) * (1 - share).sqrt()[..., None]
+        return Decoded(foretold, correction, self.to_scale(pooled)[..., 0])
 
     def rebuild(self, beats: Beats, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rebuild hidden tokens in the record's own unit.

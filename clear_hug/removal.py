@@ -32,6 +32,7 @@ ROWS = 4096  # of the token sequences that are computed at once
 EXACT = 256  # so many subsets are all asked; more are sampled
 SURE = 0.05  # standard error that sampling goes for, as a share of the largest value
 MOST_ORDERS = 512
+MOST_PLAYERS, MOST_PARTS = 64, 1600  # that are worth waiting for: by Shapley values, and left out one by one
 SEED = 0
 
 
@@ -74,6 +75,10 @@ def parts_of(tokens: BeatTokens, level: str, hidden: Bools | None = None) -> Par
         masks = np.eye(N_LEADS * n, dtype=bool).reshape(-1, N_LEADS, n)
         return Parts(LEADS, masks & valid, (N_LEADS, n))
     raise ValueError(f"level = {level!r}; parts are {', '.join(LEVELS)}.")
+
+
+class TooManyParts(ValueError):
+    """The record falls into more parts than can be waited for; the message says what to do."""
 
 
 class Game:
@@ -170,6 +175,7 @@ def ablation(game: Game, of: Floats) -> Floats:
         return torch.from_numpy(game(sets.numpy() > 0.5) @ of)
 
     n = len(game.parts.tokens)
+    _bearable(int(game.parts.there.sum()), MOST_PARTS)
     values = FeatureAblation(answer).attribute(torch.ones(1, n), perturbations_per_eval=n)
     return np.where(game.parts.there, values[0].numpy().astype(np.float64), np.nan)
 
@@ -215,6 +221,7 @@ def shapley(
     values, error = np.full((2, len(game.parts.tokens)), np.nan)
     if not n:
         return Shapley(values, error, 0)
+    _bearable(n, MOST_PLAYERS)
     if exact if exact is not None else 2**n <= EXACT:
         values[players], error[players] = _all_subsets(game, of, players), 0.0
         return Shapley(values, error, 0)
@@ -227,6 +234,14 @@ def shapley(
             break
     values[players], error[players] = mean, spread
     return Shapley(values, error, 2 * len(worth))
+
+
+def _bearable(n: int, most: int) -> None:
+    if n > most:
+        raise TooManyParts(
+            f"the record falls into {n:,} parts, and up to {most:,} are taken apart; leave out leads or "
+            "groups instead, or cut the record shorter."
+        )
 
 
 def _drawn(

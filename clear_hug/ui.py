@@ -36,6 +36,7 @@ from clear_hug.explain import Attribution, Look, explain, look
 from clear_hug.io import EXTENSIONS, find_records, read_ecg, read_ecg_upload
 from clear_hug.qrs import DETECTORS
 from clear_hug.reconstruct import Reconstruction, reconstruct
+from clear_hug.removal import Game, TooManyParts, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
 from clear_hug.simulate import SIMULATED, TITLES
 from clear_hug.words import facts
@@ -213,6 +214,27 @@ def _look(model: str, digest: str, method: str, _checkpoint: Checkpoint, _tokens
     return look(_checkpoint, _tokens)
 
 
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _game(
+    model: str, digest: str, method: str, level: str, _checkpoint: Checkpoint, _tokens: BeatTokens
+) -> Game:
+    return Game(_checkpoint, _tokens, parts_of(_tokens, level))  # remembers what it was asked
+
+
+@st.cache_resource(max_entries=256, show_spinner="Asking the model with parts left out ...")
+def _worth(
+    model: str,
+    digest: str,
+    method: str,
+    level: str,
+    target: str,
+    _checkpoint: Checkpoint,
+    _tokens: BeatTokens,
+) -> Attribution:
+    game = _game(model, digest, method, level, _checkpoint, _tokens)
+    return explain(_checkpoint, _tokens, target, "shapley", level, seen=game)
+
+
 @st.cache_resource(max_entries=64, show_spinner="Rebuilding the hidden beats ...")
 def _reconstruct(
     model: str, digest: str, method: str, hidden: bytes, _checkpoint: Checkpoint, _tokens: BeatTokens
@@ -277,6 +299,10 @@ class Page:
     def explain(self, target: str, method: str = "hug", level: str = "lead") -> Attribution:
         seen = _look(*self._key, self.checkpoint, self.tokens)  # one pass for all labels and levels
         return explain(self.checkpoint, self.tokens, target, method, level, seen=seen)
+
+    def worth(self, target: str, level: str) -> Attribution:
+        """Shapley values of the record's beats, leads or groups."""
+        return _worth(*self._key, level, target, self.checkpoint, self.tokens)
 
     def reconstruct(self, hidden: NDArray[np.bool_]) -> Reconstruction:
         return _reconstruct(*self._key, hidden.tobytes(), self.checkpoint, self.tokens)
@@ -365,7 +391,7 @@ def guard(stop: bool = False) -> Iterator[None]:
     try:
         yield
         return
-    except NoBeats as error:
+    except (NoBeats, TooManyParts) as error:
         st.warning(say(str(error)))
     except (ECGError, CheckpointError) as error:
         st.error(say(str(error)))

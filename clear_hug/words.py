@@ -144,6 +144,12 @@ LEAD_TOKEN_WORDS = (
     "the rhythm of the record, which counts with every lead. In the “paper” pattern of attention the beats "
     "it reads have themselves seen other leads."
 )
+LEFT_OUT_WORDS = (
+    "Shapley values: how far the logit moves when the part is left out of the record, the mean over the "
+    "orders in which parts can be left out; the line is the standard error where orders were drawn. The "
+    "model was trained with beats left out. Unlike a contribution, this counts too what a part tells the "
+    "other leads."
+)
 
 
 def _count(n: int, what: str) -> str:

@@ -6,7 +6,7 @@ from clear_hug import ui
 from clear_hug.explain import METHODS
 from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
 from clear_hug.ui import guard, open_page
-from clear_hug.words import LEAD_TOKEN_WORDS, missing, sum_words
+from clear_hug.words import LEAD_TOKEN_WORDS, LEFT_OUT_WORDS, missing, sum_words
 
 page = open_page("Explanation")
 with guard():
@@ -22,8 +22,8 @@ with guard():
     st.markdown(sum_words(lead))
 
     # only the tab that is open is computed and sent
-    names = ["On the trace", "Bars", "Waterfall", "Attention"]
-    trace, bars, fall, attention = st.tabs(names, key="view", on_change="rerun")
+    names = ["On the trace", "Bars", "Waterfall", "Left out", "Attention"]
+    trace, bars, fall, removed, attention = st.tabs(names, key="view", on_change="rerun")
     if trace.open:
         with trace:
             figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark)
@@ -40,6 +40,12 @@ with guard():
         with fall:
             alt = f"From the bias by leads to the logit of {words}"
             ui.show(plot_waterfall(lead, dark=page.dark), "waterfall", alt)
+    if removed.open:
+        with removed:
+            parts = ui.choices("Parts left out", ["beat", "lead", "group"], "parts")
+            figure = plot_contributions(page.worth(target, parts), dark=page.dark)
+            ui.show(figure, "removed", f"What each {parts} is worth to the logit of {words}")
+            st.caption(LEFT_OUT_WORDS)
     if attention.open:
         with attention:
             looked = page.explain(target, "attention", "token")

@@ -7,7 +7,7 @@ from captum.attr import ShapleyValues
 
 from clear_hug.diagnosis import diagnose
 from clear_hug.leads import GROUPS, LEADS
-from clear_hug.removal import LEVELS, Game, ablation, parts_of, shapley
+from clear_hug.removal import LEVELS, Game, TooManyParts, ablation, parts_of, shapley
 
 
 @pytest.fixture
@@ -123,3 +123,12 @@ def test_nothing_to_take_apart_is_no_error(checkpoint, tokens):
     assert np.isnan(shapley(v, one(v, 0)).values).all() and np.isnan(ablation(v, one(v, 0))).all()
     with pytest.raises(ValueError, match=r"level = 'atom'; parts are beat, lead, group, token"):
         parts_of(tokens, "atom")
+
+
+def test_a_record_of_too_many_parts_is_refused_in_words(checkpoint, tokens, monkeypatch):
+    monkeypatch.setattr("clear_hug.removal.MOST_PLAYERS", 5)
+    monkeypatch.setattr("clear_hug.removal.MOST_PARTS", 5)
+    v = Game(checkpoint, tokens, parts_of(tokens, "lead"))
+    for method in (shapley, ablation):
+        with pytest.raises(TooManyParts, match="falls into 12 parts, and up to 5 are taken apart"):
+            method(v, one(v, 0))

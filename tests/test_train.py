@@ -13,11 +13,12 @@ import torch
 from scipy.special import expit
 
 import clear_hug as ch
-from clear_hug.model import PRESETS
+from clear_hug.model import DECODER, PRESETS
 from clear_hug.tasks import TASKS
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
+from clear_hug.train.decoder import DecoderConfig, decoder
 from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from, predict
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
@@ -222,6 +223,25 @@ def test_voltage_is_told_for_hypertrophy_of_records_in_mv_alone(with_unlabelled:
     blind.units_known = np.zeros_like(data.units_known)
     assert not voltage_evidence(blind, np.flatnonzero(data.labelled), rows, tasks).any()
     assert not voltage_evidence(data, np.flatnonzero(data.labelled)[:8], rows, tasks).any()
+
+
+def test_the_decoder_learns_anew_and_the_diagnosis_stays(
+    corpus: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    recipe = DecoderConfig(epochs=2, batch_size=8, lr=3e-3, precision="no")
+    decoder(tmp_path / "run", str(finetuned / "checkpoint"), corpus, recipe)
+    before, after = (ch.load_checkpoint(run / "checkpoint") for run in (finetuned, tmp_path / "run"))
+    assert after.training["decoder"]["config"]["epochs"] == 2
+    assert after.training["config"] == before.training["config"] and after.tasks == before.tasks
+    np.testing.assert_array_equal(after.platt, before.platt)
+    was, now = before.model.state_dict(), after.model.state_dict()
+    moved = {name for name in was if not torch.equal(was[name], now[name])}
+    assert moved and all(name.removeprefix("clear.").startswith((*DECODER, "regression")) for name in moved)
+    data = Corpus(corpus)
+    rows = np.flatnonzero(data.fold == 9)
+    np.testing.assert_array_equal(predict(before.model, data, rows), predict(after.model, data, rows))
+    log = log_of(tmp_path / "run")
+    assert log[-1]["train/r2"] > log[0]["train/r2"]
 
 
 def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_path: Path) -> None:

@@ -36,10 +36,14 @@ def _check(attribution: Attribution, level: str | None) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """names, values, words : (part,) in order, a value NaN where absent;  largest : of |values|."""
+    """names, values, error, words : (part,) in order, a value NaN where absent;  largest : of |values|.
+
+    error : standard error, 0 where there is none
+    """
 
     names: tuple[str, ...]
     values: NDArray[np.float64]
+    error: NDArray[np.float64]
     largest: float
     words: tuple[str, ...]
 
@@ -52,7 +56,8 @@ def _contribution_data(attribution: Attribution) -> Contributions:
     there = np.abs(values[np.isfinite(values)])
     largest = float(there.max()) if there.size else 0.0
     words = tuple(signed(v, largest) if np.isfinite(v) else "absent" for v in values.tolist())
-    return Contributions(attribution.names, values, largest, words)
+    error = np.zeros_like(values) if attribution.error is None else np.nan_to_num(attribution.error)
+    return Contributions(attribution.names, values, error, largest, words)
 
 
 def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figure:
@@ -60,7 +65,7 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
 
     Parameters
     ----------
-    attribution : from `explain(..., method="hug")`, any level
+    attribution : from `explain`, by a method that adds up and at any level with one value a part
     dark : theme
     """
     look = theme(dark)
@@ -84,9 +89,16 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
             text=data.names,
             textposition="none",
             hovertemplate="<b>%{text}</b>: %{x:+.4f} on the logit<extra></extra>",
+            error_x={
+                "array": data.error,
+                "visible": bool(data.error.any()),
+                "color": look.ink,
+                "thickness": 1.2,
+                "width": 3,
+            },
         ),
         go.Scatter(
-            x=values + np.where(values >= 0, pad, -pad),
+            x=values + np.where(values >= 0, pad + data.error, -pad - data.error),
             y=list(range(n)),
             mode="text",
             name="value",
@@ -98,6 +110,7 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
     ]
     what = {"lead": "lead", "group": "group of leads", "pair": "path of HUG", "level": "level of HUG"}
     part = what.get(attribution.level, attribution.level)
+    does = "is worth to" if attribution.method == "shapley" else "adds to"
     sides = [
         _side(f"← opposes {label}", 0.0, "left", look.opposes),
         _side(f"supports {label} →", 1.0, "right", look.supports),
@@ -105,7 +118,7 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
     total = float(np.nansum(data.values))
     shape = layout(
         look,
-        f"What each {part} adds to the logit of {label}",
+        f"What each {part} {does} the logit of {label}",
         f"bias {signed(attribution.bias)}  and parts {signed(total, data.largest)}"
         f"  make the logit {signed(attribution.logit)}",
         height=66 + 22 + 48 + 32 * n,

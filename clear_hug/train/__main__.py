@@ -1,4 +1,4 @@
-"""Command line: `python -m clear_hug.train {prepare,pretrain,finetune,baseline,evaluate} --help`.
+"""Command line: `python -m clear_hug.train {prepare,pretrain,finetune,decoder,baseline,evaluate} --help`.
 
 On several GPUs or machines: `torchrun --nproc_per_node 8 -m -- clear_hug.train pretrain --run R`; the
 lone `--` keeps torchrun from taking `--run` for an option of its own.
@@ -14,6 +14,7 @@ from jsonargparse import auto_cli
 from clear_hug.checkpoint import CheckpointError
 from clear_hug.train.baselines import baseline
 from clear_hug.train.corpus import CorpusError, prepare
+from clear_hug.train.decoder import decoder
 from clear_hug.train.evaluate import evaluate
 from clear_hug.train.finetune import finetune
 from clear_hug.train.pretrain import pretrain
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Any] = {
     "prepare": prepare,
     "pretrain": pretrain,
     "finetune": finetune,
+    "decoder": decoder,
     "baseline": baseline,
     "evaluate": evaluate,
 }

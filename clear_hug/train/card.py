@@ -81,11 +81,13 @@ def _list(values: Any) -> str:
 
 def _stage(training: Mapping[str, Any]) -> str:
     recipe = training["config"]
-    start = ", the decoder starting from the regression over leads" if recipe.get("regression") else ""
+    few = recipe.get("few_leads", 0)
     return (
         f"{training['records']} records, {recipe['epochs']} epochs, "
-        f"{100 * recipe['mask_ratio']:.0f} % of the tokens hidden, "
-        f"without folds {_list(recipe['leave_out_folds'])}{start}"
+        f"{100 * recipe['mask_ratio']:.0f} % of the tokens hidden"
+        + (f" (of {100 * few:.0f} % of the records one to three leads instead)" if few else "")
+        + f", without folds {_list(recipe['leave_out_folds'])}"
+        + (", the decoder starting from the regression over leads" if recipe.get("regression") else "")
     )
 
 
@@ -115,6 +117,11 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "
         f"{_list(tuned.get('tasks'))}.",
         *_taught(training),
+        *(
+            [f"- Decoder, anew on the encoder as it is: {_stage(training['decoder'])}."]
+            if "decoder" in training
+            else []
+        ),
         f"- Calibration and thresholds: {training.get('calibrated_on', 'nothing')}.",
         f"- Data: {_list([SOURCES.get(s, s) for s in training.get('sources', ())])}.",
         "",

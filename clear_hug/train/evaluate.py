@@ -92,7 +92,9 @@ def measure(
         )
     if not opened.tasks:
         raise CorpusError(f"{opened.name} answers no task; fine-tune it first.")
-    left_out = [set(stage["config"]["leave_out_folds"]) for stage in pretraining(opened.training)]
+    stages = pretraining(opened.training)
+    stages += [opened.training["decoder"]] if "decoder" in opened.training else []
+    left_out = [set(stage["config"]["leave_out_folds"]) for stage in stages]
     rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
     if not rows.size:
         raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")

@@ -22,6 +22,7 @@ from clear_hug.diagnosis import collate
 from clear_hug.model import (
     CLEAR,
     CLEARHUG,
+    DECODER,
     HUG,
     PRESETS,
     MaskedCLEAR,
@@ -422,9 +423,7 @@ def _layered_groups(model: CLEARHUG, r: FinetuneConfig) -> list[dict[str, Any]]:
 
 def _rebuilds(name: str) -> bool:
     """The parameter serves rebuilding alone."""
-    return "decoder" in name or name.startswith(
-        ("clear.bridge", "clear.hidden", "clear.foretold", "clear.to_")
-    )
+    return name.removeprefix("clear.").startswith(DECODER)
 
 
 def _with_weights(model: CLEARHUG, weights: dict[str, Tensor]) -> CLEARHUG:

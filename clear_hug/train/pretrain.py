@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
@@ -134,6 +135,12 @@ def pretrain(
             if epoch % 10 == 0 or epoch == recipe.epochs:
                 bare = CLEARHUG(clear, HUG(clear.config.width, 0))
                 save_checkpoint(folder.folder / "checkpoint", bare, (), training={**about, "epoch": epoch})
+
+
+def fit_regression(clear: CLEAR, data: Corpus, rows: NDArray[np.int64], seed: int) -> None:
+    """Fit the regression that the decoder starts from on `rows`, or as many of them as it needs."""
+    some = np.random.default_rng(seed).permutation(rows)[:FITTED]
+    clear.regression.fit(read_batch(data, part).beats for part in np.split(some, range(64, len(some), 64)))
 
 
 class Rebuilding(Objective):
