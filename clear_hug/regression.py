@@ -17,6 +17,9 @@ from clear_hug.batch import Beats
 from clear_hug.leads import N_LEADS
 
 RIDGE = 1e-4  # added to each second moment, as a share of their mean: six of the twelve leads are sums
+FLOOR = 1e-3  # the same where records are weighed
+FREEDOM = 4.0  # of the Student t distribution
+REWEIGHTED = 4  # times; then the weights stand still
 
 
 class LeadRegression(nn.Module):
@@ -37,27 +40,24 @@ class LeadRegression(nn.Module):
     def fit(self, batches: Iterable[Beats]) -> None:
         """Estimate the moments from records; in mV from those whose units are known, by shape from all.
 
-        In mV each record counts by its own power: high voltage, or a lead of noise, rules no other record.
+        Each record counts by its own power, so that high voltage rules no other record, and the less the
+        further its leads stand from what the others' regression allows, as under a Student t distribution:
+        an electrode off or a lead of noise tells nothing of how leads go together.
         """
-        total = torch.zeros(2, 2, N_LEADS, N_LEADS, dtype=torch.float64)
-        count = torch.zeros_like(total)
-        for beats in batches:
-            scale, _ = beats.lead_scale()
-            weight = (beats.there[..., None] & beats.inside[:, None]).double()
-            values = torch.where(weight > 0, beats.values, 0.0).double()
-            power = values.square().sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
-            record = beats.units_known / power.clamp_min(1e-12)
-            for unit, (x, share) in enumerate(
-                [(values, record), (values / scale[..., None, None].double(), torch.ones_like(record))]
-            ):
-                others, n = x.sum(2, keepdim=True) - x, weight.sum(2, keepdim=True) - weight
-                both = weight * (n > 0)
-                mean = others / n.clamp_min(1) * both
-                for kind, (y, known) in enumerate([(x, weight), (mean, both)]):
-                    total[unit, kind] += torch.einsum("b,bijs,bljs->il", share, x, y).cpu()
-                    counted = (share > 0).double()
-                    count[unit, kind] += torch.einsum("b,bijs,bljs->il", counted, weight, known).cpu()
-        self.moments.copy_(total / count.clamp_min(1))
+        found = [_of_records(beats) for beats in batches]
+        for unit in range(2):
+            records = torch.cat([one[unit] for one in found], dim=2)
+            if not records.shape[2]:
+                continue
+            weight = torch.ones(records.shape[2], dtype=records.dtype, device=records.device)
+            for _ in range(REWEIGHTED):
+                sums = torch.einsum("r,knril->knil", weight, records)
+                moments = sums[:, 0] / sums[:, 1].clamp_min(1)
+                own = moments[0] + FLOOR * moments[0].diagonal().mean() * torch.eye(N_LEADS).to(moments)
+                samples = records[0, 1].diagonal(dim1=1, dim2=2).mean(1).clamp_min(1)
+                away = torch.einsum("ril,il->r", records[0, 0], torch.linalg.inv(own)) / samples
+                weight = (FREEDOM + N_LEADS) / (FREEDOM + away)
+            self.moments[unit] = moments
 
     def forward(self, beats: Beats, scale: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Foretell the tokens of `wanted` from those that are there.
@@ -112,3 +112,32 @@ class LeadRegression(nn.Module):
         solved = torch.linalg.solve(gram, asked)
         share = ((solved * asked).sum(1) / power.clamp_min(1e-12)).clamp(0, 1)
         return solved, share
+
+
+def _of_records(beats: Beats) -> tuple[Tensor, Tensor]:
+    """(kind, sum or count, record, 12, 12) second moments of each record: in mV over its power, by shape.
+
+    kind : of one beat in two leads, and of one beat and the mean of a lead's other beats
+    """
+    scale, _ = beats.lead_scale()
+    there = (beats.there[..., None] & beats.inside[:, None]).double()
+    values = torch.where(there > 0, beats.values, 0.0).double()
+    power = values.square().sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp_min(1)
+    units = []
+    for divisor, rows in (
+        (power.clamp_min(1e-12).sqrt()[:, None].expand_as(scale), beats.units_known),
+        (scale.double(), torch.ones_like(beats.units_known)),
+    ):
+        x, known = (values / divisor[..., None, None])[rows], there[rows]
+        others, n = x.sum(2, keepdim=True) - x, known.sum(2, keepdim=True) - known
+        both = known * (n > 0)
+        kinds = [(x, known), (others / n.clamp_min(1) * both, both)]
+        units.append(
+            torch.stack(
+                [
+                    torch.stack([torch.einsum("bijs,bljs->bil", a, b) for a, b in ((x, y), (known, seen))])
+                    for y, seen in kinds
+                ]
+            )
+        )
+    return units[0], units[1]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.model import DECODER, MaskedCLEAR
@@ -32,6 +33,7 @@ class DecoderConfig:
         warm_up: epochs of linear warm-up
         weight_decay: on matrices
         clip: norm that gradients are clipped to
+        dropout: in the decoder's residual branches
         mask_ratio: share of a record's tokens that are hidden
         whole_lead: chance that they are whole leads first
         whole_beat: chance that they are whole beats first
@@ -41,12 +43,13 @@ class DecoderConfig:
     """
 
     leave_out_folds: tuple[int, ...] = (9, 10)
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 32
     lr: float = 1e-3
     warm_up: float = 0.5
     weight_decay: float = 0.05
     clip: float = 3.0
+    dropout: float = 0.1
     mask_ratio: float = 0.75
     whole_lead: float = 0.3
     whole_beat: float = 0.2
@@ -83,6 +86,9 @@ def decoder(
     clear = source.model.clear
     for name, parameter in clear.named_parameters():
         parameter.requires_grad_(name.startswith(DECODER))
+    for module in clear.decoder_blocks.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = recipe.dropout
     fit_regression(clear, data, rows, recipe.seed)
     masks = MaskedCLEAR(
         clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.few_leads, recipe.seed
