@@ -59,7 +59,6 @@ def test_the_card_says_what_was_measured(shipped):
     assert "not a medical device" in card
 
 
-@pytest.mark.xfail(strict=True, reason="the goal of the next checkpoint: this one is level with the ResNet")
 def test_better_than_the_plain_resnet_on_the_same_records(shipped):
     assert shipped.metrics["tasks"]["superdiagnostic"]["baselines"]["ResNet"]["difference"] > 0
 
