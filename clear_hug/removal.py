@@ -31,7 +31,7 @@ LEVELS = ("beat", "lead", "group", "token")
 ROWS = 4096  # of the token sequences that are computed at once
 EXACT = 256  # so many subsets are all asked; more are sampled
 SURE = 0.05  # standard error that sampling goes for, as a share of the largest value
-MOST_ORDERS = 512
+LOOKS = 6144  # at a window of the record, at most, for one set of sampled values
 MOST_PLAYERS, MOST_PARTS = 64, 1600  # that are worth waiting for: by Shapley values, and left out one by one
 SEED = 0
 
@@ -202,7 +202,7 @@ def shapley(
     of: Floats,
     exact: bool | None = None,
     sure: float = SURE,
-    most: int = MOST_ORDERS,
+    most: int | None = None,
     seed: int = SEED,
 ) -> Shapley:
     """Shapley values, exactly or from orders drawn by seed, each with its reverse.
@@ -213,7 +213,7 @@ def shapley(
     of : (label,) what is explained: a logit (1 at its label), or a difference of two
     exact : ask all subsets, or sample; None = all where they are 256 at most
     sure : sampling stops once every standard error is this share of the largest value
-    most : orders, at most
+    most : orders, at most; None = as many as 6,144 looks at a window allow, and 16 at least
 
     """
     players = np.flatnonzero(game.parts.there)
@@ -226,6 +226,8 @@ def shapley(
         values[players], error[players] = _all_subsets(game, of, players), 0.0
         return Shapley(values, error, 0)
     rng = np.random.default_rng(seed)
+    if most is None:
+        most = max(16, LOOKS // ((n + 1) * len(split_windows(game.tokens))))
     worth = np.empty((0, n))  # of each pair of orders
     while 2 * len(worth) < most:
         worth = np.concatenate([worth, _drawn(game, of, players, rng)])

@@ -106,6 +106,15 @@ def test_sampling_comes_as_near_as_it_says(game):
     np.testing.assert_array_equal(drawn.values, again.values)
 
 
+def test_sampling_stops_after_so_many_looks(game, checkpoint, tokens_of):
+    v = game("beat")
+    assert shapley(v, one(v, 0), exact=False, sure=0).orders <= 6144 // (len(v.parts.tokens) + 1) + 16
+    assert shapley(v, one(v, 0), exact=False, sure=0, most=32).orders == 32
+    tokens = tokens_of("long")
+    v = Game(checkpoint, tokens, parts_of(tokens, "beat"))
+    assert shapley(v, one(v, 0), sure=0).orders < 100
+
+
 def test_a_part_that_changes_nothing_is_worth_nothing_and_equals_are_worth_the_same(checkpoint, tokens):
     class Made(Game):
         def _ask(self, sets):

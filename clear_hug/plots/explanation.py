@@ -126,7 +126,7 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
         annotations=sides,
         xaxis=axis(
             look,
-            "contribution (logit)",
+            "worth (logit)" if attribution.method == "shapley" else "contribution (logit)",
             range=[-room, room],
             zeroline=True,
             zerolinecolor=look.ink,
