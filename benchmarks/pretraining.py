@@ -18,6 +18,7 @@ from torch import nn
 
 import clear_hug as ch
 from clear_hug.batch import Beats
+from clear_hug.beats import split_windows
 from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS, CLEARConfig, MaskedCLEAR
@@ -31,7 +32,7 @@ BEATS = 11
 def records(batch: int, beats: int) -> Beats:
     """The same simulated record `batch` times, with as many beats as asked for in its 10 s."""
     ecg = ch.simulate_ecg("normal", heart_rate=66.0)
-    one = collate([ch.tokenize_beats(ecg)])
+    one = collate(split_windows(ch.tokenize_beats(ecg)))
     take = torch.arange(beats) % one.there.shape[2]
     seconds = torch.linspace(0.3, 9.7, beats)[None]
     made = Beats(one.values[:, :, take], one.there[:, :, take], seconds, one.inside[:, take], one.units_known)
