@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains what ships as checkpoints/small, from the data to the figures: about four hours on two cores.
+# Trains what ships as checkpoints/small, from the data to the figures: hours on two cores.
 # CLEAR_HUG_DATA names the folder of the data sets. Choices are made on folds 7 and 8; fold 9 is for the
 # figures. A run that was cut off goes on when this is started again.
 set -euo pipefail

@@ -350,14 +350,13 @@ def _implausible(ecg: ECG) -> list[str]:
         )
     if ecg.units_known:
         span = float(np.max(np.fmax.reduce(there, axis=1) - np.fmin.reduce(there, axis=1)))
-        highest = span  # at most: medians are taken where it matters
-        if span > HIGH_MV:
+        if span > HIGH_MV:  # else no sample is that far from the median, which costs the most to find
             highest = float(np.nanmax(np.abs(there - np.nanmedian(there, axis=1, keepdims=True))))
-        if highest > HIGH_MV:
-            said.append(
-                f"Deflections reach {highest:,.0f} mV, more than any heart's: an artefact, or a wrong "
-                "unit or gain in the file (µV taken for mV?)."
-            )
+            if highest > HIGH_MV:
+                said.append(
+                    f"Deflections reach {highest:,.0f} mV, more than any heart's: an artefact, or a wrong "
+                    "unit or gain in the file (µV taken for mV?)."
+                )
         if span < LOW_MV:
             said.append(
                 f"No lead spans more than {span:.2g} mV: a very low voltage, or a wrong unit or gain "

@@ -343,6 +343,13 @@ def test_target_of_a_link_is_explained() -> None:
     assert float(re.search(r"difference (\d\.\d{7})", line).group(1)) < 1e-5
 
 
+def test_what_is_left_out_is_shown_by_beats_leads_and_groups() -> None:
+    for parts in ("beat", "lead", "group"):
+        app = page("pages/5_Explanation.py", view="Left out", parts=parts, target="superdiagnostic/HYP")
+        assert not app.exception and not app.error and not app.warning
+        assert n_figures(app) == 1 and "Shapley values" in words(app)
+
+
 # Training
 
 

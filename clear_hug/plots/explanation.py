@@ -73,7 +73,7 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
     label = _label(attribution.target)
     n = len(data.names)
     values = np.nan_to_num(data.values)
-    room = 1.28 * (data.largest or 1.0)
+    room = 1.28 * (data.largest or 1.0) + float(data.error.max(initial=0.0))
     colour = np.where(values >= 0, look.supports, look.opposes)
     absent = ~np.isfinite(data.values)
     where = np.where(values >= 0, "middle right", "middle left")

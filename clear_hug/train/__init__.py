@@ -1,1 +1,1 @@
-"""Training: `python -m clear_hug.train {prepare,pretrain,finetune,average,baseline,evaluate}`."""
+"""Training: `python -m clear_hug.train {prepare,pretrain,finetune,decoder,baseline,evaluate}`."""

@@ -37,12 +37,10 @@ FITTED = 4096  # at most so many records give the regression that the decoder st
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
-    """How to pre-train.
+class RebuildConfig:
+    """How hidden beats are learned from.
 
     Args:
-        preset: size of the model: base, small, mini or tiny; where none is given to start from
-        pattern: attention pattern; paper, conduction or full; likewise
         leave_out_folds: PTB-XL folds of which no record is read
         epochs: passes over the records
         batch_size: records a step, over all processes
@@ -54,13 +52,10 @@ class PretrainConfig:
         whole_lead: chance that they are whole leads first
         whole_beat: chance that they are whole beats first
         few_leads: chance that one to three whole leads are hidden instead
-        regression: let the decoder start from a linear regression over leads
         precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
-        seed: of weights, order and masks
+        seed: of weights that are new, order and masks
     """
 
-    preset: str = "small"
-    pattern: str = "paper"
     leave_out_folds: tuple[int, ...] = (9, 10)
     epochs: int = 60
     batch_size: int = 64
@@ -72,9 +67,23 @@ class PretrainConfig:
     whole_lead: float = 0.3
     whole_beat: float = 0.1
     few_leads: float = 0.0
-    regression: bool = True
     precision: str = "auto"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class PretrainConfig(RebuildConfig):
+    """How to pre-train.
+
+    Args:
+        preset: size of the model: base, small, mini or tiny; where none is given to start from
+        pattern: attention pattern; paper, conduction or full; likewise
+        regression: let the decoder start from a linear regression over leads
+    """
+
+    preset: str = "small"
+    pattern: str = "paper"
+    regression: bool = True
 
 
 def pretrain(
@@ -96,25 +105,14 @@ def pretrain(
         init: checkpoint to start from; untrained weights when not given
     """
     data = Corpus(corpus)
-    rows = np.flatnonzero(~np.isin(data.fold, recipe.leave_out_folds))
-    if not rows.size:
-        raise CorpusError(f"no record is left in {corpus} without folds {recipe.leave_out_folds}.")
+    rows = rows_of(data, recipe)
     accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(recipe.seed)
     source = load_checkpoint(init) if init else None
     clear = source.model.clear.requires_grad_(True) if source else CLEAR(_size(recipe))
     if recipe.regression:
-        some = np.random.default_rng(recipe.seed).permutation(rows)[:FITTED]
-        clear.regression.fit(
-            read_batch(data, part).beats for part in np.split(some, range(64, len(some), 64))
-        )
-    masks = MaskedCLEAR(
-        clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.few_leads, recipe.seed
-    )
-    objective = Rebuilding(masks)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(clear, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
-    )
+        fit_regression(clear, data, rows, recipe.seed)
+    objective, optimizer = rebuilding(clear, recipe)
     probe = read_batch(data, _probe_rows(data))
     probe = replace(probe, drawn=objective.draw(probe)).to(accelerator.device)
     about = describe("pretrain", recipe, engine, data, rows, accelerator)
@@ -135,6 +133,25 @@ def pretrain(
             if epoch % 10 == 0 or epoch == recipe.epochs:
                 bare = CLEARHUG(clear, HUG(clear.config.width, 0))
                 save_checkpoint(folder.folder / "checkpoint", bare, (), training={**about, "epoch": epoch})
+
+
+def rows_of(data: Corpus, recipe: RebuildConfig) -> NDArray[np.int64]:
+    """The records that are learned from."""
+    rows = np.flatnonzero(~np.isin(data.fold, recipe.leave_out_folds))
+    if not rows.size:
+        raise CorpusError(
+            f"no record is left in {data.shards[0].parent} without folds {recipe.leave_out_folds}."
+        )
+    return rows
+
+
+def rebuilding(clear: CLEAR, recipe: RebuildConfig) -> tuple[Rebuilding, torch.optim.Optimizer]:
+    """The objective, and the optimizer of what is to be learned."""
+    masks = MaskedCLEAR(
+        clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.few_leads, recipe.seed
+    )
+    groups = parameter_groups(clear, recipe.weight_decay)
+    return Rebuilding(masks), torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), fused=True)
 
 
 def fit_regression(clear: CLEAR, data: Corpus, rows: NDArray[np.int64], seed: int) -> None:

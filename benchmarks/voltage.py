@@ -1,0 +1,43 @@
+"""What two voltage criteria alone tell of hypertrophy. `python -m benchmarks.voltage`.
+
+The labelled records in mV of PTB-XL's folds 1 to 8 in the corpus, each fold by a regression on the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import auto_cli
+
+from clear_hug.tasks import TASKS
+from clear_hug.train.corpus import Corpus
+from clear_hug.train.metrics import auroc
+from clear_hug.train.voltage import MEANT, voltage_evidence
+
+FOLDS = range(1, 9)
+
+
+def voltage(corpus: Path = Path("corpus")) -> None:
+    """Print AUROC and counts.
+
+    Args:
+        corpus: folder of prepared shards
+    """
+    data, tasks = Corpus(corpus), [TASKS["superdiagnostic"], TASKS["subdiagnostic"]]
+    labelled = data.labelled_for(tasks) & np.isin(data.fold, FOLDS)
+    told, truth = [], []
+    for fold in FOLDS:
+        rows = np.flatnonzero(labelled & (data.fold == fold) & data.units_known)
+        told.append(voltage_evidence(data, np.flatnonzero(labelled & (data.fold != fold)), rows, tasks))
+        truth.append(data.labels(tasks, rows))
+    evidence, y = np.concatenate(told), np.concatenate(truth)
+    names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    for name in MEANT:
+        k = names.index(name)
+        value = auroc(evidence[:, [k]], y[:, [k]])[0]
+        print(f"{name}: AUROC {value:.2f}, {int(y[:, k].sum())} of {len(y)} records")
+
+
+if __name__ == "__main__":
+    auto_cli(voltage, as_positional=False)
