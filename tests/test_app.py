@@ -344,8 +344,11 @@ def test_target_of_a_link_is_explained() -> None:
 
 
 def test_what_is_left_out_is_shown_by_beats_leads_and_groups() -> None:
+    app = page("pages/5_Explanation.py", target="superdiagnostic/HYP")
+    app.session_state["view"] = "Left out"
     for parts in ("beat", "lead", "group"):
-        app = page("pages/5_Explanation.py", view="Left out", parts=parts, target="superdiagnostic/HYP")
+        app.session_state["parts"] = parts
+        app.run()
         assert not app.exception and not app.error and not app.warning
         assert n_figures(app) == 1 and "Shapley values" in words(app)
 
