@@ -8,7 +8,8 @@ read, tried and replaced on its own. Ours, in four steps:
 2. The leads vote: the energy is what most good leads agree on at that moment, less what an impulse
    would leave in them. An artefact in half of the leads, or a pacing spike, is no beat.
 3. Peaks of the energy above the noise are beats, unless they are the T wave of the beat before; where
-   the rhythm says that one is missing, the search goes lower.
+   the rhythm says that one is missing, the search goes lower. Wide beats of the ventricles, which that
+   band hardly sees, are found by their slopes.
 4. The mark is put on the first major peak of the QRS, one instant for all leads.
 """
 
@@ -35,6 +36,9 @@ QRS_HZ, IMPULSE_HZ, BAND_SD = 14.0, 34.0, 5.0
 BASELINE_HZ = 2.0  # below it nothing counts
 IMPULSE = 0.5  # share of the second band taken off the first; more of it costs narrow QRS
 SHAPE_BAND = (2.0, 40.0)  # Hz; what the mark is placed on: the whole QRS, no baseline, no mains
+SLOPE_HZ = (
+    22.0  # below it slopes are looked at: those of a wide ventricular beat too, which QRS_HZ hardly sees
+)
 
 BLOCK = 2.0  # s; holds a beat at 30 / min
 FAINTEST = 0.004  # of a lead's SD; a QRS that drowns deeper in the baseline is none
@@ -45,6 +49,11 @@ REFRACTORY = 0.2  # s; no ventricle beats twice within it
 T_WINDOW, T_HEIGHT = 0.36, 0.5  # s and share of the beat before: a T wave (Pan and Tompkins 1985)
 MAX_HEIGHT = 2.0  # of the usual beat; what is higher may be an artefact and hides no beat after it
 MISSED_RR = 1.5  # of the usual RR; a longer one is searched again
+LONG_RR = 1.5  # s; so is one longer than this: where every second beat is missed, all are long
+SHORT_RR = 0.25  # quantile of the RR that is taken for usual: in bigeminy every other one hides a beat
+# Of the usual beat's slope: a wide beat anywhere, in a long gap, and where a T wave may be (T: about 0.1).
+WIDE, WIDE_IN_GAP, WIDE_ON_T = 0.5, 0.2, 0.25
+WIDE_APART = 0.28  # s from the beats beside it
 
 REACH = 0.1  # s; how far from the middle of its energy the mark of a wide QRS may lie
 FIRST_PEAK = 0.6  # of the QRS's greatest magnitude: what makes a peak a major one
@@ -101,7 +110,7 @@ def _clear_piece(signal: Array, fs: float) -> Array:
     leads = _usable(signal)
     if not len(leads):
         return np.empty(0, np.int64)
-    envelope, impulse, shape, rate = _views(leads, fs)
+    envelope, impulse, slope, shape, rate = _views(leads, fs)
     usual = _usual_height(envelope, rate)
     if usual.max() < FAINTEST:
         return np.empty(0, np.int64)
@@ -110,7 +119,9 @@ def _clear_piece(signal: Array, fs: float) -> Array:
     weight = np.clip((contrast - 2.0) / 6.0, 0.02, 1.0) * (usual >= FAINTEST)
     good = weight >= 0.5 * weight.max()
     agreed, spiky = np.quantile([envelope[good], impulse[good]] / usual[good, None], AGREEMENT, axis=1)
+    steep = np.quantile(slope[good] / _usual_height(slope, rate)[good, None], AGREEMENT, axis=0)
     beats = _pick(np.maximum(agreed - IMPULSE * spiky, 0), rate)
+    beats = _with_wide(beats, steep, rate)
     return np.rint(_place(beats, shape, weight, rate) * fs).astype(np.int64)
 
 
@@ -130,8 +141,8 @@ def _usable(signal: Array) -> Array:
     return (leads[moves] / sd[moves]).astype(np.float32)
 
 
-def _views(leads: Array, fs: float) -> tuple[Array, Array, Array, float]:
-    """QRS-band envelope, impulse-band envelope and shape, (lead, sample) each, and their rate in Hz.
+def _views(leads: Array, fs: float) -> tuple[Array, Array, Array, Array, float]:
+    """Envelopes of QRS band, impulse band and slope, and shape, (lead, sample) each, and their rate in Hz.
 
     One Fourier transform filters without delay and changes the rate, so that a record reads the same
     at any `fs`.
@@ -151,6 +162,7 @@ def _views(leads: Array, fs: float) -> tuple[Array, Array, Array, float]:
     gains = (
         np.exp(-0.5 * ((hz - QRS_HZ) / BAND_SD) ** 2) * no_baseline,
         np.exp(-0.5 * ((hz - IMPULSE_HZ) / BAND_SD) ** 2),
+        hz * no_baseline / (1 + (hz / SLOPE_HZ) ** 8),
         hz**4 / (hz**4 + low**4) / (1 + (hz / high) ** 4),
     )
     views = np.zeros((len(gains), len(leads), new), np.complex64)
@@ -158,8 +170,8 @@ def _views(leads: Array, fs: float) -> tuple[Array, Array, Array, float]:
         view[:, :bins] = spectrum[:, :bins] * gain.astype(np.float32)
     # Positive frequencies alone give the analytic signal: its magnitude is the envelope.
     views = fft.ifft(views, axis=2, overwrite_x=True)[:, :, : int((n - 1) / fs * rate) + 1]
-    envelope, impulse = np.abs(views[:2])
-    return envelope, impulse, views[2].real, rate
+    envelope, impulse, slope = np.abs(views[:3])
+    return envelope, impulse, slope, views[3].real, rate
 
 
 def _usual_height(rows: Array, rate: float, quantile: float = 0.5) -> Array:
@@ -209,13 +221,39 @@ def _search_back(peaks: Array, height: Array, beats: list[int], rate: float) -> 
         return beats
     gap = np.diff(peaks[beats])
     added: list[int] = []
-    for k in np.flatnonzero(gap > MISSED_RR * np.median(gap)):
+    for k in np.flatnonzero(gap > MISSED_RR * np.quantile(gap, SHORT_RR)):
         between = np.arange(beats[k] + 1, beats[k + 1])
         away = np.minimum(peaks[between] - peaks[beats[k]], peaks[beats[k + 1]] - peaks[between])
         between = between[(away >= T_WINDOW * rate) & (height[between] >= SEARCH_BACK)]
         if between.size:
             added.append(int(between[np.argmax(height[between])]))
     return sorted(beats + added)
+
+
+def _with_wide(beats: Array, steep: Array, rate: float) -> Array:
+    """The beats, and among them wide ones that no QRS band showed: as steep as half a beat, or in a gap less.
+
+    steep : (sample,) slope in shares of the usual beat's
+    """
+    if len(beats) < 2:
+        return beats
+    usual = float(np.median(steep[beats]))
+    peaks, _ = find_peaks(
+        np.pad(steep, 1), height=WIDE_IN_GAP * usual, distance=max(1, round(REFRACTORY * rate))
+    )
+    peaks = peaks - 1
+    for peak in peaks[np.argsort(-steep[peaks], kind="stable")]:
+        after = int(np.searchsorted(beats, peak))
+        before = (peak - beats[after - 1]) / rate if after else np.inf
+        until = (beats[after] - peak) / rate if after < len(beats) else np.inf
+        long = min(MISSED_RR * float(np.quantile(np.diff(beats), SHORT_RR)) / rate, LONG_RR)
+        gap = long < before + until < np.inf
+        limit = (WIDE_IN_GAP if gap else WIDE) * usual
+        if before < T_WINDOW:  # where a T wave may be
+            limit = max(limit, WIDE_ON_T * usual)
+        if min(before, until) >= WIDE_APART and steep[peak] >= limit:
+            beats = np.insert(beats, after, peak)
+    return beats
 
 
 def _place(beats: Array, shape: Array, weight: Array, rate: float) -> Array:
@@ -279,7 +317,7 @@ def _xqrs(signal: Array, fs: float) -> Array:
     detector = XQRS(sig=lead[0].astype(np.float64), fs=fs)
     with np.errstate(all="ignore"):  # it normalises by what it has learnt, which may be 0
         detector.detect(verbose=False)
-    envelope, _, shape, rate = _views(lead, fs)
+    envelope, _, _, shape, rate = _views(lead, fs)
     early, late = round(0.05 * rate), round(0.15 * rate)
     beats: list[int] = []
     for mark in np.rint(np.asarray(detector.qrs_inds) / fs * rate).astype(int).tolist():

@@ -58,6 +58,16 @@ def _twelve_from_eight() -> Array:
 
 
 _TWELVE = _twelve_from_eight()
+DIPOLE_TO_LEADS: Array = _TWELVE @ _DOWER
+"""(12, 3): all leads from the dipole's X, Y, Z."""
+
+
+def move_leads(values: Mapping[str, float]) -> Array:
+    """(12,) mV by lead: the least that gives the named leads what is asked and keeps the identities."""
+    rows = [LEADS.index(lead) for lead in values]
+    moved: Array = _TWELVE @ np.linalg.lstsq(_TWELVE[rows], np.array(list(values.values())), rcond=None)[0]
+    return moved
+
 
 # Waves, one a row: centre (s from the R peak), SD (s), and the dipole's X, Y, Z (mV) at its centre.
 # P and T are given for RR = 1 s and move with the rate; QRS does not.
@@ -110,6 +120,8 @@ def simulate_ecg(kind: str = "normal", seed: int = 0, **settings: Any) -> ECG:
     paced : ventricular pacing: thin spikes, wide QRS, no P waves
     pvc_at : indices of the beats that come early and wide, without a P wave; 1 is the second beat
     n_pvc : so many such beats at random places, never two in a row
+    pvc_axis : degrees by which their own axis is turned clockwise, beyond `axis`: another origin
+    pvc_width : factor on the time that their QRS takes; 0.7 to 1.5
     st_elevation : lead name -> mV from the J point to the T wave, in every beat but premature ones.
         Limb leads hang together: those not named move as little as the identities allow
     lead_gain : lead name -> factor on all that the lead records; 0 is an electrode off. In a limb lead this
@@ -154,6 +166,8 @@ def _simulate(
     paced: bool = False,
     pvc_at: Collection[int] = (),
     n_pvc: int = 0,
+    pvc_axis: float = 0.0,
+    pvc_width: float = 1.0,
     st_elevation: Mapping[str, float] | None = None,
     lead_gain: Mapping[str, float] | None = None,
     gain: float = 1.0,
@@ -169,6 +183,8 @@ def _simulate(
         raise ECGError(f"seconds = {seconds:g}; expected 1 to 7200.")
     if not MIN_FS <= fs <= MAX_FS:
         raise ECGError(f"fs = {fs:g} Hz; expected {MIN_FS:g} to {MAX_FS:g} Hz.")
+    if not 0.7 <= pvc_width <= 1.5:
+        raise ECGError(f"pvc_width = {pvc_width:g}; expected 0.7 to 1.5.")
     st, gains = _by_lead(st_elevation), _by_lead(lead_gain)
     rng_heart, rng_rhythm, rng_plant, rng_noise = np.random.default_rng(seed).spawn(4)
     t = np.arange(round(seconds * fs)) / fs
@@ -181,7 +197,9 @@ def _simulate(
     early = set(inside[pvc].tolist())
 
     beat = _beat_waves(rng_heart, fs, rr, qrs_gain, fibrillation, paced)
-    pvc_beat = np.vstack([_scaled(_PVC_QRS, qrs_gain), _at_rate(_PVC_T, rr)])
+    pvc_qrs = _scaled(_PVC_QRS, qrs_gain) * [pvc_width, pvc_width, 1, 1, 1]
+    pvc_beat = np.vstack([pvc_qrs, _at_rate(_PVC_T, rr)])
+    pvc_beat[:, 2:] @= _turned(pvc_axis).T
     dipole, plateau = np.zeros((3, t.size)), np.zeros(t.size)
     for i, r in enumerate(r_times):
         part = slice(*np.searchsorted(t, (r + _BEAT_SPAN[0], r + _BEAT_SPAN[1])))
@@ -199,9 +217,8 @@ def _simulate(
     eight += _FROM_ELECTRODES @ _noise(rng_noise, t, fs, noise_mv, wander_mv, emg_mv, mains_mv)
     signal = _TWELVE @ eight
     moved = np.zeros(N_LEADS)
-    if st:  # the smallest move of the independent leads that gives the named ones what is asked
-        rows = [LEADS.index(lead) for lead in st]
-        moved = _TWELVE @ np.linalg.lstsq(_TWELVE[rows], np.array(list(st.values())), rcond=None)[0]
+    if st:
+        moved = move_leads(st)
         signal += moved[:, None] * plateau
     for lead, factor in gains.items():
         signal[LEADS.index(lead)] *= factor
@@ -220,6 +237,8 @@ _IN_WORDS = {
     "axis": "frontal axis turned by {:g} degrees",
     "fibrillation": "fibrillating baseline instead of P waves",
     "paced": "ventricular pacing",
+    "pvc_axis": "their axis turned by {:g} degrees",
+    "pvc_width": "their QRS x {:g} as long",
     "st_elevation": "ST moved, mV ({})",
     "lead_gain": "voltage factor by lead ({})",
     "gain": "all voltages x {:g}",
@@ -236,7 +255,7 @@ def _change(settings: Mapping[str, Any], beats: Collection[int]) -> str:
     words = ["premature wide beats: " + ", ".join(str(k + 1) for k in beats)] if beats else []
     for name, text in _IN_WORDS.items():
         value = settings.get(name, _DEFAULTS[name])
-        if value in (_DEFAULTS[name], {}):
+        if value in (_DEFAULTS[name], {}) or (name.startswith("pvc") and not beats):
             continue
         if isinstance(value, Mapping):
             value = ", ".join(f"{lead}: {number:g}" for lead, number in value.items())

@@ -9,6 +9,7 @@ from scipy.signal import resample_poly
 
 from benchmarks.qrs_ludb import ludb_records, score
 from clear_hug.qrs import DETECTORS, detect_qrs
+from clear_hug.simulate import simulate_ecg
 
 DATA = os.environ.get("CLEAR_HUG_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
@@ -366,3 +367,27 @@ def test_ptbxl_at_500_and_100_hz_agree():
         agreed += int(near.sum())
     assert beats > 1000
     assert agreed / beats >= 0.99
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_wide_beats_of_any_axis_width_and_rate_are_found(seed):
+    rng = np.random.default_rng([17, seed])
+    ecg = simulate_ecg(
+        "normal",
+        seed,
+        n_pvc=int(rng.integers(1, 4)),
+        pvc_width=rng.uniform(0.7, 1.25),
+        pvc_axis=rng.uniform(-180, 180),
+        heart_rate=rng.uniform(50, 110),
+    )
+    found = detect_qrs(ecg.signal, ecg.fs) / ecg.fs
+    true = ecg.truth["r_peaks"]
+    assert np.abs(true[:, None] - found).min(axis=1).max() < 0.15
+    assert np.abs(found[:, None] - true).min(axis=1).max() < 0.15 or len(found) == len(true) + 1
+
+
+def test_a_wide_beat_in_every_second_place_is_found():
+    ecg = simulate_ecg("normal", 3, heart_rate=60, pvc_at=(1, 3, 5, 7), pvc_width=1.2)
+    found = detect_qrs(ecg.signal, ecg.fs) / ecg.fs
+    true = ecg.truth["r_peaks"]
+    assert len(found) == len(true) and np.abs(true - found).max() < 0.15

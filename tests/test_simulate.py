@@ -163,6 +163,24 @@ def test_planted_premature_beats_change_nothing_but_their_own_stretch():
     assert e[5] - 0.4 < moved.min() and moved.max() < r[5] + 0.85
 
 
+def test_premature_beats_may_have_another_origin_and_width():
+    usual, turned, long = (
+        simulate_ecg(seed=3, pvc_at=[4], heart_rate=60, **NO_NOISE, **own)
+        for own in ({}, {"pvc_axis": 120.0}, {"pvc_width": 1.4})
+    )
+    for other in (turned, long):  # all other beats are the same to the bit
+        moved = np.flatnonzero((usual.signal != other.signal).any(axis=0)) / usual.fs
+        r = usual.truth["r_peaks"][4]
+        assert r - 0.4 < moved.min() and moved.max() < r + 0.85
+    assert around(usual, "II", 4, -0.02, 0.02).mean() > 0.5 > 0 > around(turned, "II", 4, -0.02, 0.02).mean()
+    np.testing.assert_allclose(qrs_width(turned, 4), qrs_width(usual, 4), atol=0.02)
+    assert qrs_width(long, 4) > 1.2 * qrs_width(usual, 4)
+    assert "their axis turned by 120 degrees" in turned.truth["change"]
+    assert "their QRS x 1.4 as long" in long.truth["change"]
+    alone = simulate_ecg(seed=3, pvc_axis=120.0)
+    assert alone.digest == simulate_ecg(seed=3).digest and alone.truth["change"] == "none"
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_random_premature_beats_number_as_asked_and_never_touch(seed):
     beats = simulate_ecg(n_pvc=3, seed=seed).truth["beats"]
@@ -302,6 +320,7 @@ def test_truth_is_read_only():
         ({"lead_gain": {"Q": 0.1}}, "unknown lead 'Q'"),
         ({"pvc_at": [0]}, "no premature beat can stand at 0"),
         ({"pvc_at": [12]}, "no premature beat can stand at 12"),
+        ({"pvc_width": 3.0}, "pvc_width = 3; expected 0.7 to 1.5"),
         ({"n_pvc": 9}, "9 premature beats do not fit"),
     ],
 )
