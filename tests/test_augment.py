@@ -7,14 +7,18 @@ import torch
 
 from clear_hug.train.augment import Augmentation, augment
 
-NOTHING = Augmentation(stretch=99, drop_beat=0, drop_token=0, drop_lead=0, amplitude=0, withhold=0, mix=0)
+NOTHING = Augmentation(
+    stretch=99, drop_beat=0, drop_token=0, drop_lead=0, amplitude=0, withhold=0, mix=0,
+    premature_wide=0, premature_narrow=0, st_elevation=0,
+)  # fmt: skip
+TARGETS = ("superdiagnostic/NORM", "form/PVC", "rhythm/SR")
 MIXES = torch.tensor([True, True, False])
 
 
 def changed(beats, how, seed=0):
     target = torch.rand(len(beats.units_known), 3, generator=torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(seed)
-    return target, *augment(beats, target, MIXES, how, generator)
+    return target, *augment(beats, target, TARGETS, MIXES, how, generator)
 
 
 def test_nothing_asked_is_nothing_changed(random_beats):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from clear_hug.batch import Beats
+from clear_hug.train.plant import plant
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Augmentation:
         amplitude: SD of the log of a factor on each lead
         withhold: chance that the lead scale is not told
         mix: chance that a batch's records are mixed with one another, beat by beat
+        premature_wide, premature_narrow, st_elevation: shares of the records into which such a change is
+            planted, one at most
     """
 
     stretch: int = 8
@@ -31,16 +34,34 @@ class Augmentation:
     amplitude: float = 0.1
     withhold: float = 0.5
     mix: float = 0.6
+    premature_wide: float = 0.1
+    premature_narrow: float = 0.05
+    st_elevation: float = 0.04
+
+    @property
+    def planted(self) -> dict[str, float]:
+        """Key of `plant.CHANGES` -> share of the records."""
+        return {
+            "premature wide beat": self.premature_wide,
+            "premature narrow beat": self.premature_narrow,
+            "ST elevation": self.st_elevation,
+        }
 
 
 def augment(
-    beats: Beats, target: Tensor, mixes: Tensor, how: Augmentation, generator: torch.Generator
+    beats: Beats,
+    target: Tensor,
+    targets: tuple[str, ...],
+    mixes: Tensor,
+    how: Augmentation,
+    generator: torch.Generator,
 ) -> tuple[Beats, Tensor, Tensor]:
     """Change a batch.
 
     Parameters
     ----------
-    beats : Beats;  target : (batch, label), NaN where it is not known
+    beats : Beats
+    target : (batch, label), NaN where it is not known;  targets : (label,) "task/label"
     mixes : (label,) bool; the labels that follow the shape of beats, and so are mixed with it
 
     Returns
@@ -50,6 +71,7 @@ def augment(
     """
     beats = _stretch(beats, how.stretch, generator)
     beats = _leave_out(beats, how, generator)
+    beats, target = plant(beats, target, targets, how.planted, generator)
     noise = torch.randn((*beats.there.shape[:2], 1, 1), generator=generator).to(beats.values.device)
     beats = Beats(
         beats.values * (how.amplitude * noise).exp(),

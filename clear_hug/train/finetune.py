@@ -168,7 +168,7 @@ def finetune(
     with torch.no_grad():
         model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
 
-    mixes = [task.name != "rhythm" for task in tasks for _ in task.labels]  # time stays a record's own
+    targets = tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
     pupils = learn_from(teachers, data, tasks, recipe, labels)
     n_pupils = round(recipe.taught_share * pupils.size)
 
@@ -177,7 +177,7 @@ def finetune(
         return np.concatenate([train, rng.permutation(pupils)[:n_pupils]])
 
     objective = _Training(
-        model, MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed), labels, mixes, recipe
+        model, MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed), labels, targets, recipe
     )
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
@@ -321,12 +321,14 @@ class _Training(Objective):
         model: CLEARHUG,
         masks: MaskedCLEAR,
         labels: NDArray[np.float32],
-        mixes: Sequence[bool],
+        targets: tuple[str, ...],
         recipe: FinetuneConfig,
     ) -> None:
         super().__init__()
         self.model, self.masks, self.labels, self.recipe = model, masks, labels, recipe
         self.average: Average = Average(model, recipe.average)
+        self.targets = targets
+        mixes = [not target.startswith("rhythm/") for target in targets]  # time stays a record's own
         self.register_buffer("mixes", torch.tensor(mixes), persistent=False)
 
     def train(self, mode: bool = True) -> _Training:
@@ -350,7 +352,7 @@ class _Training(Objective):
     def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
         r, beats, drawn = self.recipe, batch.beats, batch.drawn
         generator = torch.Generator().manual_seed(mix(r.seed, batch.epoch, *batch.rows.tolist()))
-        seen, target, told = augment(beats, drawn["target"], self.mixes, r.augment, generator)
+        seen, target, told = augment(beats, drawn["target"], self.targets, self.mixes, r.augment, generator)
         logits = self.model(seen, scale_told=told)
         known = target.isfinite()
         each = F.binary_cross_entropy_with_logits(logits.float(), target.nan_to_num(), reduction="none")
