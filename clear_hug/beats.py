@@ -18,6 +18,7 @@ from clear_hug.qrs import detect_qrs
 
 TOKEN_FS = 100.0  # Hz
 TOKEN_SAMPLES = 96  # 0.96 s at 100 Hz
+SEGMENTS = ("P", "QRS", "ST-T")  # of a beat: before, within and after its QRS complex
 BAND = (0.67, 40.0)  # Hz
 EDGE_SECONDS = 0.1  # at both ends of a record a filter may leave a mark of its own
 MAX_BEATS = 60  # a window of 10 s; 360 beats/min
