@@ -147,9 +147,14 @@ def ready(model: CLEARHUG, device: torch.device) -> CLEARHUG:
 
 
 def run(
-    checkpoint: Checkpoint, work: Callable[[CLEARHUG, torch.device], T], device: torch.device | None = None
+    checkpoint: Checkpoint,
+    work: Callable[[CLEARHUG, torch.device], T],
+    device: torch.device | None = None,
+    gradients: bool = False,
 ) -> tuple[T, str, str]:
-    """Do `work(model, device)` without gradients; out of GPU memory, do it again on the CPU.
+    """Do `work(model, device)`; out of GPU memory, do it again on the CPU.
+
+    gradients : of what `work` asks for; no weight is ever given one. Else there are none
 
     Returns
     -------
@@ -157,9 +162,10 @@ def run(
 
     """
     device = device or pick_device()
+    mode = torch.enable_grad if gradients else torch.inference_mode
     try:
         model = ready(checkpoint.model, device)  # outside: a copy made in inference mode knows no gradient
-        with torch.inference_mode(), precision(model, device):
+        with mode(), precision(model, device):
             return work(model, device), str(device), ""
     except RuntimeError as error:  # MPS and cuBLAS have no class of their own for it
         if device.type == "cpu" or not re.search(r"out of memory|ALLOC_FAILED", str(error)):
@@ -168,7 +174,7 @@ def run(
         torch.cuda.empty_cache()
     cpu = torch.device("cpu")
     model = ready(checkpoint.model, cpu)
-    with torch.inference_mode(), precision(model, cpu):
+    with mode(), precision(model, cpu):
         note = f"The {device.type} ran out of memory; this was computed on the CPU."
         return work(model, cpu), "cpu", note
 

@@ -4,6 +4,7 @@
 over. "attention" and "rollout" show where each lead token looked, in the last layer and through all of
 them; they are no measure of importance and add up to nothing. "ablation" and "shapley" leave parts out
 (`removal.py`): ablation each part alone, which need not add up; Shapley values do, with a standard error.
+Integrated gradients (`gradients.py`) go down to the sample, from flat beats to those of the record.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from clear_hug.beats import BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import BATCH, check_hidden, hide, run
 from clear_hug.ecg import freeze
+from clear_hug.gradients import NOISY, Gradients, integrated_gradients, on_the_trace
 from clear_hug.leads import GROUPS, LEADS, N_LEADS, PAIRS
 from clear_hug.model import CLEARHUG
-from clear_hug.removal import Game, ablation, parts_of, shapley
+from clear_hug.removal import Game, Tick, ablation, parts_of, shapley
 
 _GROUP_NAMES = tuple(GROUPS)
 PATHS: tuple[str, ...] = (
@@ -40,11 +42,13 @@ class Attribution:
     Attributes
     ----------
     values : contributions to the logit (or weights, for "attention"); NaN where there is nothing
-        lead (12,), group (3,), beat (beat,), pair (7,) in the order of `PATHS`, level (3,), token (12, beat)
+        lead (12,), group (3,), beat (beat,), pair (7,) in the order of `PATHS`, level (3,), token (12, beat),
+        segment (12, 3) in the order of `beats.SEGMENTS`, sample (12, sample of the record at 100 Hz)
     names : of the rows of `values`
     level, target, method : what was asked;  target is task/label
     against : the label that it is held against, whose logit and values are subtracted; "" for none
-    bias : the logit with nothing there (v(empty)); NaN where the method has none
+    bias : the logit with nothing there (v(empty)), with all segments blanked, or of flat beats: what the
+        method starts from; NaN where it has none
     logit : what is explained; diagnose's
     residual : logit - bias - sum of values; NaN where values are not contributions
     error : standard error of `values` where they were sampled, else None
@@ -207,13 +211,30 @@ def _rollout(seen: Look, of: Floats, tokens: BeatTokens, level: str) -> _Explain
     return _share("rollout", seen, tokens)
 
 
-def _ablation(game: Game, of: Floats) -> _Worth:
+def _ablation(game: Game, of: Floats, tick: Tick | None) -> _Worth:
     return ablation(game, of), None
 
 
-def _shapley(game: Game, of: Floats) -> _Worth:
-    worth = shapley(game, of)
+def _shapley(game: Game, of: Floats, tick: Tick | None) -> _Worth:
+    worth = shapley(game, of, tick=tick)
     return worth.values, worth.error if worth.orders else None
+
+
+def _exact_shapley(game: Game, of: Floats, tick: Tick | None) -> _Worth:
+    return shapley(game, of, exact=True, tick=tick).values, None
+
+
+def _summed(values: Floats, tokens: BeatTokens, level: str) -> _Explained:
+    """(12, beat, 96) -> the values at a level."""
+    if level == "sample":
+        return on_the_trace(values, tokens), LEADS
+    names = {"beat": tuple(f"beat {k}" for k in range(1, tokens.n_beats + 1))}.get(level, LEADS)
+    there: NDArray[np.bool_] = np.any(np.isfinite(values), axis=2)
+    summed = np.nansum(values, axis=2)
+    over = {"token": None, "beat": 0, "lead": 1}[level]
+    if over is None:
+        return np.where(there, summed, np.nan), names
+    return np.where(np.any(there, axis=over), np.where(there, summed, 0.0).sum(axis=over), np.nan), names
 
 
 Floats = NDArray[np.float64]
@@ -223,17 +244,24 @@ _Worth = tuple[Floats, Floats | None]
 
 @dataclass(frozen=True)
 class Method:
-    """An explanation method: its levels, the first of them its own, and where it has its values from.
+    """An explanation method: its levels, the first of them its own, and one of three sources of its values.
 
-    adds_up : bias + values = logit
+    adds_up : bias + values = logit, or up to a residual that is told
     read : (look, of, tokens, level) -> values and names, where one pass tells all
-    play : (game, of) -> values and their standard error, where parts are left out
+    play : (game, of, tick) -> values and their standard error, where parts are left out
+    noisy : how many noisy copies of the record gradients are averaged over, where they are its source
     """
 
     levels: tuple[str, ...]
     adds_up: bool
     read: Callable[[Look, Floats, BeatTokens, str], _Explained] | None = None
-    play: Callable[[Game, Floats], _Worth] | None = None
+    play: Callable[[Game, Floats, Tick | None], _Worth] | None = None
+    noisy: int | None = None
+
+    @property
+    def source(self) -> type[Look] | type[Game] | type[Gradients]:
+        """What it reads its values from: what `explain` takes as `seen`."""
+        return Look if self.read else Game if self.play else Gradients
 
 
 def explain(
@@ -244,8 +272,9 @@ def explain(
     level: str | None = None,
     hidden: NDArray[np.bool_] | None = None,
     device: torch.device | None = None,
-    seen: Look | Game | None = None,
+    seen: Look | Game | Gradients | None = None,
     against: str | None = None,
+    tick: Tick | None = None,
 ) -> Attribution:
     """Explain one logit of one record, or why it is this label rather than that one.
 
@@ -257,9 +286,11 @@ def explain(
     method : a key of `METHODS`
     level : one of the method's levels; None = its own
     hidden : (12, beat) bool, tokens to leave out
-    seen : where many questions are asked of this record and checkpoint: a `Look`, or for a method that
-        leaves parts out a `Game` of the level; then `hidden` and `device` are its own
+    seen : where many questions are asked of this record and checkpoint: a `Look`, for a method that leaves
+        parts out a `Game` of the level, for gradients those of the target; then `hidden` and `device`
+        are its own
     against : a label; the difference of the two logits is explained
+    tick : as of `removal.shapley`
 
     Raises
     ------
@@ -275,32 +306,42 @@ def explain(
         raise ValueError(f"level = {level!r}; {method} explains {', '.join(how.levels)}.")
     row = checkpoint.row(target) if target else None
     other = checkpoint.row(against) if against else None
-    if seen is None:
-        if how.play:
-            seen = Game(checkpoint, tokens, parts_of(tokens, level, hidden), device)
-        else:
-            asked = {name: name == method for name in ("attention", "rollout")}
-            seen = look(checkpoint, tokens, hidden, device=device, **asked)
-    if isinstance(seen, Game) != bool(how.play):
-        raise ValueError(f"{method} reads a {'Game' if how.play else 'Look'}, not a {type(seen).__name__}.")
-    logits, bias = (seen.whole, seen.empty) if isinstance(seen, Game) else (seen.logits, seen.bias)
+    if seen is None and how.source is Game:
+        seen = Game(checkpoint, tokens, parts_of(tokens, level, hidden), device)
+    elif seen is None and (how.source is Look or row is None):
+        asked = {name: name == method for name in ("attention", "rollout")}
+        looked = look(checkpoint, tokens, hidden, device=device, **asked)
+        if row is None:
+            row = _most_probable(checkpoint, looked.logits)
+        seen = looked if how.source is Look else None
     if row is None:
-        first = len(checkpoint.tasks[0].labels)
-        row = int(np.argmax((checkpoint.platt[:, 0] * logits + checkpoint.platt[:, 1])[:first]))
-    of = np.zeros(len(logits))
+        if not isinstance(seen, Look | Game):
+            raise ValueError("gradients are those of a target; name it.")
+        row = _most_probable(checkpoint, seen.logits if isinstance(seen, Look) else seen.whole)
+    of = np.zeros(len(checkpoint.targets))
     of[row] += 1
     if other is not None:
         of[other] -= 1
+    if seen is None:
+        seen = integrated_gradients(checkpoint, tokens, of, hidden, how.noisy or 0, device=device)
+    if not isinstance(seen, how.source):
+        raise ValueError(f"{method} reads a {how.source.__name__}, not a {type(seen).__name__}.")
     error = None
     if isinstance(seen, Game):
         assert how.play
-        values, error = how.play(seen, of)
-        values = values.reshape(seen.parts.shape)
-        names, seconds = seen.parts.names, time.perf_counter() - started
-    else:
+        values, error = how.play(seen, of, tick)
+        values, names = values.reshape(seen.parts.shape), seen.parts.names
+        logit, start = float(seen.whole @ of), float(seen.empty @ of)
+    elif isinstance(seen, Look):
         assert how.read
-        (values, names), seconds = how.read(seen, of, tokens, level), seen.seconds
-    logit, start = float(logits @ of), float(bias @ of)
+        values, names = how.read(seen, of, tokens, level)
+        logit, start = float(seen.logits @ of), float(seen.bias @ of)
+    else:
+        if not np.array_equal(seen.of, of):
+            raise ValueError("these gradients are of another target than the one that is asked for.")
+        values, names = _summed(seen.values, tokens, level)
+        logit, start = seen.logit, seen.flat
+    seconds = seen.seconds if isinstance(seen, Look) else time.perf_counter() - started
     return Attribution(
         values=values,
         names=names,
@@ -319,10 +360,19 @@ def explain(
     )
 
 
+def _most_probable(checkpoint: Checkpoint, logits: Floats) -> int:
+    """The row of the most probable label of the first task."""
+    first = len(checkpoint.tasks[0].labels)
+    return int(np.argmax((checkpoint.platt[:, 0] * logits + checkpoint.platt[:, 1])[:first]))
+
+
 METHODS: dict[str, Method] = {
     "hug": Method(("lead", "group", "pair", "level"), True, read=_hug),  # exact contributions
     "attention": Method(("token",), False, read=_attention),  # of each lead token over its beats
     "rollout": Method(("token",), False, read=_rollout),  # the same through all layers
-    "ablation": Method(("beat", "lead", "group", "token"), False, play=_ablation),
-    "shapley": Method(("beat", "lead", "group"), True, play=_shapley),
+    "ablation": Method(("beat", "lead", "group", "token", "segment"), False, play=_ablation),
+    "shapley": Method(("beat", "lead", "group", "segment"), True, play=_shapley),
+    "exact_shapley": Method(("lead", "group"), True, play=_exact_shapley),  # all 4,096 subsets of the leads
+    "integrated_gradients": Method(("sample", "token", "beat", "lead"), True, noisy=0),
+    "smooth_integrated_gradients": Method(("sample", "token", "beat", "lead"), True, noisy=NOISY),
 }

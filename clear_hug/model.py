@@ -216,7 +216,13 @@ class CLEAR(nn.Module):
             nn.init.trunc_normal_(parameter, std=0.02)
         nn.init.zeros_(self.foretold.weight)  # so that it comes in gently where a decoder has learned without
 
-    def encode(self, beats: Beats, attention: int = 0, scale_told: Tensor | None = None) -> Encoded:
+    def encode(
+        self,
+        beats: Beats,
+        attention: int = 0,
+        scale_told: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> Encoded:
         """Encode what is there.
 
         Parameters
@@ -224,9 +230,11 @@ class CLEAR(nn.Module):
         beats : Beats
         attention : of how many of the last layers to return the attention weights too
         scale_told : (batch,) bool; False withholds the lead scale of a record although it is known
+        scale : (batch, 12) to read the leads over in place of their own, where their values were changed
 
         """
-        scale, lead_there = beats.lead_scale()
+        own, lead_there = beats.lead_scale()
+        scale = own if scale is None else scale
         there = beats.there
         told = beats.units_known if scale_told is None else beats.units_known & scale_told
         # masked before it is divided: what is hidden must not reach the gradient of the scale either
@@ -475,15 +483,21 @@ class CLEARHUG(nn.Module):
         self.facts = Facts(clear.config.width)
         self.hug = hug
 
-    def encode(self, beats: Beats, attention: int = 0, scale_told: Tensor | None = None) -> Encoded:
+    def encode(
+        self,
+        beats: Beats,
+        attention: int = 0,
+        scale_told: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> Encoded:
         """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, the facts added."""
-        encoded = self.clear.encode(beats, attention, scale_told)
+        encoded = self.clear.encode(beats, attention, scale_told, scale)
         with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
             return replace(encoded, lead_tokens=encoded.lead_tokens.float() + self.facts(encoded, beats))
 
-    def forward(self, beats: Beats, scale_told: Tensor | None = None) -> Tensor:
+    def forward(self, beats: Beats, scale_told: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
         """(batch, label) logits."""
-        encoded = self.encode(beats, scale_told=scale_told)
+        encoded = self.encode(beats, scale_told=scale_told, scale=scale)
         with torch.autocast(encoded.x.device.type, enabled=False):
             return self.hug(encoded.lead_tokens, encoded.lead_there)
 

@@ -1,38 +1,45 @@
 """What the model answers when parts of a record are left out, and what each part is worth by that.
 
 A part is removed by leaving its tokens out, which CLEAR was trained for, so that no artificial baseline
-stands in for it. With nothing there the answer is HUG's bias, v(empty). A record longer than 10 s is
-read in windows, and v is the mean over them; a window without any part counts v(empty).
+stands in for it. With nothing there the answer is HUG's bias, v(empty). A segment of the beats of a lead is
+no token: it is blanked to the line between its ends, the lead still read over its own scale. A record longer
+than 10 s is read in windows, and v is the mean over them; a window without any part counts v(empty).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from clear_hug.batch import Beats
-from clear_hug.beats import BeatTokens, split_windows
+from clear_hug.beats import SEGMENTS, TOKEN_FS, TOKEN_SAMPLES, BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.diagnosis import check_hidden, collate, run
+from clear_hug.diagnosis import check_hidden, hide, run
 from clear_hug.ecg import freeze
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
+from clear_hug.measure import measure_beats
 from clear_hug.model import CLEARHUG
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Tick = Callable[[float], None]
 
-LEVELS = ("beat", "lead", "group", "token")
+LEVELS = ("beat", "lead", "group", "token", "segment")
+USUAL_QRS = (-0.05, 0.06)  # s from the R peak, where it could not be measured
 ROWS = 4096  # of the token sequences that are computed at once
 EXACT = 256  # so many subsets are all asked; more are sampled
 SURE = 0.05  # standard error that sampling goes for, as a share of the largest value
 LOOKS = 6144  # at a window of the record, at most, for one set of sampled values
 MOST_PLAYERS, MOST_PARTS = 64, 1600  # that are worth waiting for: by Shapley values, and left out one by one
+FEWEST = 8  # pairs of orders from which a standard error is believed
+ASKED = 256  # looks at a window between two ticks
 SEED = 0
 
 
@@ -40,13 +47,15 @@ SEED = 0
 class Parts:
     """What a record is taken apart into.
 
-    names : of the parts;  tokens : (part, 12, beat) bool, no token in two parts
-    shape : of an array over the parts as it is shown: (part,), or (12, beat) for tokens
+    names : of the parts;  tokens : (part, 12, beat) bool, those that a part has a share in
+    shape : of an array over the parts as it is shown: (part,), (12, beat) for tokens, (12, 3) for segments
+    segments : (3, beat, 96) bool, the samples of P, QRS and ST-T where they are the parts, else None
     """
 
     names: tuple[str, ...]
     tokens: Bools
     shape: tuple[int, ...]
+    segments: Bools | None = None
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -59,7 +68,7 @@ class Parts:
 
 
 def parts_of(tokens: BeatTokens, level: str, hidden: Bools | None = None) -> Parts:
-    """The record's beats, leads, groups of leads or single tokens, without those of `hidden` (12, beat)."""
+    """What a record is taken apart into at one of `LEVELS`, without the tokens of `hidden` (12, beat)."""
     valid = tokens.valid & ~check_hidden(tokens, hidden)
     n = tokens.n_beats
     if level == "beat":
@@ -74,7 +83,30 @@ def parts_of(tokens: BeatTokens, level: str, hidden: Bools | None = None) -> Par
     if level == "token":
         masks = np.eye(N_LEADS * n, dtype=bool).reshape(-1, N_LEADS, n)
         return Parts(LEADS, masks & valid, (N_LEADS, n))
+    if level == "segment":
+        spans = segments_of(tokens)
+        has = spans.any(axis=2) & valid[:, None]  # (12, 3, beat)
+        masks = leads[:, None] & has[:, :, None]
+        return Parts(LEADS, masks.reshape(-1, N_LEADS, n), (N_LEADS, len(SEGMENTS)), spans)
     raise ValueError(f"level = {level!r}; parts are {', '.join(LEVELS)}.")
+
+
+def segments_of(tokens: BeatTokens) -> Bools:
+    """(3, beat, 96) bool: before the QRS complex, within it, after it; the samples of the beat's window."""
+    at = (np.arange(TOKEN_SAMPLES) - TOKEN_SAMPLES // 2) / TOKEN_FS
+    measured = measure_beats(tokens).qrs
+    onset, offset = np.where(np.isfinite(measured), measured, USUAL_QRS).T[..., None]
+    return np.stack([at < onset, (at >= onset) & (at <= offset), at > offset]) & tokens.inside
+
+
+def blanked(tokens: BeatTokens, segments: Bools) -> NDArray[np.float32]:
+    """(3, 12, beat, 96): the tokens' values along the line between the ends of each segment."""
+    lined = np.repeat(tokens.values[None], len(segments), axis=0)
+    for k, beat in np.argwhere(segments.any(axis=2)):
+        at = np.flatnonzero(segments[k, beat])
+        ends = tokens.values[:, beat, [at[0], at[-1]]]
+        lined[k, :, beat, at] = np.linspace(ends[:, 0], ends[:, 1], at.size)
+    return lined
 
 
 class TooManyParts(ValueError):
@@ -121,22 +153,45 @@ class Game:
         return np.stack([self._known[key] for key in keys])
 
     def _ask(self, sets: Bools) -> Floats:
-        n, n_beats = len(sets), self.tokens.n_beats
-        left = (sets @ self.parts.tokens.reshape(len(self.parts.tokens), -1)).reshape(n, N_LEADS, n_beats)
+        n = len(sets)
+        seen: Bools = np.any(self.parts.tokens, axis=0)
+        left = np.broadcast_to(seen, (n, *seen.shape))
+        if self.parts.segments is None:
+            left = np.matmul(sets, self.parts.tokens.reshape(len(self.parts.tokens), -1)).reshape(left.shape)
         windows = split_windows(self.tokens)
 
         def work(model: CLEARHUG, device: torch.device) -> Floats:
             total = np.zeros((n, len(self.checkpoint.targets)))
             for window in windows:
-                whole = collate([window]).to(device)
+                whole = hide([window], ~seen).to(device)
                 for rows in _batches(left[:, :, window.beats]):
-                    seen = _left(whole, torch.from_numpy(left[rows][:, :, window.beats]))
-                    total[rows] += model(seen).double().cpu().numpy()
+                    many = _left(whole, torch.from_numpy(left[rows][:, :, window.beats]))
+                    scale = None
+                    if self.parts.segments is not None:
+                        scale = whole.lead_scale()[0].expand(len(rows), -1)
+                        values = self._with_blanks(sets[rows])[:, :, window.beats]
+                        many = replace(many, values=torch.from_numpy(values).to(device))
+                    total[rows] += model(many, scale=scale).double().cpu().numpy()
             return total / len(windows)
 
         answers, self.device, note = run(self.checkpoint, work, self._on)
         self.note = note or self.note
         return answers
+
+    @cached_property
+    def _blanked(self) -> NDArray[np.float32]:
+        assert self.parts.segments is not None
+        return blanked(self.tokens, self.parts.segments)
+
+    def _with_blanks(self, sets: Bools) -> NDArray[np.float32]:
+        """(set, 12, beat, 96) the values, with the segments blanked that are not there."""
+        assert self.parts.segments is not None
+        out = np.repeat(self.tokens.values[None], len(sets), axis=0)
+        gone = ~sets.reshape(len(sets), *self.parts.shape)
+        for k, where in enumerate(self.parts.segments):
+            blank = gone[:, :, k, None, None] & where
+            out = np.where(blank, self._blanked[k], out)
+        return out
 
 
 def _batches(left: Bools) -> Iterator[NDArray[np.int64]]:
@@ -204,6 +259,7 @@ def shapley(
     sure: float = SURE,
     most: int | None = None,
     seed: int = SEED,
+    tick: Tick | None = None,
 ) -> Shapley:
     """Shapley values, exactly or from orders drawn by seed, each with its reverse.
 
@@ -214,6 +270,8 @@ def shapley(
     exact : ask all subsets, or sample; None = all where they are 256 at most
     sure : sampling stops once every standard error is this share of the largest value
     most : orders, at most; None = as many as 6,144 looks at a window allow, and 16 at least
+    tick : told the share that is done, every now and then; what it raises ends the computation, and what
+        was asked so far stays remembered by the game
 
     """
     players = np.flatnonzero(game.parts.there)
@@ -223,14 +281,21 @@ def shapley(
         return Shapley(values, error, 0)
     _bearable(n, MOST_PLAYERS)
     if exact if exact is not None else 2**n <= EXACT:
-        values[players], error[players] = _all_subsets(game, of, players), 0.0
+        values[players], error[players] = _all_subsets(game, of, players, tick), 0.0
         return Shapley(values, error, 0)
     rng = np.random.default_rng(seed)
+    windows = len(split_windows(game.tokens))
     if most is None:
-        most = max(16, LOOKS // ((n + 1) * len(split_windows(game.tokens))))
+        most = max(2 * FEWEST, LOOKS // ((n + 1) * windows))
+    at_once = max(1, ASKED // (2 * (n + 1) * windows))
     worth = np.empty((0, n))  # of each pair of orders
     while 2 * len(worth) < most:
-        worth = np.concatenate([worth, _drawn(game, of, players, rng)])
+        pairs = max(1, min(at_once, most // 2 - len(worth)))
+        worth = np.concatenate([worth, _drawn(game, of, players, rng, pairs)])
+        if tick:
+            tick(min(1.0, 2 * len(worth) / most))
+        if len(worth) < FEWEST:
+            continue
         mean, spread = worth.mean(axis=0), worth.std(axis=0, ddof=1) / math.sqrt(len(worth))
         if spread.max() <= sure * np.abs(mean).max():
             break
@@ -247,7 +312,7 @@ def _bearable(n: int, most: int) -> None:
 
 
 def _drawn(
-    game: Game, of: Floats, players: NDArray[np.int64], rng: np.random.Generator, pairs: int = 8
+    game: Game, of: Floats, players: NDArray[np.int64], rng: np.random.Generator, pairs: int
 ) -> Floats:
     """(pair, player) worth of each player when it comes, the mean over an order and its reverse."""
     n = len(players)
@@ -261,13 +326,18 @@ def _drawn(
     return worth
 
 
-def _all_subsets(game: Game, of: Floats, players: NDArray[np.int64]) -> Floats:
+def _all_subsets(game: Game, of: Floats, players: NDArray[np.int64], tick: Tick | None) -> Floats:
     """(player,) by the definition: the weighted mean over all subsets of the others."""
     n = len(players)
     subsets = np.array(list(itertools.product([False, True], repeat=n)))  # row k is k in binary
     sets = np.zeros((len(subsets), len(game.parts.tokens)), dtype=bool)
     sets[:, players] = subsets
-    v = game(sets) @ of
+    answers = []
+    for some in np.split(sets, range(ASKED, len(sets), ASKED)):
+        answers.append(game(some) @ of)
+        if tick:
+            tick(sum(map(len, answers)) / len(sets))
+    v = np.concatenate(answers)
     size = subsets.sum(axis=1)
     weight = np.array([1 / (n * math.comb(n - 1, k)) for k in range(n)])  # of a subset of k others
     out = np.empty(n)

@@ -28,7 +28,13 @@ def masks(tokens):
 def test_an_attribution_has_the_shape_of_what_it_explains(checkpoint, tokens_of, kind, method, level):
     tokens = tokens_of(kind)
     why = explain(checkpoint, tokens, "MI", method, level)
-    shape = {**SHAPES, "beat": (tokens.n_beats,), "token": tokens.valid.shape}[level]
+    of_the_record = {
+        "beat": (tokens.n_beats,),
+        "token": tokens.valid.shape,
+        "segment": (12, 3),
+        "sample": (12, round(100 * tokens.duration)),
+    }
+    shape = {**SHAPES, **of_the_record}[level]
     assert why.values.shape == shape and (why.error is None or why.error.shape == shape)
     assert len(why.names) == len(why.values)
     assert (why.target, why.method, why.level) == ("superdiagnostic/MI", method, level)
@@ -62,8 +68,9 @@ def test_all_that_says_so_adds_up(checkpoint, tokens_of, kind, method, level):
     hidden = masks(tokens)["V1 and a beat"]
     why = explain(checkpoint, tokens, "MI", method, level, hidden)
     assert why.logit == pytest.approx(diagnose(checkpoint, tokens, hidden).logits[1], abs=1e-5)
-    assert abs(why.residual) < 1e-5
-    assert np.nanmax(np.abs(why.values)) > 1e-3
+    exact = method != "smooth_integrated_gradients"  # the others' gap is rounding; its own is the noise's
+    assert abs(why.residual) < (1e-5 if exact else 0.1)
+    assert np.nanmax(np.abs(why.values)) > 1e-4
 
 
 @pytest.mark.parametrize(("method", "level"), [pair for pair in ALL if pair[0] not in WEIGHTS])

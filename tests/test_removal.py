@@ -1,13 +1,27 @@
 """Leaving parts out: one game for all methods, Shapley's axioms, captum's own values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from captum.attr import ShapleyValues
 
-from clear_hug.diagnosis import diagnose
+from clear_hug.beats import SEGMENTS, split_windows
+from clear_hug.diagnosis import collate, diagnose
 from clear_hug.leads import GROUPS, LEADS
-from clear_hug.removal import LEVELS, Game, TooManyParts, ablation, parts_of, shapley
+from clear_hug.removal import (
+    LEVELS,
+    Game,
+    TooManyParts,
+    ablation,
+    blanked,
+    parts_of,
+    segments_of,
+    shapley,
+)
+
+TOKEN_LEVELS = [level for level in LEVELS if level != "segment"]
 
 
 @pytest.fixture
@@ -25,7 +39,7 @@ def hidden_v1_and_a_beat(tokens):
     return hidden
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TOKEN_LEVELS)
 def test_parts_hold_every_visible_token_once(tokens, level):
     hidden = hidden_v1_and_a_beat(tokens)
     parts = parts_of(tokens, level, hidden)
@@ -40,7 +54,8 @@ def test_all_parts_are_the_diagnosis_and_none_is_the_bias(checkpoint, tokens_of,
     tokens = tokens_of(kind)
     game = Game(checkpoint, tokens, parts_of(tokens, level))
     np.testing.assert_allclose(game.whole, diagnose(checkpoint, tokens).logits, atol=1e-5)
-    np.testing.assert_allclose(game.empty, checkpoint.model.hug.bias().numpy(), atol=1e-5)
+    if level != "segment":  # there the beats stay, flat
+        np.testing.assert_allclose(game.empty, checkpoint.model.hug.bias().numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["normal", "long"])
@@ -52,6 +67,70 @@ def test_a_subset_is_the_diagnosis_with_the_rest_hidden(checkpoint, tokens_of, k
     for there, logits in zip(sets, answers, strict=True):
         hidden = ~parts.tokens[there].any(axis=0)
         np.testing.assert_allclose(logits, diagnose(checkpoint, tokens, hidden).logits, atol=1e-5)
+
+
+def test_segments_share_out_each_beat_with_the_qrs_complex_around_the_r_peak(tokens_of):
+    for kind in ("normal", "tachycardia", "premature"):
+        tokens = tokens_of(kind)
+        spans = segments_of(tokens)
+        np.testing.assert_array_equal(spans.sum(axis=0), tokens.inside.astype(int))
+        assert spans[1, :, 48].all()
+        assert (spans[1].sum(axis=1) >= 6).all() and (spans[1].sum(axis=1) <= 26).all()
+    assert SEGMENTS[1] == "QRS"
+
+
+def test_a_blanked_segment_is_a_line_between_its_ends_and_the_rest_stays(tokens):
+    spans = segments_of(tokens)
+    lined = blanked(tokens, spans)
+    for k, where in enumerate(spans):
+        np.testing.assert_array_equal(lined[k][:, ~where], tokens.values[:, ~where])
+        for beat in range(tokens.n_beats):
+            at = np.flatnonzero(where[beat])
+            if at.size > 2:
+                np.testing.assert_allclose(np.diff(lined[k][:, beat, at], 2, axis=1), 0, atol=1e-5)
+                ends = at[[0, -1]]
+                np.testing.assert_array_equal(lined[k][:, beat, ends], tokens.values[:, beat, ends])
+
+
+def test_a_segment_left_out_is_the_diagnosis_of_the_record_with_it_blanked(checkpoint, tokens):
+    game = Game(checkpoint, tokens, parts_of(tokens, "segment"))
+    sets = np.ones((2, 36), dtype=bool)
+    sets[0, 3 * LEADS.index("V2") + 1] = False  # QRS of V2
+    sets[1] = False
+    lined = blanked(tokens, segments_of(tokens))
+    values = tokens.values.copy()
+    where = segments_of(tokens)[1]
+    values[7][where] = lined[1, 7][where]
+    beats = collate(split_windows(tokens))
+    own, _ = beats.lead_scale()
+    with torch.inference_mode():
+        changed = replace(beats, values=torch.from_numpy(values)[None])
+        expected = checkpoint.model(changed, scale=own)[0].numpy()
+    answers = game(sets)
+    np.testing.assert_allclose(answers[0], expected, atol=1e-5)
+    assert np.abs(answers[1] - game.whole).max() > 1e-3
+
+
+def test_a_computation_can_be_ended_and_what_was_asked_is_kept(game):
+    class Enough(Exception):
+        pass
+
+    told = []
+
+    def tick(share):
+        told.append(share)
+        if len(told) == 2:
+            raise Enough
+
+    v = game("beat")
+    with pytest.raises(Enough):
+        shapley(v, one(v, 0), exact=False, sure=0, tick=tick)
+    assert len(told) == 2 and 0 < told[0] < told[1] <= 1
+    known = len(v._known)
+    assert known > 50
+    whole = shapley(v, one(v, 0), exact=False, sure=0, tick=told.append)
+    assert told[-1] == 1
+    np.testing.assert_array_equal(whole.values, shapley(game("beat"), one(v, 0), exact=False, sure=0).values)
 
 
 def test_a_set_is_asked_once(game, monkeypatch):
