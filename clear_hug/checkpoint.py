@@ -4,6 +4,7 @@ model.safetensors   weights of CLEAR and HUG
 config.json         sizes, tasks, how it was trained
 calibration.json    a Platt map and an operating threshold a label
 metrics.json        what was measured
+faithfulness.json   how far its explanations may be believed, where that was measured
 README.md           the model card
 """
 
@@ -32,6 +33,7 @@ from clear_hug.tasks import TASKS, Task
 FORMAT = 1  # of config.json; raised when an older reader could misread it
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT = "small"
+FAITHFULNESS = "faithfulness.json"
 
 
 class CheckpointError(ValueError):
@@ -51,6 +53,7 @@ class Checkpoint:
     thresholds : (label,) float64; a label is called at and above its own
     training, metrics : what stands in config.json and metrics.json
     digest : sha256 of the weights and the calibration
+    faithfulness : what stands in faithfulness.json; empty where it was not measured
 
     """
 
@@ -62,6 +65,7 @@ class Checkpoint:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
+    faithfulness: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -102,8 +106,12 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     card: str | None = None,
+    faithfulness: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a checkpoint aside, then move it into place whole."""
+    """Write a checkpoint aside, then move it into place whole.
+
+    faithfulness : None keeps what was measured of the same weights and calibration, if they lie there
+    """
     folder = Path(folder)
     labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     n = len(labels)
@@ -132,6 +140,12 @@ def save_checkpoint(
         }
         _write_json(aside / "calibration.json", calibration)
         _write_json(aside / "metrics.json", dict(metrics or {}))
+        if faithfulness is None:
+            faithfulness = _kept(
+                folder / FAITHFULNESS, _digest(aside / "model.safetensors", platt, thresholds)
+            )
+        if faithfulness:
+            _write_json(aside / FAITHFULNESS, dict(faithfulness))
         (aside / "README.md").write_text(card or f"# {folder.name}\n\nNot measured yet.\n")
         aside.chmod(0o755)
         for path in aside.iterdir():
@@ -198,10 +212,30 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     for label, numbers in zip(labels, np.column_stack([platt, thresholds]), strict=True):
         if not np.isfinite(numbers).all():
             raise CheckpointError(f"{folder.name}/calibration.json: {label} holds no finite number.")
-    digest = hashlib.sha256(weights.read_bytes() + platt.tobytes() + thresholds.tobytes()).hexdigest()
+    digest = _digest(weights, platt, thresholds)
     metrics = _read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     training = config.get("training", {})
-    return Checkpoint(model, folder.name, tasks, platt, thresholds, training, metrics, digest)
+    faithfulness = _read_json(folder / FAITHFULNESS) if (folder / FAITHFULNESS).exists() else {}
+    if faithfulness and faithfulness.get("checkpoint") != digest:
+        raise CheckpointError(
+            f"{folder.name}/{FAITHFULNESS} was measured on other weights or another calibration; delete it, "
+            "then measure anew with `python -m clear_hug.train faithfulness`."
+        )
+    return Checkpoint(model, folder.name, tasks, platt, thresholds, training, metrics, digest, faithfulness)
+
+
+def _digest(weights: Path, platt: NDArray[np.float64], thresholds: NDArray[np.float64]) -> str:
+    numbers = (np.asarray(a, dtype=np.float64).tobytes() for a in (platt, thresholds))
+    return hashlib.sha256(weights.read_bytes() + b"".join(numbers)).hexdigest()
+
+
+def _kept(path: Path, digest: str) -> dict[str, Any]:
+    """faithfulness.json of a checkpoint that is being replaced, if it speaks of the same weights."""
+    try:
+        found = _read_json(path)
+    except CheckpointError:  # none, or torn: it goes with the old checkpoint
+        return {}
+    return found if found.get("checkpoint") == digest else {}
 
 
 def _write_json(path: Path, value: Any) -> None:

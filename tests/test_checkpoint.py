@@ -214,6 +214,32 @@ def test_metrics_may_be_missing_but_not_torn(folder):
         load_checkpoint(folder)
 
 
+def test_faithfulness_stays_with_the_weights_that_it_was_measured_on(folder, checkpoint):
+    def save(checkpoint, **changes):
+        parts = {"platt": checkpoint.platt, "thresholds": checkpoint.thresholds, **changes}
+        save_checkpoint(folder, checkpoint.model, checkpoint.tasks, **parts)
+        return load_checkpoint(folder).faithfulness
+
+    figures = {"checkpoint": checkpoint.digest, "unusable": ["rollout"]}
+    assert checkpoint.faithfulness == {} and not (folder / "faithfulness.json").exists()
+    assert save(checkpoint, faithfulness=figures) == figures
+    assert save(checkpoint, metrics={"auroc": 0.6}) == figures
+    assert save(checkpoint, thresholds=np.full(5, 0.25)) == {}
+    assert not (folder / "faithfulness.json").exists()
+
+
+def test_faithfulness_of_other_weights_is_refused(folder, checkpoint):
+    path = folder / "faithfulness.json"
+    path.write_text(json.dumps({"checkpoint": checkpoint.digest}))
+    assert load_checkpoint(folder).faithfulness
+    path.write_text(json.dumps({"checkpoint": "of another"}))
+    with pytest.raises(CheckpointError, match="faithfulness.json was measured on other weights.*delete it"):
+        load_checkpoint(folder)
+    path.write_text("{")
+    with pytest.raises(CheckpointError, match=r"faithfulness\.json cannot be read"):
+        load_checkpoint(folder)
+
+
 def test_an_unknown_checkpoint_names_those_that_ship(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint.*nowhere.*shipped: "):
         load_checkpoint(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Command line: `python -m clear_hug.train {prepare,pretrain,finetune,decoder,baseline,evaluate} --help`.
+"""Command line: `python -m clear_hug.train COMMAND --help`, a command being a key of `COMMANDS`.
 
 On several GPUs or machines: `torchrun --nproc_per_node 8 -m -- clear_hug.train pretrain --run R`; the
 lone `--` keeps torchrun from taking `--run` for an option of its own.
@@ -16,6 +16,7 @@ from clear_hug.train.baselines import baseline
 from clear_hug.train.corpus import CorpusError, prepare
 from clear_hug.train.decoder import decoder
 from clear_hug.train.evaluate import evaluate
+from clear_hug.train.faithfulness import faithfulness
 from clear_hug.train.finetune import finetune
 from clear_hug.train.pretrain import pretrain
 from clear_hug.train.run import RunError
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Any] = {
     "decoder": decoder,
     "baseline": baseline,
     "evaluate": evaluate,
+    "faithfulness": faithfulness,
 }
 VALUES = (["true"], ["false"])  # of --resume, which may also stand alone
 

@@ -43,6 +43,7 @@ def model_card(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
         *_subgroups(tasks),
         *_rebuilt(metrics["reconstruction"]),
         *_elsewhere(metrics["elsewhere"]),
+        *(faithfulness_lines(checkpoint.faithfulness) if checkpoint.faithfulness else []),
         *_limits(metrics),
         "",
     ])  # fmt: skip
@@ -369,6 +370,55 @@ def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
         ]  # fmt: skip
         if few:
             lines += [f"Too few positives or negatives to judge: {', '.join(few)}.", ""]
+    return lines
+
+
+def faithfulness_lines(figures: Mapping[str, Any]) -> list[str]:
+    """What faithfulness.json holds, as Markdown."""
+    seen = "which it learned from" if figures["learned_from_them"] else "never learned from"
+    lines = [
+        "## How far its explanations may be believed",
+        "",
+        f"    {figures['command']}",
+        "",
+        f"{figures['records']} records of PTB-XL fold {_list(figures['folds'])}, {seen}, each explained for",
+        "its most probable called label; slow methods for one record in ten. Gap: how much lower (deletion)",
+        "or higher (insertion) the logit is, mean over the steps, than when parts go or come in one of",
+        f"{figures['random_orders']} random orders. Missed: share of the squared change of the logit that",
+        "the map does not foretell where parts are left out at random (captum's infidelity; a map that does",
+        "not start from an empty record is scaled as suits it best; above 1: worse than no map). Random",
+        "weights: mean |rank correlation| with the map of a wholly random model; above",
+        f"{figures['unmoved']:g} the method is unusable. Supported / weak / contradicted: records, by the",
+        "thresholds of `clear_hug/faithfulness.py`. Attention over beats is the sum over the leads.",
+        "",
+    ]
+    lines += _table(
+        "| method/level | records | deletion gap (95 %) | insertion gap (95 %) | missed | random weights | "
+        "supported / weak / contradicted |",
+        [
+            f"| {name} | {row['records']} | {_interval(row, 'deletion_gap', '+')} | "
+            f"{_interval(row, 'insertion_gap', '+')} | {_cell(row['missed'])} | "
+            f"{_cell(row['random_weights']['steps'][-1]['absolute_correlation'])}"
+            f"{'' if row['usable'] else ' (unusable)'} | {' / '.join(map(str, row['words'].values()))} |"
+            for name, row in figures["maps"].items()
+        ],
+    )
+    planted, seeds = figures["planted"], figures["seeds"]
+    if planted:
+        lines += _table(
+            f"| top beat for {planted['target']} is the planted premature one, simulated | records | "
+            f"share (95 %), chance {planted['chance']:.3f} |",
+            [f"| {name} | {r['records']} | {_interval(r, 'top')} |" for name, r in planted["maps"].items()],
+        )
+    else:
+        lines += ["Planted premature beats: not measured, the checkpoint does not answer PVC.", ""]
+    if seeds:
+        lines += _table(
+            f"| between {len(seeds['checkpoints'])} seeds of training | mean rank correlation (95 %) |",
+            [f"| {name} | {_interval(r, 'correlation', '+')} |" for name, r in seeds["maps"].items()],
+        )
+    else:
+        lines += ["Between seeds of training: not measured.", ""]
     return lines
 
 
