@@ -34,15 +34,18 @@ from clear_hug.plots import (
     plot_painted_ecg,
     plot_probabilities,
     plot_reconstruction,
+    plot_token_map,
     plot_waterfall,
     plot_window_probabilities,
 )
 from clear_hug.plots.beats import OVERLAID, _overlay_data, _strip_data
 from clear_hug.plots.diagnosis import _bars_data, _windows_data
-from clear_hug.plots.explanation import _attention_data, _fall_data, _ink_on, _lead_colours
+from clear_hug.plots.explanation import _fall_data
+from clear_hug.plots.painted import _lead_colours
 from clear_hug.plots.paper import _ecg_data
 from clear_hug.plots.reconstruction import _rebuilt_data
-from clear_hug.plots.theme import DARK, DRAWN, LIGHT, along, lead_rows, signed, stack, thin
+from clear_hug.plots.theme import DARK, DRAWN, LIGHT, along, ink_on, lead_rows, signed, stack, thin
+from clear_hug.plots.tokens import _token_map_data
 from clear_hug.plots.training import MACRO, _curves_data, _labels_data
 from clear_hug.reconstruct import Reconstruction
 from clear_hug.runs import list_runs
@@ -191,9 +194,10 @@ def test_text_and_traces_stand_out_from_what_is_behind_them(look):
 
 @THEMES
 def test_numbers_can_be_read_on_any_square(look):
-    squares = sample_colorscale([list(stop) for stop in look.sequential], np.linspace(0, 1, 41))
-    for square, ink in zip(squares, _ink_on(squares), strict=True):
-        assert contrast(unlabel_rgb(square), hex_to_rgb(ink)) >= 4.5
+    for scale in (look.sequential, look.two_sided):
+        squares = sample_colorscale([list(stop) for stop in scale], np.linspace(0, 1, 41))
+        for square, ink in zip(squares, ink_on(squares), strict=True):
+            assert contrast(unlabel_rgb(square), hex_to_rgb(ink)) >= 4.5
 
 
 # traces
@@ -612,11 +616,12 @@ def test_each_square_is_one_token(lead_off):
     tokens = tokenize_beats(lead_off)
     why = looked(tokens)
     squares = plot_attention(why, tokens).data[0]
-    found = {(int(lead), int(beat)): w for lead, beat, _, w in squares.customdata}
+    rows = zip(squares.customdata, squares.marker.color, strict=True)
+    found = {(int(lead), int(beat)): w for (lead, beat), w in rows}
     assert set(found) == {(int(a), int(b)) for a, b in np.argwhere(tokens.valid)}
     for (lead, beat), weight in found.items():
-        assert weight == pytest.approx(100 * why.values[lead, beat])
-    data = _attention_data(why, tokens, 0, 60)
+        assert weight == pytest.approx(why.values[lead, beat])
+    data = _token_map_data(why, tokens, 0, 60, 99)
     assert {(int(a), int(b)) for a, b in data.missing} == {
         (int(a), int(b)) for a, b in np.argwhere(~tokens.valid)
     }
@@ -637,7 +642,7 @@ def test_a_figure_refuses_what_it_cannot_show(ecg, tokens):
     with pytest.raises(ValueError, match="by lead; this one is by group"):
         plot_painted_ecg(ecg, attribution([1, 2, 3], "group", names=tuple(GROUPS)))
     with pytest.raises(ValueError, match="a map of beats needs values"):
-        plot_attention(attribution(CONTRIBUTIONS), tokens)
+        plot_token_map(attribution(CONTRIBUTIONS), tokens)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-9, -3.2e-4, 0.0951, -0.42, 12.3])

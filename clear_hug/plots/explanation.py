@@ -1,37 +1,43 @@
-"""Why: contributions as bars, as a sum, painted on the trace; attention as a map of beats."""
+"""Why, in numbers: contributions as bars, as a sum, as areas, and two explanations beside each other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.colors import sample_colorscale, unlabel_rgb
 
-from clear_hug.beats import BeatTokens
-from clear_hug.ecg import ECG
-from clear_hug.leads import LEADS
-from clear_hug.plots.paper import _ecg_data, _paper_layout, _paper_traces
-from clear_hug.plots.theme import Theme, axis, figure, layout, record_name, signed, theme
+from clear_hug.plots.theme import Theme, axis, figure, largest, layout, signed, theme
 
 if TYPE_CHECKING:
     from clear_hug.explain import Attribution
 
 SHOWN = 1e-5  # of a logit; a residual below it is rounding
-WRITTEN = 16  # beats up to which each weight is written in its square
+WEIGHTS = {"attention": "last layer", "rollout": "through all layers"}  # methods whose values are shares
+ROOMY = 16  # rows up to which they stand far apart
 
 
-def _label(target: str) -> str:
-    return target.split("/", 1)[-1]
+def label_of(attribution: Attribution) -> str:
+    """The label that is explained, as titles name it."""
+    label = attribution.target.split("/", 1)[-1]
+    against = attribution.against.split("/", 1)[-1]
+    return f"{label} rather than {against}" if against else label
 
 
-def _check(attribution: Attribution, level: str | None) -> None:
-    if level is not None and attribution.level != level:
-        raise ValueError(f"this figure shows an attribution by {level}; this one is by {attribution.level}.")
-    if not np.isfinite(attribution.bias):
-        raise ValueError(f"method {attribution.method!r} gives no contributions that add up; use 'hug'.")
+def check(attribution: Attribution, *levels: str, adds_up: bool = False) -> None:
+    """Refuse what is of another level, shares of attention, and where asked what does not add up."""
+    if levels and attribution.level not in levels:
+        known = " or ".join(levels)
+        raise ValueError(f"this figure shows an attribution by {known}; this one is by {attribution.level}.")
+    if attribution.method in WEIGHTS:
+        raise ValueError(f"{attribution.method} is a share, not a contribution; it adds up to no logit.")
+    if adds_up and not np.isfinite(attribution.bias):
+        raise ValueError(
+            f"method {attribution.method!r} gives no contributions that add up; use one that does, as 'hug'."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,31 +55,31 @@ class Contributions:
 
 
 def _contribution_data(attribution: Attribution) -> Contributions:
-    _check(attribution, None)
+    check(attribution)
     if attribution.values.ndim != 1:
         raise ValueError(f"bars show one value a part; this attribution is by {attribution.level}.")
     values = np.asarray(attribution.values, dtype=np.float64)
-    there = np.abs(values[np.isfinite(values)])
-    largest = float(there.max()) if there.size else 0.0
-    words = tuple(signed(v, largest) if np.isfinite(v) else "absent" for v in values.tolist())
+    end = largest(values)
+    words = tuple(signed(v, end) if np.isfinite(v) else "absent" for v in values.tolist())
     error = np.zeros_like(values) if attribution.error is None else np.nan_to_num(attribution.error)
-    return Contributions(attribution.names, values, error, largest, words)
+    return Contributions(attribution.names, values, error, end, words)
 
 
 def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figure:
-    """What each part (lead, group, pair or level) adds to the logit, or takes from it.
+    """What each part (lead, group, beat ...) adds to the logit, or takes from it.
 
     Parameters
     ----------
-    attribution : from `explain`, by a method that adds up and at any level with one value a part
+    attribution : from `explain`, by a method other than attention, at any level with one value a part
     dark : theme
     """
     look = theme(dark)
     data = _contribution_data(attribution)
-    label = _label(attribution.target)
+    label = label_of(attribution)
     n = len(data.names)
+    row = 32 if n <= ROOMY else 22
     values = np.nan_to_num(data.values)
-    room = 1.28 * (data.largest or 1.0) + float(data.error.max(initial=0.0))
+    room = 1.28 * data.largest + float(data.error.max(initial=0.0))
     colour = np.where(values >= 0, look.supports, look.opposes)
     absent = ~np.isfinite(data.values)
     where = np.where(values >= 0, "middle right", "middle left")
@@ -110,23 +116,27 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
     ]
     what = {"lead": "lead", "group": "group of leads", "pair": "path of HUG", "level": "level of HUG"}
     part = what.get(attribution.level, attribution.level)
-    does = "is worth to" if attribution.method == "shapley" else "adds to"
-    sides = [
-        _side(f"← opposes {label}", 0.0, "left", look.opposes),
-        _side(f"supports {label} →", 1.0, "right", look.supports),
-    ]
-    total = float(np.nansum(data.values))
+    adds_up = np.isfinite(attribution.bias)
+    does = "adds to" if attribution.method == "hug" else "is worth to"
+    total = signed(float(np.nansum(data.values)))
+    logit = signed(attribution.logit)
+    words = (
+        f"bias {signed(attribution.bias)}  and parts {total}  make the logit {logit}"
+        if adds_up
+        else f"each left out by itself; together {total}, which need not make the logit {logit}"
+    )
+    if adds_up and abs(attribution.residual) > SHOWN:
+        words += f"; left over {attribution.residual:.0e}"
     shape = layout(
         look,
         f"What each {part} {does} the logit of {label}",
-        f"bias {signed(attribution.bias)}  and parts {signed(total, data.largest)}"
-        f"  make the logit {signed(attribution.logit)}",
-        height=66 + 22 + 48 + 32 * n,
+        words,
+        height=66 + 22 + 48 + row * n,
         margin={"l": 40 + 9 * max(len(name) for name in data.names), "r": 24, "t": 88, "b": 48},
-        annotations=sides,
+        annotations=_sides(attribution, look),
         xaxis=axis(
             look,
-            "worth (logit)" if attribution.method == "shapley" else "contribution (logit)",
+            "contribution (logit)" if attribution.method == "hug" else "worth (logit)",
             range=[-room, room],
             zeroline=True,
             zerolinecolor=look.ink,
@@ -146,18 +156,29 @@ def plot_contributions(attribution: Attribution, dark: bool = False) -> go.Figur
     return figure(traces, shape)
 
 
-def _side(text: str, x: float, anchor: str, colour: str) -> dict[str, Any]:
-    return {
-        "text": f"<b>{text}</b>",
-        "x": x,
-        "xref": "paper",
-        "xanchor": anchor,
-        "y": 1,
-        "yref": "paper",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": 13, "color": colour},
-    }
+def _sides(attribution: Attribution, look: Theme) -> list[dict[str, Any]]:
+    """What left and right of 0 mean, above the two ends."""
+    label = attribution.target.split("/", 1)[-1]
+    against = attribution.against.split("/", 1)[-1]
+    left = f"for {against}" if against else f"opposes {label}"
+    right = f"for {label}" if against else f"supports {label}"
+    common = {"xref": "paper", "yref": "paper", "y": 1, "yanchor": "bottom", "showarrow": False}
+    return [
+        {
+            "text": f"<b>← {left}</b>",
+            "x": 0,
+            "xanchor": "left",
+            "font": {"size": 13, "color": look.opposes},
+            **common,
+        },
+        {
+            "text": f"<b>{right} →</b>",
+            "x": 1,
+            "xanchor": "right",
+            "font": {"size": 13, "color": look.supports},
+            **common,
+        },
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +193,7 @@ class Fall:
 
 def _fall_data(attribution: Attribution) -> Fall:
     """Bias, then each lead in order, then a residual where it is to be seen; `after` ends at the logit."""
-    _check(attribution, "lead")
+    check(attribution, "lead", adds_up=True)
     names = ["bias", *attribution.names]
     values = [attribution.bias, *attribution.values.tolist()]
     if abs(attribution.residual) > SHOWN:
@@ -193,13 +214,12 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
     """
     look = theme(dark)
     data = _fall_data(attribution)
-    label = _label(attribution.target)
+    label = label_of(attribution)
     names = [*data.names, "logit"]
     total = float(data.after[-1])
     measures = ["absolute", *["relative"] * (len(data.names) - 1), "total"]
-    largest = float(np.nanmax(np.abs(data.values[1:]))) if data.values.size > 1 else 1.0
-    words = [signed(v, largest) if np.isfinite(v) else "absent" for v in data.values.tolist()]
-    words[0] = signed(attribution.bias, largest)
+    end = largest(data.values[1:])
+    words = [signed(v, end) if np.isfinite(v) else "absent" for v in data.values.tolist()]
     levels = np.concatenate([[0.0], data.before[1:], data.after])
     low, high = float(levels.min()), float(levels.max())
     pad = 0.12 * ((high - low) or 1.0)
@@ -207,7 +227,7 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
         x=list(range(len(names))),
         y=[*np.nan_to_num(data.values).tolist(), total],
         measure=measures,
-        text=[*words, signed(total, largest)],
+        text=[*words, signed(total, end)],
         textposition="outside",
         textfont={"size": 12, "color": look.ink},
         cliponaxis=False,
@@ -247,237 +267,129 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
     return figure([trace], shape)
 
 
-def _lead_colours(values: NDArray[np.float64], look: Theme) -> tuple[dict[str, str], float]:
-    """Lead -> colour on the signed scale, and the end of that scale; leads without a value have none."""
-    there = np.isfinite(values)
-    end = float(np.abs(values[there]).max()) if there.any() else 1.0
-    end = end or 1.0
-    place = np.clip(0.5 + 0.5 * values[there] / end, 0, 1).tolist()
-    scale = [list(stop) for stop in look.diverging]
-    colours = sample_colorscale(scale, place) if place else []
-    return dict(zip([LEADS[i] for i in np.flatnonzero(there)], colours, strict=True)), end
-
-
-def plot_painted_ecg(
-    ecg: ECG,
-    attribution: Attribution,
-    start: float = 0.0,
-    seconds: float = 10.0,
-    dark: bool = False,
-    layout: str = "3x4",
-    rhythm: str | None = None,
-) -> go.Figure:
-    """The ECG on paper, each lead in the colour of what it adds to the logit, that number beside its name.
-
-    Parameters
-    ----------
-    ecg : ECG
-    attribution : from `explain(..., method="hug", level="lead")`
-    start, seconds : stretch shown, s
-    dark : theme
-    layout, rhythm : as in `plot_ecg`
-    """
-    _check(attribution, "lead")
-    look = theme(dark)
-    paper = _ecg_data(ecg, start, seconds, layout, rhythm, 25, 10, letters=6)
-    colours, end = _lead_colours(attribution.values, look)
-    colours |= {lead: look.muted for lead in (*LEADS, *ecg.extra) if lead not in colours}
-    label = _label(attribution.target)
-    numbers = {
-        lead: signed(float(v), end)
-        for lead, v in zip(LEADS, attribution.values, strict=True)
-        if np.isfinite(v)
-    }
-    traces = _paper_traces(paper, look, None, ecg.units_known, colours, numbers)
-    bar = {
-        "thickness": 14,
-        "len": 0.9,
-        "y": 0.5,
-        "x": 1.005,
-        "xpad": 4,
-        "outlinewidth": 0,
-        "tickmode": "array",
-        "tickvals": [-end, 0, end],
-        "ticktext": [f"{signed(-end)}<br>opposes", "0", f"supports<br>{signed(end)}"],
-        "tickfont": {"size": 12, "color": look.ink},
-    }
-    marker = {
-        "color": [0.0],
-        "cmin": -end,
-        "cmax": end,
-        "colorscale": [list(stop) for stop in look.diverging],
-        "showscale": True,
-        "colorbar": bar,
-    }
-    # a marker that is not there, for a colour bar that is
-    traces.append(
-        go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name="scale", hoverinfo="skip")
-    )
-    shape = _paper_layout(
-        paper,
-        ecg,
-        look,
-        f"Where {label} comes from: {record_name(ecg)}",
-        f"colour and number: what the lead adds to the logit of {label}",
-    )
-    shape["margin"] = {**shape["margin"], "r": 104}
-    return figure(traces, shape)
-
-
-def _ink_on(colours: list[str]) -> list[str]:
-    """Black or white, whichever reads better on each "rgb(r, g, b)"."""
-    rgb = np.array([unlabel_rgb(colour) for colour in colours]).reshape(-1, 3) / 255
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    light = linear @ [0.2126, 0.7152, 0.0722] > 0.179  # where both contrasts are equal (WCAG 2)
-    return np.where(light, "#000000", "#ffffff").tolist()
-
-
 @dataclass(frozen=True, eq=False)
-class AttentionMap:
-    """One row a (lead, beat) that has a weight.
+class Compared:
+    """Two attributions, part by part.
 
-    beats : (shown,) rows of the beats in view
-    lead, beat : (n,) rows;  weight : (n,) share of its lead's attention;  missing : (m, 2) (lead, beat)
-    even : share that each beat would have, were a lead to look at all alike
+    names : (part,) of both, in order;  first, second : (part,), NaN where that one has no such part
+    end : largest of all |values|;  shared, agree : parts that both have, and those of the same sign
     """
 
-    beats: NDArray[np.int64]
-    lead: NDArray[np.int64]
-    beat: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    missing: NDArray[np.int64]
-    even: float
+    names: tuple[str, ...]
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    end: float
+    shared: int
+    agree: int
 
 
-def _attention_data(
-    attribution: Attribution, tokens: BeatTokens, start: float, seconds: float
-) -> AttentionMap:
-    if attribution.level != "token" or attribution.values.shape != tokens.valid.shape:
-        shape = attribution.values.shape
-        raise ValueError(f"a map of beats needs values (12, beat) = {tokens.valid.shape}; these are {shape}.")
-    shown = np.flatnonzero((tokens.r_peaks >= start) & (tokens.r_peaks <= start + seconds))
-    values = attribution.values[:, shown]
-    lead, column = np.nonzero(np.isfinite(values))
-    missing = np.argwhere(~np.isfinite(values))
-    missing[:, 1] = shown[missing[:, 1]]
-    return AttentionMap(
-        beats=shown,
-        lead=lead,
-        beat=shown[column],
-        weight=values[lead, column],
-        missing=missing,
-        even=1 / max(tokens.n_beats, 1),
+def _compare_data(a: Attribution, b: Attribution) -> Compared:
+    for one in (a, b):
+        check(one)
+        if one.values.ndim != 1:
+            raise ValueError(f"one value a part can be compared; an attribution is by {one.level}.")
+    if a.level != b.level:
+        raise ValueError(f"the same parts are compared; one attribution is by {a.level}, one by {b.level}.")
+    names = tuple(dict.fromkeys((*a.names, *b.names)))
+    first, second = (
+        np.array([dict(zip(one.names, one.values.tolist(), strict=True)).get(n, np.nan) for n in names])
+        for one in (a, b)
     )
+    both = np.isfinite(first) & np.isfinite(second)
+    agree = int((np.sign(first[both]) == np.sign(second[both])).sum())
+    return Compared(names, first, second, largest(np.concatenate([first, second])), int(both.sum()), agree)
 
 
-def plot_attention(
-    attribution: Attribution,
-    tokens: BeatTokens,
-    dark: bool = False,
-    start: float = 0.0,
-    seconds: float = 60.0,
-    width: float = 1120,
+def plot_compare(
+    a: Attribution, b: Attribution, names: tuple[str, str] | None = None, dark: bool = False
 ) -> go.Figure:
-    """How each lead token shares its attention among its own beats: a square a (lead, beat).
+    """Two explanations by the same parts, a pair of bars a part, on one scale.
 
     Parameters
     ----------
-    attribution : from `explain(..., method="attention")`
-    tokens : of the same record
+    a, b : from `explain`, at one level with one value a part: two labels, two methods, or two records
+    names : what each is called; None = by label and method
     dark : theme
-    start, seconds : stretch whose beats are shown, s
-    width : px that the page gives the figure, for the size of the squares
-
-    The squares' customdata is (row of the lead, row of the beat).
     """
     look = theme(dark)
-    data = _attention_data(attribution, tokens, start, seconds)
-    n = data.beats.size
-    top = float(data.weight.max()) if data.weight.size else 1.0
-    side = float(np.clip((width - 170) / max(n, 1) - 2, 3, 34))
-    write = n <= WRITTEN
-    scale = [list(stop) for stop in look.sequential]
-    ink = _ink_on(sample_colorscale(scale, (data.weight / (top or 1.0)).tolist())) if write else []
-    trace = go.Scatter(
-        x=data.beat + 1,
-        y=data.lead,
-        customdata=np.column_stack([data.lead, data.beat, tokens.r_peaks[data.beat], data.weight * 100]),
-        mode="markers+text" if write else "markers",
-        name="attention",
-        text=[f"{w * 100:.0f}" for w in data.weight] if write else None,
-        textfont={"size": 12, "color": ink} if write else None,
-        marker={
-            "symbol": "square",
-            "size": side,
-            "color": data.weight,
-            "cmin": 0,
-            "cmax": top,
-            "colorscale": scale,
-            "opacity": 1,
-            "line": {"color": look.line, "width": 1 if side > 8 else 0},
-            "colorbar": {
-                "title": {"text": "share of the<br>lead's attention", "font": {"size": 12}},
-                "tickformat": ".0%",
-                "thickness": 14,
-                "outlinewidth": 0,
-                "tickfont": {"size": 12, "color": look.ink},
-            },
-        },
-        hovertemplate=[
-            f"<b>{LEADS[lead]}</b>, beat {beat + 1}, R peak {tokens.r_peaks[beat]:.2f} s: {weight:.1%}"
-            "<extra></extra>"
-            for lead, beat, weight in zip(data.lead, data.beat, data.weight, strict=True)
-        ],
+    data = _compare_data(a, b)
+    labels = (label_of(a), label_of(b))
+    same = labels[0] == labels[1]
+    names = names or (
+        (a.method.replace("_", " "), b.method.replace("_", " ")) if same and a.method != b.method else labels
     )
-    traces: list[Any] = [trace]
-    if data.missing.size:
+    called = [escape(name) for name in names]
+    n = len(data.names)
+    at = np.arange(n)
+    row = 40 if n <= ROOMY else 36
+    colours = (look.called, look.quiet)
+    traces: list[Any] = []
+    for k, values in enumerate((data.first, data.second)):
+        y = at + (-0.21 if k == 0 else 0.21)
+        known = np.nan_to_num(values)
         traces.append(
-            go.Scatter(
-                x=data.missing[:, 1] + 1,
-                y=data.missing[:, 0],
-                mode="markers",
-                name="no token",
+            go.Bar(
+                x=known,
+                y=y,
+                orientation="h",
+                name=called[k],
+                width=0.34,
+                # told apart by pattern as well as by colour
                 marker={
-                    "symbol": "x-thin",
-                    "size": min(side, 9),
-                    "line": {"color": look.muted, "width": 1.2},
+                    "color": colours[k],
+                    "line": {"width": 1, "color": colours[k]},
+                    "pattern": {"shape": "" if k == 0 else "/", "fgcolor": look.page, "size": 5},
                 },
-                hovertemplate="no token here<extra></extra>",
+                text=data.names,
+                textposition="none",
+                hovertemplate=f"<b>%{{text}}</b>, {called[k]}: %{{x:+.4f}} on the logit<extra></extra>",
             )
         )
-    step = max(1, int(np.ceil(n / 16)))
-    first = int(data.beats[0]) if n else 0
-    ticks = (data.beats[::step] + 1).tolist()
-    words = [f"lead tokens over their own beats, last layer; all alike would be {data.even:.1%} each"]
-    if write:
-        words.append("numbers in %")
-    if n < tokens.n_beats:
-        words.append(f"{n} of {tokens.n_beats} beats shown")
-    if data.missing.size:
-        words.append("×: no token")
+        pad = np.where(known >= 0, 0.015, -0.015) * data.end
+        traces.append(
+            go.Scatter(
+                x=known + pad,
+                y=y,
+                mode="text",
+                name=f"value, {called[k]}",
+                text=[signed(v, data.end) if np.isfinite(v) else "absent" for v in values.tolist()],
+                textposition=np.where(known >= 0, "middle right", "middle left").tolist(),
+                textfont={
+                    "size": 12,
+                    "color": np.where(np.isfinite(values), colours[k], look.muted).tolist(),
+                },
+                hoverinfo="skip",
+            )
+        )
+    key = "   ".join(
+        f"<span style='color:{colour}'><b>{mark} {name}</b></span>"
+        for colour, mark, name in zip(colours, ("■", "▨"), called, strict=True)
+    )
     shape = layout(
         look,
-        "Attention: where each lead looked (not what mattered)",
-        " · ".join(words),
-        height=66 + 66 + 38 * 12,
-        margin={"l": 60, "r": 24, "t": 66, "b": 66},
+        f"What each {a.level} is worth{f' to the logit of {labels[0]}' if same else ''}: "
+        f"{called[0]} beside {called[1]}",
+        f"{key}   one scale · the same sign in {data.agree} of {data.shared}",
+        height=66 + 22 + 48 + row * n,
+        margin={"l": 40 + 9 * max(len(name) for name in data.names), "r": 24, "t": 88, "b": 48},
+        annotations=_sides(a, look) if same else [],
         xaxis=axis(
             look,
-            "beat, and its R peak (s)",
-            range=[first + 0.4, first + n + 0.6],
-            tickmode="array",
-            tickvals=ticks,
-            ticktext=[f"<b>{k}</b><br>{tokens.r_peaks[k - 1]:.1f}" for k in ticks],
-            showgrid=False,
+            "worth (logit)" if same else "← opposes its label     worth (logit)     supports its label →",
+            range=[-1.28 * data.end, 1.28 * data.end],
+            zeroline=True,
+            zerolinecolor=look.ink,
+            zerolinewidth=1.5,
+            fixedrange=True,
         ),
         yaxis=axis(
             look,
-            "lead",
-            range=[11.6, -0.6],
+            range=[n - 0.5, -0.5],
             tickmode="array",
-            tickvals=list(range(12)),
-            ticktext=[f"<b>{lead}</b>" for lead in LEADS],
+            tickvals=at.tolist(),
+            ticktext=[f"<b>{name}</b>" for name in data.names],
             showgrid=False,
+            fixedrange=True,
         ),
     )
     return figure(traces, shape)

@@ -208,13 +208,17 @@ def _paper_traces(
     units_known: bool,
     colours: Mapping[str, str] | None = None,
     suffix: Mapping[str, str] | None = None,
+    faint: bool = False,
 ) -> list[Any]:
+    """The traces of a print; where they are `faint`, `colours` are of the leads' names alone."""
+    width = 1.0 if faint else 1.8 if colours else 1.3
     unit = "mV" if units_known else "(arbitrary unit)"
     traces: list[Any] = []
     for strip in paper.strips:
         if strip.state == "absent":
             continue
         state = STATES[strip.state]
+        colour = look.muted if faint else (colours or {}).get(strip.lead, look.ink)
         traces.append(
             go.Scatter(
                 **along(strip.time),
@@ -222,7 +226,7 @@ def _paper_traces(
                 customdata=strip.mv,
                 mode="lines",
                 name=strip.lead,
-                line={"color": (colours or {}).get(strip.lead, look.ink), "width": 1.8 if colours else 1.3},
+                line={"color": colour, "width": width},
                 hovertemplate=f"<b>{strip.lead}</b>{state}  %{{x:.3f}} s  "
                 f"%{{customdata:.3f}} {unit}<extra></extra>",
             )

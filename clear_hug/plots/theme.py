@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 from clear_hug.leads import LEADS
 
@@ -27,7 +28,8 @@ class Theme:
     supports, opposes : the two ends of the signed scale, vermilion and blue (colour-blind safe)
     called, quiet : bars of labels above and below their threshold
     band : the two washes that alternate behind beats;  hatch : time that no token holds
-    diverging, sequential : colour scales
+    diverging : signed colour scale of traces and their names;  two_sided : of squares and areas, 0 is pale
+    sequential : colour scale of squares from 0 up
     """
 
     page: str
@@ -45,6 +47,7 @@ class Theme:
     band: tuple[str, str]
     hatch: str
     diverging: tuple[tuple[float, str], ...]
+    two_sided: tuple[tuple[float, str], ...]
     sequential: tuple[tuple[float, str], ...]
 
 
@@ -64,6 +67,7 @@ LIGHT = Theme(
     band=("rgba(31,99,168,0.13)", "rgba(31,99,168,0.05)"),
     hatch="#8f8a86",
     diverging=((0.0, "#0b559f"), (0.3, "#2f6ba3"), (0.5, "#6b6662"), (0.7, "#a8541a"), (1.0, "#a33a00")),
+    two_sided=((0.0, "#0b559f"), (0.25, "#6ea3d3"), (0.5, "#f3f0ed"), (0.75, "#eb9f68"), (1.0, "#a33a00")),
     sequential=((0.0, "#f4f1ee"), (0.25, "#c9d7e6"), (0.5, "#7fa8cf"), (0.75, "#2f6fab"), (1.0, "#08306b")),
 )
 
@@ -83,6 +87,7 @@ DARK = Theme(
     band=("rgba(109,179,242,0.20)", "rgba(109,179,242,0.08)"),
     hatch="#6f7a88",
     diverging=((0.0, "#52a8ff"), (0.3, "#7fb4e0"), (0.5, "#a39f9b"), (0.7, "#e8a06a"), (1.0, "#ff8a33")),
+    two_sided=((0.0, "#7cc4ff"), (0.25, "#33709f"), (0.5, "#252b34"), (0.75, "#a85f2a"), (1.0, "#ffab66")),
     sequential=((0.0, "#20262f"), (0.25, "#274563"), (0.5, "#3674a8"), (0.75, "#6db3f2"), (1.0, "#e2f1ff")),
 )
 
@@ -156,6 +161,69 @@ def signed(value: float, like: float | None = None) -> str:
     size = abs(value if like is None else like)
     decimals = 2 if size >= 0.095 or size == 0 else min(int(np.ceil(-np.log10(size))) + 2, 7)
     return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def colours_at(scale: tuple[tuple[float, str], ...], places: Floats) -> list[str]:
+    """Colours, "rgb(r, g, b)", at places (n,) of a colour scale that runs from 0 to 1; beyond, its end."""
+    stops = [list(stop) for stop in scale]
+    return sample_colorscale(stops, np.clip(places, 0, 1).tolist()) if places.size else []
+
+
+def signed_places(values: Floats, end: float) -> NDArray[np.float64]:
+    """Places on a scale that runs from -end to end."""
+    return np.asarray(np.clip(0.5 + 0.5 * np.asarray(values, dtype=np.float64) / (end or 1.0), 0, 1))
+
+
+def largest(values: Floats) -> float:
+    """The largest of |values|, NaN aside: the end of a signed scale; 1 where there is none above 0."""
+    there = np.abs(values[np.isfinite(values)])
+    return (float(there.max()) if there.size else 1.0) or 1.0
+
+
+def scale_end(end: float | None, values: Floats) -> float:
+    """The end of a signed scale: the one that is asked for, else the largest of |values|."""
+    if end is not None and not (np.isfinite(end) and end > 0):
+        raise ValueError(f"end = {end}; a colour scale ends above 0.")
+    return end if end is not None else largest(values)
+
+
+def ink_on(colours: list[str]) -> list[str]:
+    """Black or white, whichever reads better on each "rgb(r, g, b)"."""
+    rgb = np.array([unlabel_rgb(colour) for colour in colours]).reshape(-1, 3) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    light = linear @ [0.2126, 0.7152, 0.0722] > 0.179  # where both contrasts are equal (WCAG 2)
+    return np.where(light, "#000000", "#ffffff").tolist()
+
+
+def signed_marker(look: Theme, end: float, clipped: bool = False) -> dict[str, Any]:
+    """Of a marker that is coloured by a signed value: the scale of traces, and its bar.
+
+    clipped : values beyond the end have the colour of the end, and the bar says so
+    """
+    low, high = ("≤ ", "≥ ") if clipped else ("", "")
+    return {
+        "cmin": -end,
+        "cmax": end,
+        "colorscale": [list(stop) for stop in look.diverging],
+        "showscale": True,
+        "colorbar": signed_bar(look, end, low, high),
+    }
+
+
+def signed_bar(look: Theme, end: float, low: str = "", high: str = "") -> dict[str, Any]:
+    """The colour bar of a scale from -end to end; `low` and `high` stand before the numbers at its ends."""
+    return {
+        "thickness": 14,
+        "len": 0.9,
+        "y": 0.5,
+        "x": 1.005,
+        "xpad": 4,
+        "outlinewidth": 0,
+        "tickmode": "array",
+        "tickvals": [-end, 0, end],
+        "ticktext": [f"{low}{signed(-end)}<br>opposes", "0", f"supports<br>{high}{signed(end)}"],
+        "tickfont": {"size": 12, "color": look.ink},
+    }
 
 
 def thin(time: Floats, values: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
