@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,21 +32,25 @@ from clear_hug.checkpoint import (
 )
 from clear_hug.diagnosis import Diagnosis, diagnose, pick_device
 from clear_hug.ecg import ECG, WINDOW_SECONDS, ECGError
-from clear_hug.explain import Attribution, Look, explain, look
+from clear_hug.explain import METHODS, Attribution, Look, explain, look
+from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof, prove
+from clear_hug.gradients import Gradients, integrated_gradients
 from clear_hug.io import EXTENSIONS, find_records, read_ecg, read_ecg_upload
+from clear_hug.leads import GROUPS, LEADS
+from clear_hug.measure import BeatFacts, measure_beats
 from clear_hug.qrs import DETECTORS
 from clear_hug.reconstruct import Reconstruction, reconstruct
-from clear_hug.removal import Game, TooManyParts, parts_of
+from clear_hug.removal import Game, Tick, TooManyParts, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
 from clear_hug.simulate import SIMULATED, TITLES
-from clear_hug.words import facts
+from clear_hug.words import NOTICE, facts
 
 APP = "CLEAR-HUG Explorer"
-NOTICE = "For research only: not a medical device, and no basis for a diagnosis or a treatment."
 HOME = "app.py"
 UPLOADS = "uploads"  # session_state: id -> ECG, of this session alone
 UPLOAD_SHOWN = "upload_shown"  # session_state: the id that is looked at, or None
 MOST_UPLOADS = 5
+DISTURBANCES = 3  # times that a map is made anew with slight noise, for its proof
 MOST_OPTIONS = 2000  # in one menu; above it a search field narrows the list
 log = logging.getLogger(__name__)
 
@@ -209,30 +213,30 @@ def _diagnose(
     return diagnose(_checkpoint, _tokens)
 
 
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _diagnose_without(
+    model: str, digest: str, method: str, hidden: bytes, _checkpoint: Checkpoint, _tokens: BeatTokens
+) -> Diagnosis:
+    mask = np.frombuffer(hidden, dtype=bool).reshape(_tokens.valid.shape)
+    return diagnose(_checkpoint, _tokens, mask)
+
+
 @st.cache_resource(max_entries=64, show_spinner="Looking at what the answer is made of ...")
 def _look(model: str, digest: str, method: str, _checkpoint: Checkpoint, _tokens: BeatTokens) -> Look:
-    return look(_checkpoint, _tokens)
+    return look(_checkpoint, _tokens, rollout=True)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _game(
     model: str, digest: str, method: str, level: str, _checkpoint: Checkpoint, _tokens: BeatTokens
 ) -> Game:
     return Game(_checkpoint, _tokens, parts_of(_tokens, level))  # remembers what it was asked
 
 
-@st.cache_resource(max_entries=256, show_spinner="Asking the model with parts left out ...")
-def _worth(
-    model: str,
-    digest: str,
-    method: str,
-    level: str,
-    target: str,
-    _checkpoint: Checkpoint,
-    _tokens: BeatTokens,
-) -> Attribution:
-    game = _game(model, digest, method, level, _checkpoint, _tokens)
-    return explain(_checkpoint, _tokens, target, "shapley", level, seen=game)
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _results(model: str, digest: str, method: str, *question: str) -> dict[str, Any]:
+    """Where the result of one question is kept; a computation that was stopped leaves it empty."""
+    return {}
 
 
 @st.cache_resource(max_entries=64, show_spinner="Rebuilding the hidden beats ...")
@@ -296,13 +300,71 @@ class Page:
     def diagnosis(self) -> Diagnosis:
         return _diagnose(*self._key, self.checkpoint, self.tokens)
 
-    def explain(self, target: str, method: str = "hug", level: str = "lead") -> Attribution:
-        seen = _look(*self._key, self.checkpoint, self.tokens)  # one pass for all labels and levels
-        return explain(self.checkpoint, self.tokens, target, method, level, seen=seen)
+    @cached_property
+    def beat_facts(self) -> BeatFacts:
+        return measure_beats(self.tokens)
 
-    def worth(self, target: str, level: str) -> Attribution:
-        """Shapley values of the record's beats, leads or groups."""
-        return _worth(*self._key, level, target, self.checkpoint, self.tokens)
+    def without(self, hidden: NDArray[np.bool_]) -> Diagnosis:
+        """The diagnosis with the tokens of `hidden` (12, beat) left out."""
+        return _diagnose_without(*self._key, hidden.tobytes(), self.checkpoint, self.tokens)
+
+    def game(self, level: str) -> Game:
+        return _game(*self._key, level, self.checkpoint, self.tokens)
+
+    def explain(
+        self, target: str, method: str = "hug", level: str = "lead", against: str = ""
+    ) -> Attribution:
+        """An explanation that one pass, or a look at each part, tells at once."""
+        return self._explain(target, method, level, against)
+
+    def worth(self, target: str, method: str, level: str, against: str = "") -> Attribution | None:
+        """An explanation that may take its time; None where it was stopped."""
+        question = (target, method, level, against)
+
+        def work(tick: Tick) -> Attribution:
+            return self._explain(*question, tick)
+
+        found: Attribution | None
+        found = _in_time(_results(*self._key, *question), question, "Leaving parts out ...", work)
+        return found
+
+    def _explain(
+        self, target: str, method: str, level: str, against: str, tick: Tick | None = None
+    ) -> Attribution:
+        seen: Look | Game | Gradients
+        source = METHODS[method].source
+        if source is Game:
+            seen = self.game(level)
+        elif source is Look:
+            seen = _look(*self._key, self.checkpoint, self.tokens)  # one pass for all labels and levels
+        else:
+            seen = self._gradients(target, method, against)
+        held = against or None
+        return explain(
+            self.checkpoint, self.tokens, target, method, level, seen=seen, against=held, tick=tick
+        )
+
+    def _gradients(self, target: str, method: str, against: str) -> Gradients:
+        kept = _results(*self._key, target, method, "gradients", against)
+        if "result" not in kept:
+            of = np.zeros(len(self.checkpoint.targets))
+            of[self.checkpoint.row(target)] += 1
+            if against:
+                of[self.checkpoint.row(against)] -= 1
+            noisy = METHODS[method].noisy or 0
+            kept["result"] = integrated_gradients(self.checkpoint, self.tokens, of, noisy=noisy)
+        found: Gradients = kept["result"]
+        return found
+
+    def proof(self, why: Attribution) -> Proof:
+        """How far a map may be believed."""
+        kept = _results(*self._key, why.target, why.method, why.level, why.against, "proof")
+        if "result" not in kept:
+            with st.spinner("Putting the map to the proof ..."):
+                game = self.game(why.level)
+                kept["result"] = prove(self.checkpoint, self.tokens, why, game, disturbances=DISTURBANCES)
+        found: Proof = kept["result"]
+        return found
 
     def reconstruct(self, hidden: NDArray[np.bool_]) -> Reconstruction:
         return _reconstruct(*self._key, hidden.tobytes(), self.checkpoint, self.tokens)
@@ -325,6 +387,10 @@ class Page:
     def words(self, row: int) -> str:
         """Row of the diagnosis -> the label in plain words."""
         return self.checkpoint.description[self.checkpoint.targets[row]]
+
+    def words_of(self, target: str) -> str:
+        """task/label -> the label in plain words."""
+        return self.checkpoint.description[target]
 
     @property
     def target(self) -> str:
@@ -514,6 +580,120 @@ def target_menu(page: Page) -> str:
     return _menu("Label", order, page.target, "target", "menu_target", words)
 
 
+def against_menu(page: Page, target: str) -> str:
+    """A label of the same task that `target` is held against; "" for none."""
+    task = target.split("/")[0]
+    names = {
+        "": "nothing: why at all",
+        **{
+            page.checkpoint.targets[row]: page.words(row)
+            for row in page.ranking
+            if page.diagnosis.tasks[row] == task and page.checkpoint.targets[row] != target
+        },
+    }
+    asked = st.query_params.get("against", "")
+    return _menu("Rather than", list(names), asked if asked in names else "", "against", "menu_against",
+                 lambda key: names[key])  # fmt: skip
+
+
+def other_menu(label: str, options: Sequence[str], name: str, words: Callable[[str], str]) -> str:
+    """A menu that writes the choice `name` into the address; the first option, until another is chosen."""
+    chosen = _choice(name, options, options[0])
+    return _menu(label, options, chosen, name, f"menu_{name}", words)
+
+
+def other_record(page: Page) -> Page:
+    """The page of another record, chosen by a menu: of those built in, and of the same kind."""
+    kinds = {"built in", page.record.kind}
+    records = {
+        key: record
+        for key, record in list_records().items()
+        if record.kind in kinds and key != page.record.id
+    }
+    options = list(records)[:MOST_OPTIONS]
+    key = other_menu("With", options, "with_record", lambda key: records[key].title)
+    return replace(page, record=records[key])
+
+
+OFF = ("off_groups", "off_leads", "off_beats")  # what is switched off, in the address
+PAST = "off_before"  # session_state: what was switched off before, the last at the end
+MOST_PILLS = 24
+
+
+def switches(page: Page) -> NDArray[np.bool_]:
+    """Buttons, kept in the link, that switch groups, leads and beats off; (12, beat) bool, what is off."""
+    tokens = page.tokens
+    beats = [str(k) for k in range(1, tokens.n_beats + 1)]
+    options = dict(zip(OFF, (list(GROUPS), list(LEADS), beats), strict=True))
+    labels = dict(zip(OFF, ("Groups off", "Leads off", "Beats off"), strict=True))
+    off: dict[str, list[str]] = {}
+    for place, (key, names) in zip(st.columns([2.6, 4, 4]), options.items(), strict=True):
+        if any(name not in names for name in st.session_state.get(key) or []):  # of another record
+            st.session_state[key] = [name for name in st.session_state[key] if name in names]
+        how: dict[str, Any] = {"key": key, "on_change": _remember, "bind": "query-params"}
+        if len(names) > MOST_PILLS:
+            off[key] = place.multiselect(labels[key], names, **how)
+        else:
+            off[key] = place.pills(labels[key], names, selection_mode="multi", wrap=True, **how) or []
+    undo, back, _ = st.columns([1, 1, 6])
+    past = st.session_state.setdefault(PAST, [])
+    undo.button("Undo", on_click=_undo, disabled=not past, width="stretch")
+    back.button("All back on", on_click=_all_on, disabled=not any(off.values()), width="stretch")
+    st.session_state[f"{PAST}_now"] = off
+    hidden = np.zeros_like(tokens.valid)
+    for group in off["off_groups"]:
+        hidden[list(GROUPS[group])] = True
+    hidden[[LEADS.index(lead) for lead in off["off_leads"]]] = True
+    hidden[:, [int(beat) - 1 for beat in off["off_beats"]]] = True
+    return hidden
+
+
+def _remember() -> None:
+    st.session_state.setdefault(PAST, []).append(st.session_state.get(f"{PAST}_now", {}))
+
+
+def _undo() -> None:
+    for key, value in st.session_state[PAST].pop().items():
+        st.session_state[key] = value
+
+
+def _all_on() -> None:
+    _remember()
+    for key in OFF:
+        st.session_state[key] = []
+
+
+def chosen_token(page: Page, values: NDArray[np.float64]) -> tuple[int, int]:
+    """(row of the lead, row of the beat) that was clicked on, or that which counts most."""
+    event = st.session_state.get("tokens")
+    points = event["selection"]["points"] if event else []
+    for point in points:
+        row, beat = (int(k) for k in point.get("customdata", (0, 0))[:2])
+        if beat < page.tokens.n_beats and page.tokens.valid[row, beat]:
+            return row, beat
+    most = int(np.nanargmax(np.abs(values)))
+    return most // values.shape[1], most % values.shape[1]
+
+
+def pick_token(figure: Any, key: str, alt: str) -> None:
+    """Draw a figure whose markers can be clicked on; see `chosen_token`."""
+    st.plotly_chart(
+        figure,
+        width="stretch",
+        theme=None,
+        key=key,
+        config=_CHART,
+        alt=alt,
+        on_select="rerun",
+        selection_mode="points",
+    )
+
+
+def download(label: str, data: Callable[[], bytes], name: str, mime: str) -> None:
+    """A button that makes a file when it is pressed."""
+    st.download_button(label, data, name, mime, on_click="ignore", width="stretch")
+
+
 def pick_built_in(page: Page) -> None:
     chosen = page.record.id if page.record.id in _BUILT_IN else None
     _menu_or_none("Built in", list(_BUILT_IN), chosen, "pick_built_in", lambda key: _BUILT_IN[key].title)
@@ -585,8 +765,7 @@ def link(page: str, label: str, **choices: str) -> None:
 
 def show(figure: Any, key: str, alt: str) -> None:
     """Draw a figure over the whole width; `alt` says in words what it shows."""
-    config = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
-    st.plotly_chart(figure, width="stretch", theme=None, key=key, config=config, alt=alt)
+    st.plotly_chart(figure, width="stretch", theme=None, key=key, config=_CHART, alt=alt)
 
 
 def show_paper(figure: Any, key: str, alt: str) -> None:
@@ -604,6 +783,42 @@ def show_paper(figure: Any, key: str, alt: str) -> None:
     figure.update_layout(height=None, autosize=True)
     with st.container(key=f"paper_{key}"):
         show(figure, key, alt)
+
+
+# What takes its time
+
+
+def _in_time(kept: dict[str, Any], question: Sequence[str], label: str, work: Callable[[Tick], Any]) -> Any:
+    """The result of `work`, made once: with a bar and a button that stops it; None where it was stopped.
+
+    Streamlit ends a run of the page when something on it is pressed, at the next word to the browser: so
+    each tick is where a computation can be left. What the model was asked until then stays remembered.
+    """
+    if "result" in kept:
+        return kept["result"]
+    name = "-".join(question)
+    stopped = f"stopped-{name}"
+    if st.session_state.get(stopped):
+        st.info("Stopped. What was computed so far is kept.")
+        st.button("Go on", key=f"go-on-{name}", on_click=_set, args=(stopped, False))
+        return None
+    place = st.empty()
+    with place.container():
+        bar, button = st.columns([6, 1], vertical_alignment="center")
+        with bar:
+            shown = st.progress(0.0, text=label)
+        button.button("Stop", key=f"stop-{name}", on_click=_set, args=(stopped, True))
+    kept["result"] = work(lambda share: _tick(shown, share, label))
+    place.empty()
+    return kept["result"]
+
+
+def _tick(shown: Any, share: float, label: str) -> None:
+    shown.progress(share, text=f"{label} {share:.0%}")
+
+
+def _set(key: str, value: Any) -> None:
+    st.session_state[key] = value
 
 
 # Words
@@ -630,6 +845,15 @@ def show_facts(ecg: ECG) -> None:
     st.markdown(" · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(ecg).items()))
 
 
+def trust_line(proof: Proof) -> None:
+    """The one word on a map, and the first reason for it; where maps contradict each other, that first."""
+    if proof.word == CONTRADICTED:
+        st.error(f"**Contradicted: do not rely on this map.** {say(' '.join(proof.reasons))}")
+        return
+    colour = {SUPPORTED: "green"}.get(proof.word, "orange")
+    st.markdown(f":{colour}-badge[{proof.word}] {say(proof.reasons[0])}")
+
+
 def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:
     """Which model answered, where, and how fast; and whether it went another way than asked."""
     st.caption(f"Model {say(result.model)} on {say(result.device)}, {1000 * result.seconds:.0f} ms.")
@@ -637,6 +861,7 @@ def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:
         st.warning(say(result.note))
 
 
+_CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 UPLOAD_TYPES = [extension.lstrip(".") for extension in (*EXTENSIONS, ".zip")]
 
 _CSS = """<style>

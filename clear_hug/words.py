@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from clear_hug.beats import MAX_BEATS, BeatTokens
 from clear_hug.diagnosis import Diagnosis
 from clear_hug.ecg import ECG, window_edges
-from clear_hug.explain import Attribution
+from clear_hug.explain import METHODS, Attribution
+from clear_hug.faithfulness import Gap, Proof
 from clear_hug.leads import LEADS
+from clear_hug.measure import BeatFacts
 from clear_hug.reconstruct import Reconstruction
+
+NOTICE = "For research only: not a medical device, and no basis for a diagnosis or a treatment."
+
+
+V1 = LEADS.index("V1")
+MOST_LEADS, MOST_BEATS = 4, 3  # that one sentence names
 
 
 def facts(ecg: ECG) -> dict[str, str]:
@@ -121,13 +132,17 @@ def scale_words(rebuilt: Reconstruction) -> list[str]:
 
 
 def sum_words(attribution: Attribution) -> str:
-    """The proof that contributions add up, as a line of Markdown."""
+    """The proof that contributions add up, as a line of Markdown; "" for a method whose values need not."""
+    if not METHODS[attribution.method].adds_up:
+        return ""
     values, names = np.nan_to_num(attribution.values), attribution.names
-    high, low = int(values.argmax()), int(values.argmin())
     line = (
         f"bias {_signed(attribution.bias, 4)} + sum of contributions {_signed(values.sum(), 4)} "
         f"= logit {_signed(attribution.logit, 4)}; difference {abs(attribution.residual):.7f}"
     )
+    if values.ndim > 1:
+        return line
+    high, low = int(values.argmax()), int(values.argmin())
     if values[high] > 0:
         line += f" · most for: **{names[high]}** ({_signed(values[high], 2)})"
     if values[low] < 0:
@@ -137,6 +152,88 @@ def sum_words(attribution: Attribution) -> str:
 
 def _signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def runs_of_leads(rows: Iterable[int]) -> str:
+    """Leads in words: neighbours in the chest as a run, "V1-V3", others by name."""
+    rows = sorted(rows)
+    limb = [LEADS[row] for row in rows if row < V1]
+    chest: list[list[int]] = []
+    for row in rows:
+        if row < V1:
+            continue
+        if chest and chest[-1][-1] == row - 1:
+            chest[-1].append(row)
+        else:
+            chest.append([row])
+    for run in chest:
+        limb += [LEADS[row] for row in run] if len(run) < 3 else [f"{LEADS[run[0]]}–{LEADS[run[-1]]}"]
+    return _and(limb)
+
+
+def evidence_words(lead: Attribution, beat: Attribution, facts: BeatFacts, label: str) -> str:
+    """One sentence: which leads and beats an answer comes from, from its two maps and what was measured.
+
+    Parameters
+    ----------
+    lead : exact contributions of the leads (HUG)
+    beat : what each beat is worth, by leaving it out
+    facts : of the same record's beats;  label : in words
+    """
+    sign, does = (1, "for") if np.nansum(lead.values) >= 0 else (-1, "against")
+    leads, share = _most_of(sign * lead.values, MOST_LEADS)
+    if not leads:
+        return f"No lead speaks {does} {label}."
+    verb = "carries" if len(leads) == 1 else "carry"
+    said = f"{runs_of_leads(leads)} {verb} {share:.0%} of the evidence {does} {label}"
+    beats, held = _most_of(sign * beat.values, MOST_BEATS)
+    even = len(beats) / max(1, int(np.isfinite(beat.values).sum()))
+    if not beats or held < 2 * even:
+        return f"{said}, spread over the beats."
+    looks = [_looks(facts, row) for row in beats]
+    alike = looks[0] if looks[0] and len(set(looks)) == 1 else ""
+    names = [
+        str(row + 1) + (f" ({look})" if look and not alike else "")
+        for row, look in zip(beats, looks, strict=True)
+    ]
+    what = f"beat{'' if len(beats) == 1 else 's'} {_and(names)}" + (f", {alike}," if alike else "")
+    verb = "is" if len(beats) == 1 else "are"
+    return f"{said}; {what} {verb} worth {held:.0%} of what the beats are."
+
+
+def _most_of(values: NDArray[np.float64], most: int) -> tuple[list[int], float]:
+    """The fewest rows, `most` at most, that hold more than half of what is positive; and what they hold."""
+    there = np.where(np.isfinite(values) & (values > 0), values, 0.0)
+    total = float(there.sum())
+    if total <= 0:
+        return [], 0.0
+    order = np.argsort(-there, kind="stable")
+    n = min(most, int(np.searchsorted(np.cumsum(there[order]) / total, 0.5)) + 1)
+    return sorted(order[:n].tolist()), float(there[order[:n]].sum() / total)
+
+
+def _looks(facts: BeatFacts, row: int) -> str:
+    """How a beat differs from the usual one, in words."""
+    shape = "wide" if facts.wide[row] else "of another shape" if facts.unlike[row] else ""
+    return _and([word for word in ("premature" if facts.premature[row] else "", shape) if word])
+
+
+def beat_marks(facts: BeatFacts) -> dict[int, str]:
+    """Row of a beat -> how it differs from the usual one; the usual ones are left out."""
+    looks = {row: _looks(facts, row) for row in range(len(facts.premature))}
+    return {row: words for row, words in looks.items() if words}
+
+
+def removed_words(tokens: BeatTokens, hidden: NDArray[np.bool_]) -> str:
+    """What was switched off, in a sentence."""
+    gone = tokens.valid & hidden
+    if not gone.any():
+        return "Nothing is switched off."
+    return f"Switched off: {_count(int(gone.sum()), 'beat token')} of {int(tokens.valid.sum())}."
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 LEAD_TOKEN_WORDS = (
@@ -150,6 +247,52 @@ LEFT_OUT_WORDS = (
     "model was trained with beats left out. Unlike a contribution, this counts too what a part tells the "
     "other leads."
 )
+
+
+ATTENTION_WORDS = (
+    "Attention shows where each lead token looked, the same for every label. It adds up to nothing, and is "
+    "no measure of importance."
+)
+GRADIENT_WORDS = (
+    "Integrated gradients: what each sample adds on the way from flat beats, at the same times and lead "
+    "scales, to the recorded ones. Flat beats are nothing that the model was trained on, and neighbouring "
+    "samples share their say: read the wave, not the sample."
+)
+EXPORT_WORDS = (
+    "Each file carries the notice, the model with its digest, and the method. The PDF is a page of A4 in "
+    "true millimetres. Files hold no name unless you ask for it."
+)
+WHAT_IF_WORDS = (
+    "Switched off means left out: the model was trained with beats and leads missing, so nothing stands in "
+    "for them. Hollow: with everything there; filled: without what is off."
+)
+COMPARE_WORDS = "Both sides on one scale: equal lengths and equal colours are equal contributions to a logit."
+PROOF_WORDS = (
+    "Parts are taken out in the map's order, and in 20 random orders. A map that knows what counts makes the "
+    "logit fall faster than chance. This tells whether the map is true of the model, not whether the model "
+    "is right about the patient."
+)
+
+
+def proof_figures(proof: Proof) -> list[dict[str, str]]:
+    """The figures of a proof, a row each."""
+    deletion, insertion = proof.curves.deletion.gap, proof.curves.insertion.gap
+    rows = [
+        ("deletion: better than random by", _between(deletion)),
+        ("insertion: better than random by", _between(insertion)),
+        ("infidelity (captum)", f"{proof.infidelity.missed:.3g} of {proof.infidelity.change:.3g} logit²"),
+    ]
+    if proof.sensitivity is not None:
+        rows.append(("sensitivity_max (captum)", f"{proof.sensitivity:.1%} of the map's size"))
+    rows += [(f"rank correlation with {name}", f"{rho:+.2f}") for name, rho in proof.agreement.items()]
+    if proof.residual is not None:
+        rows.append(("left over", f"{abs(proof.residual):.1e} logit"))
+    rows.append(("time", f"{proof.seconds:.1f} s"))
+    return [{"Figure": name, "Value": value} for name, value in rows]
+
+
+def _between(gap: Gap) -> str:
+    return f"{gap.value:+.2f} logit ({gap.low:+.2f} to {gap.high:+.2f})"
 
 
 def _count(n: int, what: str) -> str:

@@ -1,59 +1,176 @@
-"""Why: the exact contribution of each lead to a label, and where the model looked."""
+"""Why: what speaks for a label, on the trace and in numbers, and how far that may be believed."""
 
 import streamlit as st
 
 from clear_hug import ui
-from clear_hug.explain import METHODS
-from clear_hug.plots import plot_attention, plot_contributions, plot_painted_ecg, plot_waterfall
+from clear_hug.export import explanation_csv, explanation_json, explanation_pdf, explanation_png
+from clear_hug.leads import LEADS
+from clear_hug.plots import (
+    plot_attention,
+    plot_contributions,
+    plot_curves_of_proof,
+    plot_icicle,
+    plot_painted_ecg,
+    plot_painted_samples,
+    plot_segments,
+    plot_token,
+    plot_token_map,
+    plot_waterfall,
+)
 from clear_hug.ui import guard, open_page
-from clear_hug.words import LEAD_TOKEN_WORDS, LEFT_OUT_WORDS, missing, sum_words
+from clear_hug.words import (
+    ATTENTION_WORDS,
+    EXPORT_WORDS,
+    GRADIENT_WORDS,
+    LEAD_TOKEN_WORDS,
+    LEFT_OUT_WORDS,
+    PROOF_WORDS,
+    beat_marks,
+    evidence_words,
+    missing,
+    proof_figures,
+    sum_words,
+)
 
 page = open_page("Explanation")
+LEFT_OUT = {"one by one": "ablation", "Shapley values": "shapley", "exact Shapley values": "exact_shapley"}
 with guard():
-    controls = st.columns([3, 4])
+    controls = st.columns([3, 3, 3])
     with controls[0]:
         target = ui.target_menu(page)
     with controls[1]:
+        against = ui.against_menu(page, target)
+    with controls[2]:
         start, seconds = page.stretch()
-    lead = page.explain(target)
+    lead = page.explain(target, against=against)
     words = page.checkpoint.description[target]
+    if against:
+        words += f" rather than {page.checkpoint.description[against]}"
     for sentence in missing(page.tokens):
         st.warning(ui.say(sentence))
+    ablated = page.explain(target, "ablation", "beat", against)
+    st.markdown(f"#### {ui.say(evidence_words(lead, ablated, page.beat_facts, words))}")
+    trust = st.empty()  # filled at the end: the proof takes a second, and the picture need not wait for it
     st.markdown(sum_words(lead))
 
     # only the tab that is open is computed and sent
-    names = ["On the trace", "Bars", "Waterfall", "Left out", "Attention"]
-    trace, bars, fall, removed, attention = st.tabs(names, key="view", on_change="rerun")
-    if trace.open:
-        with trace:
-            figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark)
-            alt = f"The ECG, each lead in the colour of its contribution to {words}"
+    names = ["On the trace", "Leads × beats", "Groups", "Waterfall", "Left out", "Samples", "Attention",
+             "Trust", "Export"]  # fmt: skip
+    tabs = dict(zip(names, st.tabs(names, key="view", on_change="rerun"), strict=True))
+    if tabs["On the trace"].open:
+        with tabs["On the trace"]:
+            by = ui.choices("Painted by", ["lead", "beat"], "paint")
+            beats = {"beats": ablated.values, "tokens": page.tokens} if by == "beat" else {}
+            figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark, **beats)
+            alt = f"The ECG, each {by} in the colour of its contribution to {words}"
             ui.show_paper(figure, "painted", alt)
+            st.caption(LEFT_OUT_WORDS if by == "beat" else LEAD_TOKEN_WORDS)
+    if tabs["Leads × beats"].open:
+        with tabs["Leads × beats"]:
+            each = page.worth(target, "ablation", "token", against)
+            if each is not None:
+                looked = page.explain(target, "attention", "token", against)
+                chosen = ui.chosen_token(page, each.values)
+                figure = plot_token_map(
+                    each, page.tokens, chosen, page.dark, start, seconds, marks=beat_marks(page.beat_facts)
+                )
+                alt = f"What each beat of each lead is worth to the logit of {words}"
+                ui.pick_token(figure, "tokens", alt)
+                ui.show(
+                    plot_token(page.tokens, chosen, each, looked, dark=page.dark),
+                    "token",
+                    f"Beat {chosen[1] + 1} in {LEADS[chosen[0]]}, over the lead's other beats",
+                )
+            st.caption(LEFT_OUT_WORDS)
+    if tabs["Groups"].open:
+        with tabs["Groups"]:
+            level = ui.choices("Contributions by", ["lead", "group", "pair", "level"], "level")
+            alt = f"What each {level} adds to the logit of {words}, or takes from it"
+            if level == "lead":
+                ui.show(plot_icicle(lead, dark=page.dark), "icicle", alt)
+            ui.show(
+                plot_contributions(page.explain(target, level=level, against=against), dark=page.dark),
+                "bars",
+                alt,
+            )
             st.caption(LEAD_TOKEN_WORDS)
-    if bars.open:
-        with bars:
-            level = ui.choices("Contributions by", list(METHODS["hug"].levels), "level")
-            figure = plot_contributions(page.explain(target, level=level), dark=page.dark)
-            ui.show(figure, "bars", f"What each {level} adds to the logit of {words}, or takes from it")
-            st.caption(LEAD_TOKEN_WORDS)
-    if fall.open:
-        with fall:
+    if tabs["Waterfall"].open:
+        with tabs["Waterfall"]:
             alt = f"From the bias by leads to the logit of {words}"
             ui.show(plot_waterfall(lead, dark=page.dark), "waterfall", alt)
-    if removed.open:
-        with removed:
-            parts = ui.choices("Parts left out", ["beat", "lead", "group"], "parts")
-            figure = plot_contributions(page.worth(target, parts), dark=page.dark)
-            ui.show(figure, "removed", f"What each {parts} is worth to the logit of {words}")
+    if tabs["Left out"].open:
+        with tabs["Left out"]:
+            parts, how = st.columns(2)
+            with parts:
+                level = ui.choices("Parts left out", ["beat", "lead", "group", "segment"], "parts")
+            with how:
+                ways = [way for way in LEFT_OUT if level in ui.METHODS[LEFT_OUT[way]].levels]
+                way = ui.choices("How", ways, "how", "Shapley values")
+            why = page.worth(target, LEFT_OUT[way], level, against)
+            if why is not None:
+                draw = plot_segments if level == "segment" else plot_contributions
+                ui.show(draw(why, dark=page.dark), "removed", f"What each {level} is worth to {words}")
+                st.markdown(sum_words(why))
+                ui.model_line(why)
             st.caption(LEFT_OUT_WORDS)
-    if attention.open:
-        with attention:
-            looked = page.explain(target, "attention", "token")
-            figure = plot_attention(looked, page.tokens, dark=page.dark)
+    if tabs["Samples"].open:
+        with tabs["Samples"]:
+            smooth = st.toggle("Averaged over noisy copies", key="smooth", bind="query-params")
+            method = "smooth_integrated_gradients" if smooth else "integrated_gradients"
+            why = page.worth(target, method, "sample", against)
+            if why is not None:
+                figure = plot_painted_samples(page.ecg, why, start, seconds, dark=page.dark)
+                ui.show_paper(
+                    figure, "samples", f"The ECG, each sample in the colour of what it adds to {words}"
+                )
+                st.markdown(sum_words(why))
+            st.caption(GRADIENT_WORDS)
+    if tabs["Attention"].open:
+        with tabs["Attention"]:
+            method = ui.choices("Layers", ["attention", "rollout"], "layers")
+            looked = page.explain(target, method, "token")
+            figure = plot_attention(looked, page.tokens, dark=page.dark, start=start, seconds=seconds)
             alt = "The share of each lead token's attention that each of its beats gets"
             ui.show(figure, "attention", alt)
-            st.caption(
-                "Attention shows where each lead token looked, the same for every label. It adds up to "
-                "nothing, and is no measure of importance."
-            )
+            st.caption(ATTENTION_WORDS)
+    maps = {"leads, exact contributions": lead, "beats, left out one by one": ablated}
+    if tabs["Trust"].open:
+        with tabs["Trust"]:
+            shown = ui.choices("Map", list(maps), "map")
+            if proof := page.proof(maps[shown]):
+                curves = proof.curves
+                figure = plot_curves_of_proof(
+                    curves.deletion.values,
+                    curves.insertion.values,
+                    curves.deletion.random,
+                    curves.insertion.random,
+                    parts=maps[shown].level,
+                    dark=page.dark,
+                )
+                ui.show(figure, "curves", "The logit as parts are taken away, and as they are put back")
+                st.markdown(ui.bullets(proof.reasons))
+                st.dataframe(proof_figures(proof), hide_index=True)
+                st.caption(PROOF_WORDS)
+    if tabs["Export"].open:
+        with tabs["Export"]:
+            said = [lead, page.explain(target, "hug", "group", against=against), ablated]
+            proof = page.proof(lead)
+            found = {"word": proof.word, "reasons": list(proof.reasons)}
+            who = st.toggle("With the record's name, which may be a patient's", key="named")
+            what = (page.checkpoint, page.ecg, page.tokens, page.diagnosis)
+            named = {"detector": page.detector, "with_record_id": who}
+            shown = {**named, "start": start, "seconds": seconds}
+            name = f"explanation-{target.split('/')[1]}"
+            files = {
+                "JSON": (lambda: explanation_json(*what, said, proof=found, **named), "application/json"),
+                "CSV": (lambda: explanation_csv(page.checkpoint, page.tokens, said), "text/csv"),
+                "PDF": (lambda: explanation_pdf(*what, lead, proof=found, **shown), "application/pdf"),
+                "PNG": (lambda: explanation_png(*what, lead, proof=found, **shown), "image/png"),
+            }
+            for column, (form, (make, mime)) in zip(st.columns(4), files.items(), strict=True):
+                with column:
+                    ui.download(form, make, f"{name}.{form.lower()}", mime)
+            st.caption(EXPORT_WORDS)
+    with trust.container():
+        ui.trust_line(page.proof(lead))
     ui.model_line(lead)

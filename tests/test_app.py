@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -21,8 +22,10 @@ from tests.written_runs import log_row, write_run, write_runs
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["app.py", *sorted(f"pages/{path.name}" for path in (ROOT / "pages").glob("*.py"))]
-MODEL_PAGES = [page for page in PAGES if re.search("Reconstruction|Diagnosis|Explanation", page)]
-TRAINING = "pages/6_Training.py"  # of no record
+MODEL_PAGES = [
+    page for page in PAGES if re.search("Reconstruction|Diagnosis|Explanation|What_if|Compare", page)
+]
+TRAINING = "pages/8_Training.py"  # of no record
 RECORDS = ["real", "simulated-premature", "simulated-lead_off", "simulated-long", "simulated-low_voltage"]
 
 
@@ -85,9 +88,9 @@ def test_page_shows_the_real_ecg_to_who_clicks_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_first_call_of_a_page_is_open_page(name: str) -> None:
-    lines = (ROOT / name).read_text().split('"""', 2)[2].splitlines()
-    first = next(line for line in lines if line and not line.startswith(("import ", "from ")))
-    assert first.startswith("page = open_page(")
+    body = ast.parse((ROOT / name).read_text()).body[1:]  # after what it says of itself
+    first = next(line for line in body if not isinstance(line, ast.Import | ast.ImportFrom))
+    assert ast.unparse(first).startswith("page = open_page(")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -343,14 +346,104 @@ def test_target_of_a_link_is_explained() -> None:
     assert float(re.search(r"difference (\d\.\d{7})", line).group(1)) < 1e-5
 
 
-def test_what_is_left_out_is_shown_by_beats_leads_and_groups() -> None:
-    app = page("pages/5_Explanation.py", target="superdiagnostic/HYP")
-    app.session_state["view"] = "Left out"
-    for parts in ("beat", "lead", "group"):
-        app.session_state["parts"] = parts
+EXPLANATION, WHAT_IF, COMPARE = "pages/5_Explanation.py", "pages/6_What_if.py", "pages/7_Compare.py"
+VIEWS = {
+    "On the trace": ("paint", ["lead", "beat"]),
+    "Leads × beats": ("", [""]),
+    "Groups": ("level", ["lead", "group", "pair", "level"]),
+    "Waterfall": ("", [""]),
+    "Left out": ("parts", ["beat", "lead", "group", "segment"]),
+    "Samples": ("smooth", [False, True]),
+    "Attention": ("layers", ["attention", "rollout"]),
+    "Trust": ("map", ["leads, exact contributions", "beats, left out one by one"]),
+}
+
+
+@pytest.mark.parametrize("record", ["simulated-premature", "simulated-lead_off"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_of_an_explanation_opens(view: str, record: str) -> None:
+    key, options = VIEWS[view]
+    app = page(EXPLANATION, target="superdiagnostic/HYP", record=record)
+    app.session_state["view"] = view
+    for option in options:
+        if key:
+            app.session_state[key] = option
         app.run()
-        assert not app.exception and not app.error and not app.warning
-        assert n_figures(app) == 1 and "Shapley values" in words(app)
+        assert not app.exception and not app.error
+        assert n_figures(app) >= 1
+        assert bool(app.warning) == (record == "simulated-lead_off")  # the lead that the model did not see
+
+
+def test_first_glance_says_which_leads_carry_it_and_how_far_to_trust_that() -> None:
+    app = page(EXPLANATION, target="superdiagnostic/HYP")
+    assert re.search(r"(carry|carries) \d+% of the evidence (for|against) hypertrophy", plain(app))
+    assert re.search("badge.(supported|weak)|Contradicted", words(app))
+
+
+def test_ways_of_leaving_out_are_told_apart() -> None:
+    app = page(EXPLANATION, target="superdiagnostic/HYP")
+    app.session_state["view"] = "Left out"
+    app.session_state["parts"] = "group"
+    sums = []
+    for way in ("Shapley values", "exact Shapley values", "one by one"):
+        app.session_state["how"] = way
+        app.run()
+        assert not app.exception and not app.error
+        sums.append([item.value for item in app.markdown if "= logit" in item.value])
+    assert sums[0] == sums[1] and len(sums[0]) == 2 and len(sums[2]) == 1  # ablation need not add up
+
+
+def test_rather_than_explains_a_difference_of_two_labels() -> None:
+    app = page(EXPLANATION, target="superdiagnostic/HYP", against="superdiagnostic/NORM")
+    assert "rather than normal" in plain(app)
+    assert not app.exception and not app.error
+    other = page(EXPLANATION, target="superdiagnostic/HYP", against="superdiagnostic/HYP")
+    assert "rather than" not in plain(other)
+
+
+def test_what_was_stopped_waits_until_it_is_asked_to_go_on() -> None:
+    app = page(EXPLANATION, target="superdiagnostic/HYP")
+    app.session_state["view"] = "Left out"
+    app.session_state["stopped-superdiagnostic/HYP-shapley-beat-"] = True
+    app.run()
+    shown = n_figures(app)
+    assert shown == 0 and "Stopped" in words(app)
+    next(button for button in app.button if button.label == "Go on").click().run()
+    assert n_figures(app) == 1 and not app.exception
+
+
+def test_switching_a_lead_off_is_the_diagnosis_without_it_and_can_be_undone(checkpoint, tokens_of) -> None:
+    app = page(WHAT_IF, record="simulated-premature", off_leads="V1")
+    assert "12 beat tokens of 144" in plain(app) and not app.exception and not app.error
+    app.session_state["off_leads"] = ["V1", "II"]
+    app.run()
+    assert "24 beat tokens of 144" in plain(app)
+    app.pills(key="off_beats").set_value(["3"]).run()
+    assert "34 beat tokens of 144" in plain(app)
+    next(button for button in app.button if button.label == "Undo").click().run()
+    assert "24 beat tokens of 144" in plain(app)
+    next(button for button in app.button if button.label == "All back on").click().run()
+    assert "Nothing is switched off" in plain(app)
+    next(button for button in app.button if button.label == "Undo").click().run()
+    assert "24 beat tokens of 144" in plain(app)
+
+
+def test_everything_switched_off_is_no_error_and_another_record_keeps_what_it_has() -> None:
+    app = page(WHAT_IF, record="simulated-premature")
+    app.session_state["off_groups"] = ["limb", "augmented", "precordial"]
+    app.session_state["off_beats"] = ["12"]
+    app.run()
+    assert "144 beat tokens of 144" in plain(app) and not app.exception and not app.error
+    app.query_params["record"] = "simulated-bradycardia"  # it has no twelfth beat
+    app.run()
+    assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize("kind", ["labels", "methods", "records"])
+def test_two_are_compared_side_by_side(kind: str) -> None:
+    app = page(COMPARE, record="simulated-premature", compare=kind)
+    assert not app.exception and not app.error
+    assert n_figures(app) == 3
 
 
 # Training

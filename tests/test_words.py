@@ -1,11 +1,25 @@
 """Sentences say what is so."""
 
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from clear_hug.diagnosis import diagnose
-from clear_hug.words import coverage, facts, missing, rests_on
+from clear_hug.explain import explain
+from clear_hug.measure import BeatFacts
+from clear_hug.words import (
+    beat_marks,
+    coverage,
+    evidence_words,
+    facts,
+    missing,
+    rests_on,
+    runs_of_leads,
+    sum_words,
+)
 
 
 def test_what_an_answer_rests_on(simulated, tokens_of, checkpoint):
@@ -55,3 +69,57 @@ def test_a_flat_lead_is_not_called_recorded(simulated):
     assert facts(simulated("normal"))["Leads"] == "all twelve recorded"
     known = facts(simulated("lead_off"))
     assert known["Flat"] == "V3" and "Leads" not in known
+
+
+# Explanations in words
+
+
+def _lead(values):
+    values = np.array(values, dtype=float)
+    return SimpleNamespace(values=values)
+
+
+def _facts(n, premature=(), wide=(), unlike=()):
+    flags = {name: np.isin(np.arange(n), rows) for name, rows in
+             (("premature", premature), ("wide", wide), ("unlike", unlike))}  # fmt: skip
+    return BeatFacts(qrs=np.tile([-0.05, 0.05], (n, 1)), resemblance=np.ones(n), **flags)
+
+
+def test_chest_leads_that_neighbour_one_another_are_a_run():
+    assert runs_of_leads([6, 7, 8]) == "V1–V3"
+    assert runs_of_leads([1, 6, 7, 10]) == "II, V1, V2 and V5"
+    assert runs_of_leads([0]) == "I"
+
+
+def test_evidence_names_the_fewest_leads_and_beats_that_hold_most_of_it():
+    lead = _lead([0, 0, 0, 0, 0, 0, 3, 3, 3, 1, -4, 1])
+    beat = _lead([0.1, 0.1, 2, 0.1, 0.1, 0.1, 2, 0.1])
+    said = evidence_words(lead, beat, _facts(8, premature=(2, 6), wide=(2, 6)), "a wide beat")
+    assert said.startswith(
+        "V1 and V2 carry 55% of the evidence for a wide beat; beats 3 and 7, premature and wide,"
+    )
+    assert re.search(r"worth 87% of", said)
+    alone = evidence_words(lead, _lead([0.1, 3, 0.1]), _facts(3, premature=(1,), unlike=(1,)), "x")
+    assert "beat 2, premature and of another shape, is worth" in alone
+    even = evidence_words(lead, _lead([1.0] * 8), _facts(8), "x")
+    assert even.endswith("spread over the beats.")
+
+
+def test_evidence_against_is_said_as_such_and_none_is_no_error():
+    lead = _lead([np.nan, -1, -2, -3, 0, 0, 0, 0, 0, 0, 0, 0.5])
+    said = evidence_words(lead, _lead([-1.0, -1, -1]), _facts(3), "x")
+    assert "against x" in said and "aVR" in said
+    assert (
+        evidence_words(_lead([np.nan] * 12), _lead([np.nan] * 3), _facts(3), "x") == "No lead speaks for x."
+    )
+
+
+def test_only_unusual_beats_are_marked():
+    marks = beat_marks(_facts(5, premature=(1,), wide=(1, 3), unlike=(3,)))
+    assert marks == {1: "premature and wide", 3: "wide"}
+
+
+def test_the_sum_is_said_only_of_what_adds_up(checkpoint, tokens):
+    assert sum_words(explain(checkpoint, tokens, "MI", "ablation", "beat")) == ""
+    segments = sum_words(explain(checkpoint, tokens, "MI", "integrated_gradients", "token"))
+    assert "= logit" in segments and "most for" not in segments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -138,8 +139,9 @@ def test_page_by_deep_link(contexts: dict[str, BrowserContext], address: str, na
     found, asked = errors_of(page), []
     page.on("request", lambda request: asked.append(request.url))
     open_page(page, address, name)
-    expect(page).to_have_title(re.compile(f"^{name} · "))
-    expect(page.locator(".head h1")).to_have_text(name)
+    title = name.replace("_", " ")
+    expect(page).to_have_title(re.compile(f"^{title} · "))
+    expect(page.locator(".head h1")).to_have_text(title)
     expect(page.get_by_text(NOTICE)).to_be_visible()
     figure = page.locator(".js-plotly-plot").first
     expect(figure).to_be_visible()
@@ -264,3 +266,83 @@ def test_upload_of_what_is_no_ecg(page: Page, address: str, name: str, content: 
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
     page.screenshot(path=SHOTS / f"upload_{name}.png")
     assert not found
+
+
+# Explanations
+
+
+def view(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+    settled(page)
+
+
+def test_first_glance_of_an_explanation(page: Page, address: str) -> None:
+    open_page(page, address, "Explanation", "?record=simulated-premature")
+    expect(page.get_by_text(re.compile("of the evidence"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^(supported|weak)$|Contradicted"))).to_be_visible(timeout=30_000)
+    names = page.evaluate("document.querySelector('.js-plotly-plot').data.map(trace => trace.name)")
+    assert "scale" in names  # the colours of the trace are explained
+
+
+def test_a_click_on_a_token_shows_its_trace(page: Page, address: str) -> None:
+    open_page(page, address, "Explanation", "?record=simulated-premature")
+    view(page, "Leads × beats")
+    figures = page.locator(".js-plotly-plot")
+    expect(figures).to_have_count(2, timeout=30_000)
+    before = page.evaluate("document.querySelectorAll('.js-plotly-plot')[1].layout.title.text")
+    place = page.evaluate(
+        """() => {const p = document.querySelectorAll('.js-plotly-plot')[0], l = p._fullLayout,
+        box = p.getBoundingClientRect();
+        return [box.x + l._size.l + l.xaxis.c2p(3), box.y + l._size.t + l.yaxis.c2p(2)]}"""
+    )
+    page.mouse.click(*place)  # beat 3 of lead III
+    settled(page)
+    expect(figures).to_have_count(2, timeout=30_000)
+    after = page.evaluate("document.querySelectorAll('.js-plotly-plot')[1].layout.title.text")
+    assert after != before and "III" in after and "beat 3" in after
+
+
+def test_every_view_of_an_explanation_draws(page: Page, address: str) -> None:
+    found = errors_of(page)
+    open_page(page, address, "Explanation", "?record=simulated-premature")
+    for name in ("Groups", "Waterfall", "Left out", "Samples", "Attention", "Trust"):
+        view(page, name)
+        page.wait_for_selector(".js-plotly-plot .main-svg", timeout=120_000)
+        assert page.locator("[data-testid=stException], [data-testid=stAlert]").count() == 0
+        page.screenshot(path=SHOTS / f"Explanation_{name.replace(' ', '_')}.png", full_page=True)
+    assert not found
+
+
+def test_what_is_on_screen_can_be_taken_away(page: Page, address: str) -> None:
+    open_page(page, address, "Explanation", "?record=simulated-premature")
+    view(page, "Export")
+    for form, begins in (("JSON", b"{"), ("CSV", b"#"), ("PDF", b"%PDF"), ("PNG", b"\x89PNG")):
+        with page.expect_download(timeout=60_000) as download:
+            page.get_by_role("button", name=form, exact=True).click()
+        content = Path(download.value.path()).read_bytes()
+        assert content.startswith(begins) and download.value.suggested_filename.endswith(form.lower())
+        if form == "JSON":
+            kept = json.loads(content)
+            assert kept["schema"] == "clear-hug-explanation" and NOTICE in content.decode()
+
+
+def test_a_lead_is_switched_off_in_the_link_and_back_on_by_undo(page: Page, address: str) -> None:
+    open_page(page, address, "What_if", "?record=simulated-premature")
+    expect(page.get_by_text("Nothing is switched off.")).to_be_visible()
+    page.get_by_role("button", name="V1", exact=True).click()
+    settled(page)
+    expect(page.get_by_text("12 beat tokens of 144")).to_be_visible()
+    assert "off_leads=V1" in page.url
+    link = page.url
+    page.get_by_role("button", name="Undo").click()
+    settled(page)
+    expect(page.get_by_text("Nothing is switched off.")).to_be_visible()
+    page.goto(link)  # what was removed stands in the link
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    expect(page.get_by_text("12 beat tokens of 144")).to_be_visible()
+
+
+def test_two_records_are_compared(page: Page, address: str) -> None:
+    open_page(page, address, "Compare", "?record=simulated-premature&compare=records")
+    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    page.screenshot(path=SHOTS / "Compare_records.png", full_page=True)

@@ -1,0 +1,46 @@
+"""Two labels, two methods or two records, side by side on one scale."""
+
+import numpy as np
+import streamlit as st
+
+from clear_hug import ui
+from clear_hug.plots import plot_compare, plot_painted_ecg
+from clear_hug.ui import guard, open_page
+from clear_hug.words import COMPARE_WORDS
+
+page = open_page("Compare")
+METHODS = {
+    "exact contributions": "hug",
+    "left out one by one": "ablation",
+    "Shapley values": "shapley",
+    "integrated gradients": "integrated_gradients",
+}
+with guard():
+    what, first, second = st.columns([2, 3, 3])
+    with what:
+        kind = ui.choices("Compare two", ["labels", "methods", "records"], "compare")
+    with first:
+        target = ui.target_menu(page)
+    other, other_page, methods, titles = target, page, ["hug", "hug"], ["", ""]
+    with second:
+        if kind == "labels":
+            rest = [page.checkpoint.targets[row] for row in page.ranking]
+            other = ui.other_menu("With", [t for t in rest if t != target], "with_label", page.words_of)
+            titles = [page.words_of(target), page.words_of(other)]
+        elif kind == "methods":
+            names = list(METHODS)
+            chosen = ui.menu("With", names[1:], "with_method")
+            methods, titles = ["hug", METHODS[chosen]], [names[0], chosen]
+        else:
+            other_page = ui.other_record(page)
+            titles = [page.record.title, other_page.record.title]
+    a = page.explain(target, methods[0], "lead")
+    b = other_page.worth(other, methods[1], "lead")
+    if b is not None:
+        ui.show(plot_compare(a, b, (titles[0], titles[1]), dark=page.dark), "pairs", " and ".join(titles))
+        end = float(np.nanmax(np.abs(np.concatenate([a.values, b.values]))))
+        for side, why, one in (("a", a, page), ("b", b, other_page)):
+            figure = plot_painted_ecg(one.ecg, why, dark=page.dark, end=end)
+            ui.show_paper(figure, side, f"The ECG painted by {titles[side == 'b']}")
+        st.caption(COMPARE_WORDS)
+        ui.model_line(b)
