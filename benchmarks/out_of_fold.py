@@ -24,7 +24,12 @@ NAMES = ("superdiagnostic", "subdiagnostic", "form", "rhythm")
 
 def out_of_fold(
     corpus: Path = Path("corpus"),
-    runs: tuple[Path, ...] = (Path("runs/choice"), Path("runs/cv12"), Path("runs/cv34"), Path("runs/cv56")),
+    runs: tuple[Path, ...] = (
+        Path("runs/choice-2"),
+        Path("runs/cv12-2"),
+        Path("runs/cv34-2"),
+        Path("runs/cv56-2"),
+    ),
     teachers: tuple[int, ...] = (1, 2, 3),
 ) -> None:
     """Print the table, in Markdown.

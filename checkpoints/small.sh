@@ -18,7 +18,8 @@ run pretrain --run runs/pretrain --init runs/pretrain-45/checkpoint --recipe.epo
     --recipe.lr 3e-4 --recipe.warm_up 1 --resume
 
 # Three plain ResNets that learned from some folds speak of the records without labels, and CLEAR-HUG learns
-# from those folds and from what they say.
+# from those folds and from what they say; then once more, now with changes planted, from what the ResNets and
+# the first CLEAR-HUG say.
 teach() {  # name, folds to learn from, folds to look at
     for seed in 1 2 3; do
         run baseline --run "runs/$1-teacher-$seed" "${RESNET[@]}" --recipe.seed "$seed" --recipe.teach true \
@@ -33,24 +34,28 @@ tune() {  # name, whose teachers, folds to learn from, folds to look at, further
         --teachers "[\"runs/$of-teacher-1\",\"runs/$of-teacher-2\",\"runs/$of-teacher-3\"]"
 }
 FROM=(--init runs/pretrain/checkpoint)
+PLAIN=(--recipe.augment.premature_wide 0 --recipe.augment.premature_narrow 0 --recipe.augment.st_elevation 0)
+twice() {  # name, folds to learn from, folds to look at, further options of the second
+    local name=$1 learn=$2 look=$3
+    shift 3
+    teach "$name" "$learn" "$look"
+    tune "$name" "$name" "$learn" "$look" "${FROM[@]}" "${PLAIN[@]}"
+    run finetune --run "runs/$name-2" --recipe.tasks "$TASKS" --resume --recipe.train_folds "$learn" \
+        --recipe.watch_folds "$look" "${FROM[@]}" "$@" \
+        --teachers "[\"runs/$name-teacher-1\",\"runs/$name-teacher-2\",\"runs/$name-teacher-3\",\"runs/$name\"]"
+}
 
 # Choose on folds 7 and 8; the other pairs of folds are for the calibration, which no model had learned.
-teach choice '[1,2,3,4,5,6]' '[7,8]'
-tune choice choice '[1,2,3,4,5,6]' '[7,8]' "${FROM[@]}"
-teach cv12 '[3,4,5,6,7,8]' '[1,2]'
-tune cv12 cv12 '[3,4,5,6,7,8]' '[1,2]' "${FROM[@]}"
-teach cv34 '[1,2,5,6,7,8]' '[3,4]'
-tune cv34 cv34 '[1,2,5,6,7,8]' '[3,4]' "${FROM[@]}"
-teach cv56 '[1,2,3,4,7,8]' '[5,6]'
-tune cv56 cv56 '[1,2,3,4,7,8]' '[5,6]' "${FROM[@]}"
+twice choice '[1,2,3,4,5,6]' '[7,8]'
+twice cv12 '[3,4,5,6,7,8]' '[1,2]'
+twice cv34 '[1,2,5,6,7,8]' '[3,4]'
+twice cv56 '[1,2,3,4,7,8]' '[5,6]'
 
 # Refit on folds 1-8 by the same recipe.
-teach final "$FINAL" '[]'
-tune final final "$FINAL" '[]' "${FROM[@]}" \
-    --calibration '["runs/choice","runs/cv12","runs/cv34","runs/cv56"]'
+twice final "$FINAL" '[]' --calibration '["runs/choice-2","runs/cv12-2","runs/cv34-2","runs/cv56-2"]'
 
 # The decoder learns anew on the encoder as it is now; the diagnosis stays.
-run decoder --run runs/rebuilt --init runs/final/checkpoint --resume
+run decoder --run runs/rebuilt --init runs/final-2/checkpoint --resume
 rm -rf checkpoints/small && cp -r runs/rebuilt/checkpoint checkpoints/small
 
 # Baselines on the same records, and the figures on fold 9.
@@ -61,4 +66,14 @@ done
 run baseline --run runs/random "${AGAINST[@]}" --recipe.kind random --recipe.weight_decay 0.01
 tune scratch final "$FINAL" '[]'
 run evaluate --write true --baselines '{"ResNet": ["runs/resnet-0", "runs/resnet-1", "runs/resnet-2"], "the same from scratch": "runs/scratch", "random frozen encoder": "runs/random"}'
+
+# How far its explanations may be believed; two more seeds of training, whose maps are held against one another.
+again() {  # name, seed
+    run finetune --run "runs/$1" --recipe.tasks "$TASKS" --resume --recipe.train_folds '[1,2,3,4,5,6]' \
+        --recipe.watch_folds '[7,8]' "${FROM[@]}" --recipe.seed "$2" \
+        --teachers '["runs/choice-teacher-1","runs/choice-teacher-2","runs/choice-teacher-3","runs/choice"]'
+}
+again choice-2b 1
+again choice-2c 2
+run faithfulness --folds '[9]' --seeds '["runs/choice-2","runs/choice-2b","runs/choice-2c"]' --write true
 .venv/bin/python -m tests.golden.make

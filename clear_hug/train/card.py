@@ -71,8 +71,9 @@ def _taught(training: Mapping[str, Any]) -> list[str]:
         return []
     told = _list(training["config"].get("taught"))
     return [
-        f"- Beside them, {pupils} records without labels: {told} as {len(teachers)} plain ResNets say it, "
-        "which learned from the same folds; of records in mV, with what two voltage criteria add.",
+        f"- Beside them, {pupils} records without labels: {told} as {len(teachers)} teachers say it "
+        f"({', '.join(teachers)}), which learned from the same folds; where these are plain ResNets, of "
+        "records in mV with what two voltage criteria add.",
     ]
 
 

@@ -289,6 +289,8 @@ def test_a_click_on_a_token_shows_its_trace(page: Page, address: str) -> None:
     view(page, "Leads × beats")
     figures = page.locator(".js-plotly-plot")
     expect(figures).to_have_count(2, timeout=30_000)
+    figures.first.scroll_into_view_if_needed()
+    settled(page)
     before = page.evaluate("document.querySelectorAll('.js-plotly-plot')[1].layout.title.text")
     place = page.evaluate(
         """() => {const p = document.querySelectorAll('.js-plotly-plot')[0], l = p._fullLayout,
