@@ -30,25 +30,32 @@ def out_of_fold(
         Path("runs/cv34-2"),
         Path("runs/cv56-2"),
     ),
-    teachers: tuple[int, ...] = (1, 2, 3),
+    resnets: tuple[Path, ...] = (
+        Path("runs/choice-teacher"),
+        Path("runs/cv12-teacher"),
+        Path("runs/cv34-teacher"),
+        Path("runs/cv56-teacher"),
+    ),
+    seeds: tuple[int, ...] = (1, 2, 3),
 ) -> None:
     """Print the table, in Markdown.
 
     Args:
         corpus: folder of prepared shards
         runs: of `finetune`, each watching folds of its own
-        teachers: seeds of the ResNets, whose runs are called <run>-teacher-<seed>
+        resnets: of `baseline`, which learned from the same folds, without their -<seed>
+        seeds: of the ResNets
     """
     data, tasks = Corpus(corpus), [TASKS[name] for name in NAMES]
     targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     figures: dict[str, list[tuple[float, float, np.ndarray, np.ndarray]]] = {name: [] for name in NAMES}
     n = 0
-    for run in runs:
+    for run, resnet in zip(runs, resnets, strict=True):
         every = np.flatnonzero(data.labelled_for(tasks))
         ours = answers(run, data, every[:1], targets)
         rows = every[np.isin(data.fold[every], ours.watch_folds)]
         mine = answers(run, data, rows, targets).logits
-        theirs = [answers(run.with_name(f"{run.name}-teacher-{k}"), data, rows, targets) for k in teachers]
+        theirs = [answers(resnet.with_name(f"{resnet.name}-{k}"), data, rows, targets) for k in seeds]
         for other in theirs:
             assert sorted(other.train_folds) == sorted(ours.train_folds), f"{run}: other folds"
         n, start = n + len(rows), 0
@@ -70,7 +77,7 @@ def out_of_fold(
             figures[task.name].append(
                 (value, np.mean([v for v, _ in others]), draws, np.mean([d for _, d in others], axis=0))
             )
-    print(f"{n} records, each by a model that had not learned from its fold; {len(teachers)} ResNets")
+    print(f"{n} records, each by a model that had not learned from its fold; {len(seeds)} ResNets")
     print("| task | ours | plain ResNet | ours minus it (95 %) |")
     print("|---|---|---|---|")
     for name, parts in figures.items():

@@ -11,6 +11,7 @@ from clear_hug.checkpoint import Checkpoint, CheckpointError, load_checkpoint, s
 from clear_hug.diagnosis import Diagnosis, diagnose
 from clear_hug.ecg import ECG, ECGError, ecg_from_leads
 from clear_hug.explain import Attribution, explain
+from clear_hug.faithfulness import Proof, prove
 from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig, MaskedCLEAR
@@ -22,7 +23,7 @@ from clear_hug.tasks import TASKS, Task
 __all__ = [
     "CLEAR", "CLEARHUG", "ECG", "HUG", "LEADS", "PRESETS", "TASKS",
     "Attribution", "BeatTokens", "CLEARConfig", "Checkpoint", "CheckpointError", "Diagnosis", "ECGError",
-    "MaskedCLEAR", "NoBeats", "Reconstruction", "Task",
-    "detect_qrs", "diagnose", "ecg_from_leads", "explain", "load_checkpoint", "read_ecg", "reconstruct",
+    "MaskedCLEAR", "NoBeats", "Proof", "Reconstruction", "Task",
+    "detect_qrs", "diagnose", "ecg_from_leads", "explain", "load_checkpoint", "prove", "read_ecg", "reconstruct",
     "save_checkpoint", "simulate_ecg", "tokenize_beats",
 ]  # fmt: skip
