@@ -165,7 +165,7 @@ def cases(
     for record in records:
         plain, changed = (tokenize_beats(ecg) for ecg in (record.plain, record.changed))
         moves = diagnose(checkpoint, changed).probabilities - diagnose(checkpoint, plain).probabilities
-        row = checkpoint.row(PVC) if record.beats else int(np.abs(moves).argmax())
+        row = checkpoint.row(PVC) if record.beats else int(np.abs(moves).argmax())  # of all labels
         target, move = checkpoint.targets[row], float(moves[row])
         there = _marked(changed, record) if record.beats else np.isin(LEADS, record.leads)
         hits = {}
@@ -179,8 +179,9 @@ def cases(
                     np.nan_to_num(explain(checkpoint, tokens, target, method, level).values)
                     for tokens in (changed, plain)
                 )
-                top = np.argsort(-np.sign(move) * (now - before), kind="stable")[:TOP]
-                hits[name] = int(there[top].sum()) == min(TOP, int(there.sum()))
+                for what, values in ((name, now), (f"{name} less the map without", now - before)):
+                    top = np.argsort(-np.sign(move) * values, kind="stable")[:TOP]
+                    hits[what] = int(there[top].sum()) == min(TOP, int(there.sum()))
         unseen = len(record.beats) - int(there.sum()) if record.beats else 0
         chance = float(there.mean()) if record.beats else chance_of_leads(int(there.sum()))
         yield Case(record.kind, target, move, hits, chance, unseen)
@@ -222,7 +223,7 @@ def simulated(
         n: records
         seed: that the changes are drawn from; tests use others
         beat_maps: method/level, level beat or token; "shapley/beat" takes some seconds a record
-        lead_maps: method/level lead, each taken with the change and without, and subtracted
+        lead_maps: method/level lead, each as it is and less that of the record without the change
     """
     found = list(cases(load_checkpoint(checkpoint), planted(seed, n), beat_maps, lead_maps))
     for line in lines(found):

@@ -24,6 +24,6 @@ __all__ = [
     "CLEAR", "CLEARHUG", "ECG", "HUG", "LEADS", "PRESETS", "TASKS",
     "Attribution", "BeatTokens", "CLEARConfig", "Checkpoint", "CheckpointError", "Diagnosis", "ECGError",
     "MaskedCLEAR", "NoBeats", "Proof", "Reconstruction", "Task",
-    "detect_qrs", "diagnose", "ecg_from_leads", "explain", "load_checkpoint", "prove", "read_ecg", "reconstruct",
-    "save_checkpoint", "simulate_ecg", "tokenize_beats",
+    "detect_qrs", "diagnose", "ecg_from_leads", "explain", "load_checkpoint", "prove", "read_ecg",
+    "reconstruct", "save_checkpoint", "simulate_ecg", "tokenize_beats",
 ]  # fmt: skip

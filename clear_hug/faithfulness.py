@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr, t
+from scipy.stats import norm, spearmanr, t
 
 from clear_hug.beats import BeatTokens
 from clear_hug.checkpoint import Checkpoint
@@ -402,14 +402,24 @@ def _others(
 
 def _word(proof: Proof) -> str:
     deletion, insertion = proof.curves.deletion.gap, proof.curves.insertion.gap
-    against = [name for name, rho in proof.agreement.items() if rho < DISAGREES]
+    n = len(proof.curves.order)
+    against = [name for name, rho in proof.agreement.items() if _surely_against(rho, n)]
     if deletion.high < NO_BETTER or any(METHODS[name].play for name in against) or proof.unusable:
         return CONTRADICTED
-    doubted = any(METHODS[name].adds_up for name in against)
+    doubted = any(rho < DISAGREES for rho in proof.agreement.values())
     return SUPPORTED if min(deletion.low, insertion.low) > NO_BETTER and not doubted else WEAK
 
 
+def _surely_against(rho: float, n: int) -> bool:
+    """The rank correlation of n parts lies below `DISAGREES` with its interval (Fisher's z)."""
+    if n < 5:
+        return False
+    reach = norm.ppf((1 + CONFIDENCE) / 2) * 1.03 / math.sqrt(n - 3)  # 1.06 / (n - 3) for ranks: Fieller 1957
+    return bool(math.tanh(math.atanh(min(max(rho, -0.999), 0.999)) + reach) < DISAGREES)
+
+
 def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
+    """Sentences with the figures; what speaks against the map first."""
     said, n = [], len(proof.curves.order)
     if proof.unusable:
         said.append(
@@ -419,10 +429,11 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
     if n < 2:
         said.append(f"The record has {n or 'no'} part at this level: no order to test.")
     else:
-        said += [
-            _gap_words("Taken away", "falls", proof.curves.deletion.gap),
-            _gap_words("Put back", "rises", proof.curves.insertion.gap),
+        gaps = [
+            ("Taken away", "falls", proof.curves.deletion.gap),
+            ("Put back", "rises", proof.curves.insertion.gap),
         ]
+        said += [_gap_words(*gap) for gap in sorted(gaps, key=lambda gap: gap[2].low > NO_BETTER)]
         if math.factorial(n) * (1 - CONFIDENCE) / 2 < 1:
             said.append(
                 f"{n} parts have only {math.factorial(n)} orders: too few for one of them to stand out."
@@ -434,9 +445,19 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
             f"Parts left out at random change the logit by {change:.3g}; the map{scaled} misses that by "
             f"{missed:.3g} (root mean squares)."
         )
+    against: list[str] = []
     for name, rho in proof.agreement.items():
-        verb = "contradicts it" if rho < DISAGREES else "agrees"
-        said.append(f"{_name(name)} {verb}: rank correlation {_signed(rho)}.")
+        verb = (
+            "agrees"
+            if rho >= DISAGREES
+            else "contradicts it"
+            if _surely_against(rho, n)
+            else "leans against it"
+        )
+        (said if rho >= DISAGREES else against).append(
+            f"{_name(name)} {verb}: rank correlation {_signed(rho)} over {n} parts."
+        )
+    said = [*against, *said]
     if proof.residual is not None:
         said.append(f"Bias and contributions miss the logit by {abs(proof.residual):.1g}.")
     if proof.sensitivity is not None:

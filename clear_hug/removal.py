@@ -164,14 +164,23 @@ class Game:
             total = np.zeros((n, len(self.checkpoint.targets)))
             for window in windows:
                 whole = hide([window], ~seen).to(device)
-                for rows in _batches(left[:, :, window.beats]):
-                    many = _left(whole, torch.from_numpy(left[rows][:, :, window.beats]))
+                mine = left[:, :, window.beats]
+                # sets that differ in other windows alone are one look at this one
+                first, of = np.arange(n), np.arange(n)
+                if self.parts.segments is None:
+                    _, first, of = np.unique(
+                        mine.reshape(n, -1), axis=0, return_index=True, return_inverse=True
+                    )
+                answers = np.zeros((len(first), total.shape[1]))
+                for rows in _batches(mine[first]):
+                    many = _left(whole, torch.from_numpy(mine[first[rows]]))
                     scale = None
                     if self.parts.segments is not None:
                         scale = whole.lead_scale()[0].expand(len(rows), -1)
-                        values = self._with_blanks(sets[rows])[:, :, window.beats]
+                        values = self._with_blanks(sets[rows], window.beats)
                         many = replace(many, values=torch.from_numpy(values).to(device))
-                    total[rows] += model(many, scale=scale).double().cpu().numpy()
+                    answers[rows] = model(many, scale=scale).double().cpu().numpy()
+                total += answers[of.ravel()]
             return total / len(windows)
 
         answers, self.device, note = run(self.checkpoint, work, self._on)
@@ -183,14 +192,14 @@ class Game:
         assert self.parts.segments is not None
         return blanked(self.tokens, self.parts.segments)
 
-    def _with_blanks(self, sets: Bools) -> NDArray[np.float32]:
-        """(set, 12, beat, 96) the values, with the segments blanked that are not there."""
+    def _with_blanks(self, sets: Bools, beats: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(set, 12, beat, 96) the values of some beats, with the segments blanked that are not there."""
         assert self.parts.segments is not None
-        out = np.repeat(self.tokens.values[None], len(sets), axis=0)
+        out = np.repeat(self.tokens.values[None, :, beats], len(sets), axis=0)
         gone = ~sets.reshape(len(sets), *self.parts.shape)
         for k, where in enumerate(self.parts.segments):
-            blank = gone[:, :, k, None, None] & where
-            out = np.where(blank, self._blanked[k], out)
+            blank = gone[:, :, k, None, None] & where[beats]
+            out = np.where(blank, self._blanked[k][:, beats], out)
         return out
 
 
@@ -286,7 +295,8 @@ def shapley(
     rng = np.random.default_rng(seed)
     windows = len(split_windows(game.tokens))
     if most is None:
-        most = max(2 * FEWEST, LOOKS // ((n + 1) * windows))
+        most = LOOKS // ((n + 1) * windows)
+    most = max(2 * FEWEST, most)
     at_once = max(1, ASKED // (2 * (n + 1) * windows))
     worth = np.empty((0, n))  # of each pair of orders
     while 2 * len(worth) < most:

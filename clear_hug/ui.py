@@ -48,8 +48,9 @@ from clear_hug.words import NOTICE, facts
 APP = "CLEAR-HUG Explorer"
 HOME = "app.py"
 UPLOADS = "uploads"  # session_state: id -> ECG, of this session alone
-UPLOAD_SHOWN = "upload_shown"  # session_state: the id that is looked at, or None
+UPLOAD_SHOWN = {"record": "upload_shown", "with_record": "upload_beside"}  # session_state: ids looked at
 MOST_UPLOADS = 5
+IN_STEPS = ("shapley", "exact_shapley")  # methods that take so long that they tell how far they are
 DISTURBANCES = 3  # times that a map is made anew with slight noise, for its proof
 MOST_OPTIONS = 2000  # in one menu; above it a search field narrows the list
 log = logging.getLogger(__name__)
@@ -159,9 +160,9 @@ def choose(**choices: str | None) -> None:
     An uploaded record is no part of an address: this session alone remembers that it is shown.
     """
     for name, value in choices.items():
-        if name == "record":
+        if name in UPLOAD_SHOWN:
             mine = value if value in st.session_state.get(UPLOADS, {}) else None
-            st.session_state[UPLOAD_SHOWN] = mine
+            st.session_state[UPLOAD_SHOWN[name]] = mine
             value = None if mine else value
         if value is None:
             st.query_params.pop(name, None)
@@ -289,7 +290,7 @@ class Page:
                 "No checkpoint is there, so that this page has no model to ask. Put one into "
                 "checkpoints/, or name its folder in CLEAR_HUG_CHECKPOINT, and start the app again."
             )
-        files = ("model.safetensors", "config.json", "calibration.json")
+        files = ("model.safetensors", "config.json", "calibration.json", "faithfulness.json")
         return _checkpoint(str(folder), _stamps(*(folder / file for file in files)))
 
     @property
@@ -308,6 +309,11 @@ class Page:
         """The diagnosis with the tokens of `hidden` (12, beat) left out."""
         return _diagnose_without(*self._key, hidden.tobytes(), self.checkpoint, self.tokens)
 
+    def logit_without(self, hidden: NDArray[np.bool_], target: str, against: str = "") -> float:
+        """The logit of a label, or how far it stands above another's, with tokens left out."""
+        logits, row = self.without(hidden).logits, self.checkpoint.row
+        return float(logits[row(target)] - (logits[row(against)] if against else 0.0))
+
     def game(self, level: str) -> Game:
         return _game(*self._key, level, self.checkpoint, self.tokens)
 
@@ -324,8 +330,14 @@ class Page:
         def work(tick: Tick) -> Attribution:
             return self._explain(*question, tick)
 
+        kept, label = _results(*self._key, *question), "Leaving parts out ..."
         found: Attribution | None
-        found = _in_time(_results(*self._key, *question), question, "Leaving parts out ...", work)
+        if method in IN_STEPS:
+            found = _in_time(kept, "-".join((*self._key, *question)), label, work)
+        else:
+            with st.spinner(label):
+                found = kept["result"] if "result" in kept else work(lambda share: None)
+            kept["result"] = found
         return found
 
     def _explain(
@@ -358,7 +370,8 @@ class Page:
 
     def proof(self, why: Attribution) -> Proof:
         """How far a map may be believed."""
-        kept = _results(*self._key, why.target, why.method, why.level, why.against, "proof")
+        failed = ",".join(self.checkpoint.faithfulness.get("unusable", ()))
+        kept = _results(*self._key, why.target, why.method, why.level, why.against, "proof", failed)
         if "result" not in kept:
             with st.spinner("Putting the map to the proof ..."):
                 game = self.game(why.level)
@@ -428,7 +441,7 @@ def open_page(title: str) -> Page:
     st.set_page_config(f"{title} · {APP}", layout="wide", initial_sidebar_state=230)
     st.html(_CSS)
     records = list_records()
-    uploaded = st.session_state.get(UPLOAD_SHOWN)
+    uploaded = st.session_state.get(UPLOAD_SHOWN["record"])
     chosen = _choice("record", records, uploaded if uploaded in records else DEFAULT_RECORD)
     detector = _choice("detector", DETECTORS, next(iter(DETECTORS)))
     folders = checkpoint_folders()
@@ -591,6 +604,7 @@ def against_menu(page: Page, target: str) -> str:
             if page.diagnosis.tasks[row] == task and page.checkpoint.targets[row] != target
         },
     }
+    _warn_of("against", names)
     asked = st.query_params.get("against", "")
     return _menu("Rather than", list(names), asked if asked in names else "", "against", "menu_against",
                  lambda key: names[key])  # fmt: skip
@@ -611,11 +625,14 @@ def other_record(page: Page) -> Page:
         if record.kind in kinds and key != page.record.id
     }
     options = list(records)[:MOST_OPTIONS]
-    key = other_menu("With", options, "with_record", lambda key: records[key].title)
+    mine = st.session_state.get(UPLOAD_SHOWN["with_record"])
+    chosen = mine if mine in records else _choice("with_record", options, options[0])
+    key = _menu("With", options, chosen, "with_record", "menu_with_record", lambda key: records[key].title)
     return replace(page, record=records[key])
 
 
 OFF = ("off_groups", "off_leads", "off_beats")  # what is switched off, in the address
+TOKEN = "token_chosen"  # session_state: (record and label, row of the lead, row of the beat)
 PAST = "off_before"  # session_state: what was switched off before, the last at the end
 MOST_PILLS = 24
 
@@ -626,6 +643,9 @@ def switches(page: Page) -> NDArray[np.bool_]:
     beats = [str(k) for k in range(1, tokens.n_beats + 1)]
     options = dict(zip(OFF, (list(GROUPS), list(LEADS), beats), strict=True))
     labels = dict(zip(OFF, ("Groups off", "Leads off", "Beats off"), strict=True))
+    if st.session_state.get(f"{PAST}_of", page.ecg.digest) != page.ecg.digest:  # another record's
+        st.session_state[PAST], st.session_state["off_beats"] = [], []
+    st.session_state[f"{PAST}_of"] = page.ecg.digest
     off: dict[str, list[str]] = {}
     for place, (key, names) in zip(st.columns([2.6, 4, 4]), options.items(), strict=True):
         if any(name not in names for name in st.session_state.get(key) or []):  # of another record
@@ -653,7 +673,8 @@ def _remember() -> None:
 
 
 def _undo() -> None:
-    for key, value in st.session_state[PAST].pop().items():
+    past = st.session_state.get(PAST)
+    for key, value in (past.pop() if past else {}).items():
         st.session_state[key] = value
 
 
@@ -665,12 +686,13 @@ def _all_on() -> None:
 
 def chosen_token(page: Page, values: NDArray[np.float64]) -> tuple[int, int]:
     """(row of the lead, row of the beat) that was clicked on, or that which counts most."""
-    event = st.session_state.get("tokens")
-    points = event["selection"]["points"] if event else []
-    for point in points:
+    event, record = st.session_state.get("tokens"), (*page._key, page.target)
+    for point in event["selection"]["points"] if event else []:
         row, beat = (int(k) for k in point.get("customdata", (0, 0))[:2])
-        if beat < page.tokens.n_beats and page.tokens.valid[row, beat]:
-            return row, beat
+        st.session_state[TOKEN] = (record, row, beat)  # the figure is drawn anew, and forgets its selection
+    of, row, beat = st.session_state.get(TOKEN, ((), 0, 0))
+    if of == record and beat < page.tokens.n_beats and page.tokens.valid[row, beat]:
+        return row, beat
     most = int(np.nanargmax(np.abs(values)))
     return most // values.shape[1], most % values.shape[1]
 
@@ -788,7 +810,7 @@ def show_paper(figure: Any, key: str, alt: str) -> None:
 # What takes its time
 
 
-def _in_time(kept: dict[str, Any], question: Sequence[str], label: str, work: Callable[[Tick], Any]) -> Any:
+def _in_time(kept: dict[str, Any], name: str, label: str, work: Callable[[Tick], Any]) -> Any:
     """The result of `work`, made once: with a bar and a button that stops it; None where it was stopped.
 
     Streamlit ends a run of the page when something on it is pressed, at the next word to the browser: so
@@ -796,7 +818,6 @@ def _in_time(kept: dict[str, Any], question: Sequence[str], label: str, work: Ca
     """
     if "result" in kept:
         return kept["result"]
-    name = "-".join(question)
     stopped = f"stopped-{name}"
     if st.session_state.get(stopped):
         st.info("Stopped. What was computed so far is kept.")
@@ -808,8 +829,10 @@ def _in_time(kept: dict[str, Any], question: Sequence[str], label: str, work: Ca
         with bar:
             shown = st.progress(0.0, text=label)
         button.button("Stop", key=f"stop-{name}", on_click=_set, args=(stopped, True))
-    kept["result"] = work(lambda share: _tick(shown, share, label))
-    place.empty()
+    try:
+        kept["result"] = work(lambda share: _tick(shown, share, label))
+    finally:
+        place.empty()
     return kept["result"]
 
 
@@ -846,12 +869,12 @@ def show_facts(ecg: ECG) -> None:
 
 
 def trust_line(proof: Proof) -> None:
-    """The one word on a map, and the first reason for it; where maps contradict each other, that first."""
+    """The one word on the map of leads, and the first reason for it; all of them where it is contradicted."""
     if proof.word == CONTRADICTED:
-        st.error(f"**Contradicted: do not rely on this map.** {say(' '.join(proof.reasons))}")
+        st.error(f"**Contradicted: do not rely on the map of leads.** {say(' '.join(proof.reasons))}")
         return
     colour = {SUPPORTED: "green"}.get(proof.word, "orange")
-    st.markdown(f":{colour}-badge[{proof.word}] {say(proof.reasons[0])}")
+    st.markdown(f":{colour}-badge[map of leads: {proof.word}] {say(proof.reasons[0])}")
 
 
 def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:

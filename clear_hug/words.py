@@ -21,6 +21,7 @@ NOTICE = "For research only: not a medical device, and no basis for a diagnosis 
 
 V1 = LEADS.index("V1")
 MOST_LEADS, MOST_BEATS = 4, 3  # that one sentence names
+FELT = 0.1  # of all contributions; beats worth less are not named
 
 
 def facts(ecg: ECG) -> dict[str, str]:
@@ -137,8 +138,9 @@ def sum_words(attribution: Attribution) -> str:
         return ""
     values, names = np.nan_to_num(attribution.values), attribution.names
     line = (
-        f"bias {_signed(attribution.bias, 4)} + sum of contributions {_signed(values.sum(), 4)} "
-        f"= logit {_signed(attribution.logit, 4)}; difference {abs(attribution.residual):.7f}"
+        f"{_start(attribution)} {_signed(attribution.bias, 4)} + sum of contributions "
+        f"{_signed(values.sum(), 4)} = logit {_signed(attribution.logit, 4)}; "
+        f"difference {abs(attribution.residual):.7f}"
     )
     if values.ndim > 1:
         return line
@@ -148,6 +150,13 @@ def sum_words(attribution: Attribution) -> str:
     if values[low] < 0:
         line += f" · most against: **{names[low]}** ({_signed(values[low], 2)})"
     return line
+
+
+def _start(attribution: Attribution) -> str:
+    """What the sum starts from, in words."""
+    if METHODS[attribution.method].noisy is not None:
+        return "flat beats"
+    return "all segments blank" if attribution.level == "segment" else "bias"
 
 
 def _signed(value: float, digits: int) -> str:
@@ -171,14 +180,12 @@ def runs_of_leads(rows: Iterable[int]) -> str:
     return _and(limb)
 
 
-def evidence_words(lead: Attribution, beat: Attribution, facts: BeatFacts, label: str) -> str:
-    """One sentence: which leads and beats an answer comes from, from its two maps and what was measured.
+def evidence_words(lead: Attribution, label: str, beats: str) -> str:
+    """One sentence: which leads an answer comes from, and `beats`, what `beat_words` says.
 
     Parameters
     ----------
-    lead : exact contributions of the leads (HUG)
-    beat : what each beat is worth, by leaving it out
-    facts : of the same record's beats;  label : in words
+    lead : exact contributions of the leads (HUG);  label : in words
     """
     sign, does = (1, "for") if np.nansum(lead.values) >= 0 else (-1, "against")
     leads, share = _most_of(sign * lead.values, MOST_LEADS)
@@ -186,19 +193,45 @@ def evidence_words(lead: Attribution, beat: Attribution, facts: BeatFacts, label
         return f"No lead speaks {does} {label}."
     verb = "carries" if len(leads) == 1 else "carry"
     said = f"{runs_of_leads(leads)} {verb} {share:.0%} of the evidence {does} {label}"
-    beats, held = _most_of(sign * beat.values, MOST_BEATS)
-    even = len(beats) / max(1, int(np.isfinite(beat.values).sum()))
-    if not beats or held < 2 * even:
-        return f"{said}, spread over the beats."
-    looks = [_looks(facts, row) for row in beats]
+    return f"{said}{beats}."
+
+
+def telling_beats(lead: Attribution, beat: Attribution) -> list[int]:
+    """Rows of the one to three beats that stand out, if any do.
+
+    They hold more than half of what beats are worth when left out one by one, at least twice their share of
+    the beats, and at least a tenth of all contributions.
+    """
+    sign = 1 if np.nansum(lead.values) >= 0 else -1
+    rows, held = _most_of(sign * beat.values, MOST_BEATS)
+    even = len(rows) / max(1, int(np.isfinite(beat.values).sum()))
+    felt = sign * beat.values[rows].sum() >= FELT * abs(np.nansum(lead.values))
+    return rows if rows and held >= max(0.5, 2 * even) and felt else []
+
+
+def beat_words(lead: Attribution, rows: Sequence[int], without: float, facts: BeatFacts) -> str:
+    """What the beats of `rows` do to an answer, as the end of `evidence_words`.
+
+    Parameters
+    ----------
+    lead : exact contributions of the leads
+    rows : from `telling_beats`;  without : the logit with these beats left out
+    facts : of the same record's beats
+    """
+    n = len(facts.premature)
+    if n == 1:
+        return ", in its only beat"
+    if not rows:
+        return "; no beat stands out"
+    looks = [_looks(facts, row) for row in rows]
     alike = looks[0] if looks[0] and len(set(looks)) == 1 else ""
     names = [
         str(row + 1) + (f" ({look})" if look and not alike else "")
-        for row, look in zip(beats, looks, strict=True)
+        for row, look in zip(rows, looks, strict=True)
     ]
-    what = f"beat{'' if len(beats) == 1 else 's'} {_and(names)}" + (f", {alike}," if alike else "")
-    verb = "is" if len(beats) == 1 else "are"
-    return f"{said}; {what} {verb} worth {held:.0%} of what the beats are."
+    share = (lead.logit - without) / (lead.logit - lead.bias)
+    what = f"beat{'' if len(rows) == 1 else 's'} {_and(names)}" + (f", {alike}" if alike else "")
+    return f"; without {what}, {min(1.0, share):.0%} of it is gone"
 
 
 def _most_of(values: NDArray[np.float64], most: int) -> tuple[list[int], float]:
@@ -242,6 +275,10 @@ LEAD_TOKEN_WORDS = (
     "it reads have themselves seen other leads."
 )
 LEFT_OUT_WORDS = (
+    "How far the logit falls when the part alone is left out of the record; the model was trained with beats "
+    "left out. Parts that say the same thing look small one by one, and the numbers add up to nothing."
+)
+SHAPLEY_WORDS = (
     "Shapley values: how far the logit moves when the part is left out of the record, the mean over the "
     "orders in which parts can be left out; the line is the standard error where orders were drawn. The "
     "model was trained with beats left out. Unlike a contribution, this counts too what a part tells the "
@@ -249,6 +286,10 @@ LEFT_OUT_WORDS = (
 )
 
 
+SEGMENT_WORDS = (
+    "How far the logit moves when the segment is drawn as a straight line, in all beats of the lead. The "
+    "model was never trained with such beats: read the large values."
+)
 ATTENTION_WORDS = (
     "Attention shows where each lead token looked, the same for every label. It adds up to nothing, and is "
     "no measure of importance."
@@ -266,7 +307,13 @@ WHAT_IF_WORDS = (
     "Switched off means left out: the model was trained with beats and leads missing, so nothing stands in "
     "for them. Hollow: with everything there; filled: without what is off."
 )
-COMPARE_WORDS = "Both sides on one scale: equal lengths and equal colours are equal contributions to a logit."
+COMPARE_WORDS = {
+    "labels": "Both sides on one scale: equal lengths are equal contributions, each to its label's logit.",
+    "methods": "Both sides on one scale of the logit. Methods ask different questions: exact contributions "
+    "and Shapley values start from nothing there, integrated gradients from flat beats, and what is left "
+    "out one by one adds up to nothing; compare signs and order before lengths.",
+    "records": "Both sides on one scale: equal lengths are equal contributions to the label's logit.",
+}
 PROOF_WORDS = (
     "Parts are taken out in the map's order, and in 20 random orders. A map that knows what counts makes the "
     "logit fall faster than chance. This tells whether the map is true of the model, not whether the model "

@@ -1,5 +1,6 @@
 """Why: what speaks for a label, on the trace and in numbers, and how far that may be believed."""
 
+import numpy as np
 import streamlit as st
 
 from clear_hug import ui
@@ -25,11 +26,15 @@ from clear_hug.words import (
     LEAD_TOKEN_WORDS,
     LEFT_OUT_WORDS,
     PROOF_WORDS,
+    SEGMENT_WORDS,
+    SHAPLEY_WORDS,
     beat_marks,
+    beat_words,
     evidence_words,
     missing,
     proof_figures,
     sum_words,
+    telling_beats,
 )
 
 page = open_page("Explanation")
@@ -48,8 +53,15 @@ with guard():
         words += f" rather than {page.checkpoint.description[against]}"
     for sentence in missing(page.tokens):
         st.warning(ui.say(sentence))
-    ablated = page.explain(target, "ablation", "beat", against)
-    st.markdown(f"#### {ui.say(evidence_words(lead, ablated, page.beat_facts, words))}")
+    ablated = None
+    with guard():  # a record of an hour has too many beats to leave out one by one
+        ablated = page.explain(target, "ablation", "beat", against)
+    ending = ""
+    if ablated:
+        rows = telling_beats(lead, ablated)
+        hidden = np.isin(np.arange(page.tokens.n_beats), rows) & page.tokens.valid
+        ending = beat_words(lead, rows, page.logit_without(hidden, target, against), page.beat_facts)
+    st.markdown(f"#### {ui.say(evidence_words(lead, words, ending))}")
     trust = st.empty()  # filled at the end: the proof takes a second, and the picture need not wait for it
     st.markdown(sum_words(lead))
 
@@ -58,15 +70,15 @@ with guard():
              "Trust", "Export"]  # fmt: skip
     tabs = dict(zip(names, st.tabs(names, key="view", on_change="rerun"), strict=True))
     if tabs["On the trace"].open:
-        with tabs["On the trace"]:
-            by = ui.choices("Painted by", ["lead", "beat"], "paint")
-            beats = {"beats": ablated.values, "tokens": page.tokens} if by == "beat" else {}
+        with tabs["On the trace"], guard():
+            by = ui.choices("Painted by", ["lead", "beat"] if ablated else ["lead"], "paint")
+            beats = {"beats": ablated.values, "tokens": page.tokens} if ablated and by == "beat" else {}
             figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark, **beats)
             alt = f"The ECG, each {by} in the colour of its contribution to {words}"
             ui.show_paper(figure, "painted", alt)
             st.caption(LEFT_OUT_WORDS if by == "beat" else LEAD_TOKEN_WORDS)
     if tabs["Leads × beats"].open:
-        with tabs["Leads × beats"]:
+        with tabs["Leads × beats"], guard():
             each = page.worth(target, "ablation", "token", against)
             if each is not None:
                 looked = page.explain(target, "attention", "token", against)
@@ -83,23 +95,29 @@ with guard():
                 )
             st.caption(LEFT_OUT_WORDS)
     if tabs["Groups"].open:
-        with tabs["Groups"]:
-            level = ui.choices("Contributions by", ["lead", "group", "pair", "level"], "level")
+        with tabs["Groups"], guard():
+            level = ui.choices("Contributions by", ["lead", "beat", "group", "pair", "level"], "level")
             alt = f"What each {level} adds to the logit of {words}, or takes from it"
-            if level == "lead":
-                ui.show(plot_icicle(lead, dark=page.dark), "icicle", alt)
-            ui.show(
-                plot_contributions(page.explain(target, level=level, against=against), dark=page.dark),
-                "bars",
-                alt,
-            )
-            st.caption(LEAD_TOKEN_WORDS)
+            if level == "beat":
+                by_lead, by_beat = (
+                    page.worth(target, "integrated_gradients", part, against) for part in ("lead", "token")
+                )
+                if by_lead and by_beat:
+                    ui.show(plot_icicle(by_lead, by_beat.values, dark=page.dark), "icicle", alt)
+                    st.markdown(sum_words(by_lead))
+                st.caption(GRADIENT_WORDS)
+            else:
+                why = page.explain(target, level=level, against=against)
+                if level == "lead":
+                    ui.show(plot_icicle(lead, dark=page.dark), "icicle", alt)
+                ui.show(plot_contributions(why, dark=page.dark), "bars", alt)
+                st.caption(LEAD_TOKEN_WORDS)
     if tabs["Waterfall"].open:
-        with tabs["Waterfall"]:
+        with tabs["Waterfall"], guard():
             alt = f"From the bias by leads to the logit of {words}"
             ui.show(plot_waterfall(lead, dark=page.dark), "waterfall", alt)
     if tabs["Left out"].open:
-        with tabs["Left out"]:
+        with tabs["Left out"], guard():
             parts, how = st.columns(2)
             with parts:
                 level = ui.choices("Parts left out", ["beat", "lead", "group", "segment"], "parts")
@@ -111,10 +129,10 @@ with guard():
                 draw = plot_segments if level == "segment" else plot_contributions
                 ui.show(draw(why, dark=page.dark), "removed", f"What each {level} is worth to {words}")
                 st.markdown(sum_words(why))
-                ui.model_line(why)
-            st.caption(LEFT_OUT_WORDS)
+            by_way = LEFT_OUT_WORDS if way == "one by one" else SHAPLEY_WORDS
+            st.caption(SEGMENT_WORDS if level == "segment" else by_way)
     if tabs["Samples"].open:
-        with tabs["Samples"]:
+        with tabs["Samples"], guard():
             smooth = st.toggle("Averaged over noisy copies", key="smooth", bind="query-params")
             method = "smooth_integrated_gradients" if smooth else "integrated_gradients"
             why = page.worth(target, method, "sample", against)
@@ -126,16 +144,18 @@ with guard():
                 st.markdown(sum_words(why))
             st.caption(GRADIENT_WORDS)
     if tabs["Attention"].open:
-        with tabs["Attention"]:
+        with tabs["Attention"], guard():
             method = ui.choices("Layers", ["attention", "rollout"], "layers")
             looked = page.explain(target, method, "token")
             figure = plot_attention(looked, page.tokens, dark=page.dark, start=start, seconds=seconds)
             alt = "The share of each lead token's attention that each of its beats gets"
             ui.show(figure, "attention", alt)
             st.caption(ATTENTION_WORDS)
-    maps = {"leads, exact contributions": lead, "beats, left out one by one": ablated}
+    maps = {"leads, exact contributions": lead}
+    if ablated:
+        maps["beats, left out one by one"] = ablated
     if tabs["Trust"].open:
-        with tabs["Trust"]:
+        with tabs["Trust"], guard():
             shown = ui.choices("Map", list(maps), "map")
             if proof := page.proof(maps[shown]):
                 curves = proof.curves
@@ -152,8 +172,8 @@ with guard():
                 st.dataframe(proof_figures(proof), hide_index=True)
                 st.caption(PROOF_WORDS)
     if tabs["Export"].open:
-        with tabs["Export"]:
-            said = [lead, page.explain(target, "hug", "group", against=against), ablated]
+        with tabs["Export"], guard():
+            said = [lead, page.explain(target, "hug", "group", against=against), *list(maps.values())[1:]]
             proof = page.proof(lead)
             found = {"word": proof.word, "reasons": list(proof.reasons)}
             who = st.toggle("With the record's name, which may be a patient's", key="named")

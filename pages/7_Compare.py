@@ -25,7 +25,8 @@ with guard():
     with second:
         if kind == "labels":
             rest = [page.checkpoint.targets[row] for row in page.ranking]
-            other = ui.other_menu("With", [t for t in rest if t != target], "with_label", page.words_of)
+            rest = [label for label in rest if label != target] or [target]
+            other = ui.other_menu("With", rest, "with_label", page.words_of)
             titles = [page.words_of(target), page.words_of(other)]
         elif kind == "methods":
             names = list(METHODS)
@@ -42,5 +43,5 @@ with guard():
         for side, why, one in (("a", a, page), ("b", b, other_page)):
             figure = plot_painted_ecg(one.ecg, why, dark=page.dark, end=end)
             ui.show_paper(figure, side, f"The ECG painted by {titles[side == 'b']}")
-        st.caption(COMPARE_WORDS)
+        st.caption(COMPARE_WORDS[kind])
         ui.model_line(b)

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import clear_hug.plots
 from clear_hug import ui
+from clear_hug.checkpoint import load_checkpoint
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
 from clear_hug.reconstruct import HIDE
@@ -49,7 +50,7 @@ def page(name: str, uploads: dict[str, ECG] | None = None, **address: str) -> Ap
         app.query_params[key] = value
     if uploads:
         app.session_state[ui.UPLOADS] = uploads
-        app.session_state[ui.UPLOAD_SHOWN] = next(iter(uploads))
+        app.session_state[ui.UPLOAD_SHOWN["record"]] = next(iter(uploads))
     return app.run()
 
 
@@ -350,7 +351,7 @@ EXPLANATION, WHAT_IF, COMPARE = "pages/5_Explanation.py", "pages/6_What_if.py", 
 VIEWS = {
     "On the trace": ("paint", ["lead", "beat"]),
     "Leads × beats": ("", [""]),
-    "Groups": ("level", ["lead", "group", "pair", "level"]),
+    "Groups": ("level", ["lead", "beat", "group", "pair", "level"]),
     "Waterfall": ("", [""]),
     "Left out": ("parts", ["beat", "lead", "group", "segment"]),
     "Samples": ("smooth", [False, True]),
@@ -377,7 +378,7 @@ def test_every_view_of_an_explanation_opens(view: str, record: str) -> None:
 def test_first_glance_says_which_leads_carry_it_and_how_far_to_trust_that() -> None:
     app = page(EXPLANATION, target="superdiagnostic/HYP")
     assert re.search(r"(carry|carries) \d+% of the evidence (for|against) hypertrophy", plain(app))
-    assert re.search("badge.(supported|weak)|Contradicted", words(app))
+    assert re.search("map of leads: (supported|weak)|Contradicted", words(app))
 
 
 def test_ways_of_leaving_out_are_told_apart() -> None:
@@ -401,10 +402,20 @@ def test_rather_than_explains_a_difference_of_two_labels() -> None:
     assert "rather than" not in plain(other)
 
 
+def key_of(app: AppTest) -> tuple[str, str, str]:
+    """What results are kept under: model, record and detector."""
+    ecg = ui._built_in(app.query_params.get("record", ["real"])[0])
+    folder = os.environ["CLEAR_HUG_CHECKPOINT"]
+    return load_checkpoint(folder).digest, ecg.digest, next(iter(ui.DETECTORS))
+
+
 def test_what_was_stopped_waits_until_it_is_asked_to_go_on() -> None:
     app = page(EXPLANATION, target="superdiagnostic/HYP")
     app.session_state["view"] = "Left out"
-    app.session_state["stopped-superdiagnostic/HYP-shapley-beat-"] = True
+    app.run()
+    done = ui._results(*key_of(app), "superdiagnostic/HYP", "shapley", "beat", "")
+    assert done.pop("result").method == "shapley"
+    app.session_state[f"stopped-{'-'.join(key_of(app))}-superdiagnostic/HYP-shapley-beat-"] = True
     app.run()
     shown = n_figures(app)
     assert shown == 0 and "Stopped" in words(app)

@@ -237,7 +237,7 @@ def test_the_same_question_has_the_same_proof(checkpoint, tokens):
     np.testing.assert_array_equal(a.curves.deletion.random, b.curves.deletion.random)
     other = prove(checkpoint, tokens, why, seed=1)
     assert other.curves.deletion.gap != a.curves.deletion.gap
-    np.testing.assert_array_equal(other.curves.deletion.values, a.curves.deletion.values)
+    np.testing.assert_allclose(other.curves.deletion.values, a.curves.deletion.values, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["hug", "ablation", "integrated_gradients"])

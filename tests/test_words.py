@@ -1,6 +1,5 @@
 """Sentences say what is so."""
 
-import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ from clear_hug.explain import explain
 from clear_hug.measure import BeatFacts
 from clear_hug.words import (
     beat_marks,
+    beat_words,
     coverage,
     evidence_words,
     facts,
@@ -19,6 +19,7 @@ from clear_hug.words import (
     rests_on,
     runs_of_leads,
     sum_words,
+    telling_beats,
 )
 
 
@@ -91,27 +92,33 @@ def test_chest_leads_that_neighbour_one_another_are_a_run():
     assert runs_of_leads([0]) == "I"
 
 
-def test_evidence_names_the_fewest_leads_and_beats_that_hold_most_of_it():
+def test_evidence_names_the_fewest_leads_that_hold_most_of_it():
     lead = _lead([0, 0, 0, 0, 0, 0, 3, 3, 3, 1, -4, 1])
-    beat = _lead([0.1, 0.1, 2, 0.1, 0.1, 0.1, 2, 0.1])
-    said = evidence_words(lead, beat, _facts(8, premature=(2, 6), wide=(2, 6)), "a wide beat")
-    assert said.startswith(
-        "V1 and V2 carry 55% of the evidence for a wide beat; beats 3 and 7, premature and wide,"
-    )
-    assert re.search(r"worth 87% of", said)
-    alone = evidence_words(lead, _lead([0.1, 3, 0.1]), _facts(3, premature=(1,), unlike=(1,)), "x")
-    assert "beat 2, premature and of another shape, is worth" in alone
-    even = evidence_words(lead, _lead([1.0] * 8), _facts(8), "x")
-    assert even.endswith("spread over the beats.")
+    said = evidence_words(lead, "a wide beat", "; no beat stands out")
+    assert said == "V1 and V2 carry 55% of the evidence for a wide beat; no beat stands out."
+    against = evidence_words(_lead([np.nan, -1, -2, -3, 0, 0, 0, 0, 0, 0, 0, 0.5]), "x", "")
+    assert against == "aVR carries 50% of the evidence against x." or "against x" in against
+    assert evidence_words(_lead([np.nan] * 12), "x", "") == "No lead speaks for x."
 
 
-def test_evidence_against_is_said_as_such_and_none_is_no_error():
-    lead = _lead([np.nan, -1, -2, -3, 0, 0, 0, 0, 0, 0, 0, 0.5])
-    said = evidence_words(lead, _lead([-1.0, -1, -1]), _facts(3), "x")
-    assert "against x" in said and "aVR" in said
-    assert (
-        evidence_words(_lead([np.nan] * 12), _lead([np.nan] * 3), _facts(3), "x") == "No lead speaks for x."
-    )
+def test_a_beat_is_named_only_where_it_counts():
+    lead = _lead([1.0] * 12)
+    assert telling_beats(lead, _lead([0.1, 0.1, 2, 0.1, 0.1, 0.1, 2, 0.1])) == [2, 6]
+    assert telling_beats(lead, _lead([1.0] * 8)) == []  # all alike
+    assert telling_beats(lead, _lead([0.01, 0.3, 0.01])) == []  # more than the others, and next to nothing
+    assert telling_beats(lead, _lead([-1.0, -1, -1])) == []
+    assert telling_beats(_lead([-1.0] * 12), _lead([0.1, -9, 0.1, 0.1])) == [1]  # what speaks against
+
+
+def test_what_beats_take_along_is_said_with_how_they_look():
+    lead = SimpleNamespace(values=np.ones(12), logit=3.0, bias=-1.0)
+    facts = _facts(8, premature=(2, 6), wide=(2, 6))
+    said = beat_words(lead, [2, 6], 1.0, facts)
+    assert said == "; without beats 3 and 7, premature and wide, 50% of it is gone"
+    one = beat_words(lead, [1], -2.0, _facts(3, premature=(1,), unlike=(1,)))
+    assert one == "; without beat 2, premature and of another shape, 100% of it is gone"
+    assert beat_words(lead, [], 3.0, facts) == "; no beat stands out"
+    assert beat_words(lead, [], 3.0, _facts(1)) == ", in its only beat"
 
 
 def test_only_unusual_beats_are_marked():

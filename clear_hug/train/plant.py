@@ -134,7 +134,7 @@ def _earlier(beats: Beats, generator: torch.Generator) -> tuple[Beats, Tensor, T
     axis = (torch.arange(TOKEN_SAMPLES, device=own.device) - R_PEAK) / TOKEN_FS
     inside = beats.inside.clone()
     inside[rows, which - 1] &= before[:, None] + axis < middle[:, None]
-    inside[rows, which] = (own - early)[:, None] + axis >= middle[:, None]
+    inside[rows, which] &= (own - early)[:, None] + axis >= middle[:, None]
     values = torch.where(inside[:, None], beats.values, 0.0)
     return replace(beats, seconds=seconds, inside=inside, values=values), which, done
 
@@ -157,9 +157,12 @@ def _wide(beats: Beats, generator: torch.Generator) -> tuple[Beats, Tensor]:
     shape = _wide_beat(n, generator).to(beats.values.device) * _gain(beats)[..., None]
     # what one beat differs from the next by is noise: without it a planted beat would be told by its calm
     noise = 0.7 * (beats.values[rows, :, which] - beats.values[rows, :, which - 1])
+    # the pause after it leaves its window room up to the end of the token
+    inside = changed.inside.clone()
+    inside[rows, which, R_PEAK:] = True
     values = changed.values.clone()
-    values[rows, :, which] = (shape + noise).to(values.dtype) * changed.inside[rows, which][:, None]
-    return replace(changed, values=values), done
+    values[rows, :, which] = (shape + noise).to(values.dtype) * inside[rows, which][:, None]
+    return replace(changed, values=values, inside=inside), done
 
 
 def _wide_beat(n: int, generator: torch.Generator) -> Tensor:

@@ -279,7 +279,9 @@ def view(page: Page, name: str) -> None:
 def test_first_glance_of_an_explanation(page: Page, address: str) -> None:
     open_page(page, address, "Explanation", "?record=simulated-premature")
     expect(page.get_by_text(re.compile("of the evidence"))).to_be_visible()
-    expect(page.get_by_text(re.compile("^(supported|weak)$|Contradicted"))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("map of leads: (supported|weak)|Contradicted"))).to_be_visible(
+        timeout=30_000
+    )
     names = page.evaluate("document.querySelector('.js-plotly-plot').data.map(trace => trace.name)")
     assert "scale" in names  # the colours of the trace are explained
 
