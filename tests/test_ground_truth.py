@@ -34,7 +34,7 @@ from clear_hug.leads import LEADS
 from clear_hug.measure import measure_beats
 from clear_hug.train.corpus import Corpus
 
-SEED, N = 606, 25  # of no other test, nor of the benchmark
+SEED, N = 606, 60  # of no other test, nor of the benchmark
 DATA = os.environ.get("CLEAR_HUG_DATA")
 CORPUS = Path("corpus")
 needs_runs = pytest.mark.skipif(
@@ -66,8 +66,8 @@ def test_the_changed_beat_is_the_top_beat(found):
 
 def test_the_changed_leads_are_the_top_leads(found):
     rates = seen([case for case in found if case.kind != "premature beat"])
-    assert set(rates) == {"hug/lead", "ablation/lead"}, "no change in the leads moved the answer"
-    exact, left_out = rates["hug/lead"], rates["ablation/lead"]
+    assert rates, "no change in the leads moved the answer"
+    exact, left_out = rates["hug/lead"], rates["ablation/lead less the map without"]
     assert exact.value >= 0.9 > 2 * exact.chance, f"exact contributions: {exact}"
     assert left_out.interval[0] > left_out.chance, f"left out one by one: {left_out}"
 
