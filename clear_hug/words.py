@@ -199,14 +199,18 @@ def evidence_words(lead: Attribution, label: str, beats: str) -> str:
 def telling_beats(lead: Attribution, beat: Attribution) -> list[int]:
     """Rows of the one to three beats that stand out, if any do.
 
-    They hold more than half of what beats are worth when left out one by one, at least twice their share of
-    the beats, and at least a tenth of all contributions.
+    Each is worth, left out alone, at least half of what the most telling one is; together they hold half of
+    what beats are worth, at least twice their share of the beats, and a tenth of all contributions.
     """
     sign = 1 if np.nansum(lead.values) >= 0 else -1
-    rows, held = _most_of(sign * beat.values, MOST_BEATS)
-    even = len(rows) / max(1, int(np.isfinite(beat.values).sum()))
-    felt = sign * beat.values[rows].sum() >= FELT * abs(np.nansum(lead.values))
-    return rows if rows and held >= max(0.5, 2 * even) and felt else []
+    worth = np.where(np.isfinite(beat.values), sign * beat.values, 0.0).clip(min=0)
+    rows = np.flatnonzero(worth >= 0.5 * worth.max(initial=0.0))
+    if not worth.any() or rows.size > MOST_BEATS:
+        return []
+    held = worth[rows].sum() / worth.sum()
+    even = rows.size / int(np.isfinite(beat.values).sum())
+    felt = worth[rows].sum() >= FELT * abs(np.nansum(lead.values))
+    return rows.tolist() if held >= max(0.5, 2 * even) and felt else []
 
 
 def beat_words(lead: Attribution, rows: Sequence[int], without: float, facts: BeatFacts) -> str:

@@ -117,8 +117,9 @@ def plot_icicle(
     words = [signed(v, end if d > 1 else None) for v, d in zip(data.values, data.depth, strict=True)]
     names = ["beat " + n if d == 3 else n for n, d in zip(data.names, data.depth, strict=True)]
     share = 100 * data.areas / (data.areas[0] or 1.0)
+    start = "that of flat beats" if "gradients" in attribution.method else "its bias"
     text = [
-        f"<b>logit of {name} less its bias: {word}</b>"
+        f"<b>logit of {name} less {start}: {word}</b>"
         if d == 0
         else name
         if d == 3
