@@ -688,7 +688,8 @@ def chosen_token(page: Page, values: NDArray[np.float64]) -> tuple[int, int]:
     """(row of the lead, row of the beat) that was clicked on, or that which counts most."""
     event, record = st.session_state.get("tokens"), (*page._key, page.target)
     for point in event["selection"]["points"] if event else []:
-        row, beat = (int(k) for k in point.get("customdata", (0, 0))[:2])
+        held = point["customdata"]  # what is sent as a row comes back as {"0": row, "1": beat}
+        row, beat = (int(k) for k in (held.values() if hasattr(held, "values") else held))
         st.session_state[TOKEN] = (record, row, beat)  # the figure is drawn anew, and forgets its selection
     of, row, beat = st.session_state.get(TOKEN, ((), 0, 0))
     if of == record and beat < page.tokens.n_beats and page.tokens.valid[row, beat]:
