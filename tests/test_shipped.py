@@ -36,6 +36,7 @@ def test_the_default_is_there_and_as_small_as_promised(shipped):
     files = {path.name: path.stat().st_size for path in (CHECKPOINTS / "small").iterdir()}
     assert set(files) == {
         "model.safetensors", "config.json", "metrics.json", "calibration.json", "README.md",
+        "faithfulness.json",
     }  # fmt: skip
     assert sum(files.values()) < BYTES
 
@@ -57,6 +58,13 @@ def test_the_card_says_what_was_measured(shipped):
     for name, other in row["baselines"].items():
         assert name in card and f"{other['difference']:+.3f}" in card
     assert "not a medical device" in card
+
+
+def test_its_explanations_were_put_to_the_proof(shipped):
+    kept = shipped.faithfulness
+    assert kept["checkpoint"] == shipped.digest and kept["folds"] == [9] and not kept["learned_from_them"]
+    assert not {"hug", "ablation", "shapley"} & set(kept["unusable"])
+    assert kept["maps"]["hug/lead"]["records"] >= 100
 
 
 def test_better_than_the_plain_resnet_on_the_same_records(shipped):
