@@ -241,7 +241,7 @@ def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, mon
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
 
 
-PLAIN = {"augment": Augmentation(99, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), "dropout": 0.0}
+PLAIN = {"augment": Augmentation(99, *[0.0] * 9), "dropout": 0.0}
 
 
 @pytest.mark.parametrize("stage, changes", [("pretrain", {}), ("finetune", PLAIN)])

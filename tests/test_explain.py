@@ -84,7 +84,8 @@ def test_a_contrast_is_the_difference_of_two_explanations(checkpoint, tokens, me
     if why.error is None:
         np.testing.assert_allclose(why.values, one.values - two.values, atol=1e-6)
     if METHODS[method].adds_up:
-        assert why.bias == pytest.approx(one.bias - two.bias) and abs(why.residual) < 1e-5
+        exact = method != "smooth_integrated_gradients"  # its residual is the noise's
+        assert why.bias == pytest.approx(one.bias - two.bias) and abs(why.residual) < (1e-5 if exact else 0.1)
 
 
 def test_levels_are_sums_of_one_another(checkpoint, tokens):
