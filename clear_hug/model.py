@@ -440,7 +440,11 @@ class HUG(nn.Module):
         """
         paths, _ = self._effective()
         mapped = self._mapped(lead_tokens, lead_there)
-        return torch.einsum("blw,plnw->bpln", mapped, paths[:, self.group_of])
+        by_group = [
+            torch.einsum("blw,pnw->bpln", mapped[:, list(rows)], paths[:, g])
+            for g, rows in enumerate(GROUPS.values())
+        ]
+        return torch.cat(by_group, dim=2)  # the groups' leads stand one after another
 
     @torch.no_grad()
     def centre(self, mean_lead_tokens: Tensor) -> None:

@@ -227,7 +227,7 @@ def test_upload_of_a_dicom_file(page: Page, address: str, tmp_path: Path) -> Non
     uploaded(page, mine)
     expect(page.locator(".head p")).to_have_text("your file: Doe_Jane")
     assert "Doe" not in page.url and "upload" not in page.url
-    for name in PAGES[1:]:
+    for name in (name.replace("_", " ") for name in PAGES[1:]):
         page.locator(".stSidebar").get_by_text(name, exact=True).click()
         page.wait_for_selector(f".head h1:has-text('{name}')")
         page.wait_for_selector(".js-plotly-plot .main-svg")
