@@ -42,6 +42,8 @@ with guard():
         end = float(np.nanmax(np.abs(np.concatenate([a.values, b.values]))))
         for side, why, one in (("a", a, page), ("b", b, other_page)):
             figure = plot_painted_ecg(one.ecg, why, dark=page.dark, end=end)
-            ui.show_paper(figure, side, f"The ECG painted by {titles[side == 'b']}")
+            title = titles[side == "b"]
+            st.markdown(f"**{ui.say(title)}**")
+            ui.show_paper(figure, side, f"The ECG painted by {title}")
         st.caption(COMPARE_WORDS[kind])
         ui.model_line(b)
