@@ -43,7 +43,7 @@ from clear_hug.reconstruct import Reconstruction, reconstruct
 from clear_hug.removal import Game, Tick, TooManyParts, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
 from clear_hug.simulate import SIMULATED, TITLES
-from clear_hug.words import NOTICE, facts
+from clear_hug.words import NOTICE, facts, missing
 
 APP = "CLEAR-HUG Explorer"
 HOME = "app.py"
@@ -867,6 +867,12 @@ def show_facts(ecg: ECG) -> None:
     for sentence in ecg.warnings:
         st.warning(say(sentence))
     st.markdown(" · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(ecg).items()))
+
+
+def show_missing(page: Page) -> None:
+    """What the model could not see of the record: it belongs beside every answer."""
+    for sentence in missing(page.tokens):
+        st.warning(say(sentence))
 
 
 def trust_line(proof: Proof) -> None:

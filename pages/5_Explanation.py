@@ -31,7 +31,6 @@ from clear_hug.words import (
     beat_marks,
     beat_words,
     evidence_words,
-    missing,
     proof_figures,
     sum_words,
     telling_beats,
@@ -51,8 +50,7 @@ with guard():
     words = page.checkpoint.description[target]
     if against:
         words += f" rather than {page.checkpoint.description[against]}"
-    for sentence in missing(page.tokens):
-        st.warning(ui.say(sentence))
+    ui.show_missing(page)
     ablated = None
     with guard():  # a record of an hour has too many beats to leave out one by one
         ablated = page.explain(target, "ablation", "beat", against)

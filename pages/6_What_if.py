@@ -12,6 +12,7 @@ MOST = 8  # labels shown
 with guard():
     hidden = ui.switches(page)
     start, seconds = page.stretch()
+    ui.show_missing(page)
     before, after = page.diagnosis, page.without(hidden)
     st.markdown(f"**{ui.say(removed_words(page.tokens, hidden))}**")
     figure = plot_what_if(

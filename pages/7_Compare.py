@@ -35,6 +35,8 @@ with guard():
         else:
             other_page = ui.other_record(page)
             titles = [page.record.title, other_page.record.title]
+    for one in {page.record.id: page, other_page.record.id: other_page}.values():
+        ui.show_missing(one)
     a = page.explain(target, methods[0], "lead")
     b = other_page.worth(other, methods[1], "lead")
     if b is not None:

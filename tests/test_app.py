@@ -450,6 +450,12 @@ def test_everything_switched_off_is_no_error_and_another_record_keeps_what_it_ha
     assert not app.exception and not app.error
 
 
+@pytest.mark.parametrize("name", [EXPLANATION, WHAT_IF, COMPARE])
+def test_what_the_model_could_not_see_stands_beside_every_answer(name: str) -> None:
+    app = page(name, record="simulated-lead_off")
+    assert ["left out: V3" in item.value.replace("\\", "") for item in app.warning] == [True]
+
+
 @pytest.mark.parametrize("kind", ["labels", "methods", "records"])
 def test_two_are_compared_side_by_side(kind: str) -> None:
     app = page(COMPARE, record="simulated-premature", compare=kind)
