@@ -4,6 +4,7 @@ import numpy as np
 import streamlit as st
 
 from clear_hug import ui
+from clear_hug.explain import METHODS
 from clear_hug.export import explanation_csv, explanation_json, explanation_pdf, explanation_png
 from clear_hug.leads import LEADS
 from clear_hug.plots import (
@@ -120,7 +121,7 @@ with guard():
             with parts:
                 level = ui.choices("Parts left out", ["beat", "lead", "group", "segment"], "parts")
             with how:
-                ways = [way for way in LEFT_OUT if level in ui.METHODS[LEFT_OUT[way]].levels]
+                ways = [way for way in LEFT_OUT if level in METHODS[LEFT_OUT[way]].levels]
                 way = ui.choices("How", ways, "how", "Shapley values")
             why = page.worth(target, LEFT_OUT[way], level, against)
             if why is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import clear_hug.plots
@@ -18,7 +19,10 @@ from clear_hug import ui
 from clear_hug.checkpoint import load_checkpoint
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
+from clear_hug.qrs import DETECTORS
 from clear_hug.reconstruct import HIDE
+from clear_hug.ui import records, results
+from clear_hug.words import NOTICE
 from tests.written_runs import log_row, write_run, write_runs
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +79,7 @@ def test_page_opens_by_link(name: str, record: str) -> None:
     app = page(name, record=record)
     assert not app.exception and not app.error
     assert n_figures(app) >= 1
-    assert ui.NOTICE in words(app)
+    assert NOTICE in words(app)
     assert ("simulated" in plain(app)) == record.startswith("simulated")
 
 
@@ -175,15 +179,15 @@ def test_a_record_of_one_lead_opens_with_one_beat_hidden(simulated) -> None:
 @pytest.mark.parametrize("name", ["app.py", *MODEL_PAGES])
 def test_a_note_of_the_model_is_said_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     note = "The cuda ran out of memory; this was computed on the CPU."
-    ui.st.cache_resource.clear()
+    st.cache_resource.clear()
 
     def noted(answer):
         return lambda *args, **kwargs: replace(answer(*args, **kwargs), note=note)
 
     for answer in ("diagnose", "look", "reconstruct"):
-        monkeypatch.setattr(ui, answer, noted(getattr(ui, answer)))
+        monkeypatch.setattr(results, answer, noted(getattr(results, answer)))
     app = page(name)
-    ui.st.cache_resource.clear()
+    st.cache_resource.clear()
     assert not app.exception and not app.error
     assert [note in warning.value.replace("\\", "") for warning in app.warning] == [True]
 
@@ -192,7 +196,11 @@ def test_results_from_the_cache_are_shared_and_cannot_be_changed(checkpoint, tok
     keys = (checkpoint.digest, tokens.digest, "clear")
     hidden = np.zeros_like(tokens.valid)
     hidden[1, 1] = True
-    for cached, extra in ((ui._diagnose, ()), (ui._look, ()), (ui._reconstruct, (hidden.tobytes(),))):
+    for cached, extra in (
+        (results._diagnose, ()),
+        (results._look, ()),
+        (results._reconstruct, (hidden.tobytes(),)),
+    ):
         first, second = (cached(*keys, *extra, checkpoint, tokens) for _ in range(2))
         assert first is second
         arrays = [value for value in vars(second).values() if isinstance(value, np.ndarray)]
@@ -226,7 +234,7 @@ def test_next_and_previous_walk_in_a_circle() -> None:
     app = page("pages/1_ECG.py")
     buttons = {button.label: button for button in app.button}
     buttons["Previous"].click().run()
-    assert app.query_params["record"] == list(ui._BUILT_IN)[-1]
+    assert app.query_params["record"] == list(records.BUILT_IN)[-1]
     {button.label: button for button in app.button}["Next"].click().run()
     assert app.query_params["record"] == "real"
     assert not app.exception
@@ -404,16 +412,16 @@ def test_rather_than_explains_a_difference_of_two_labels() -> None:
 
 def key_of(app: AppTest) -> tuple[str, str, str]:
     """What results are kept under: model, record and detector."""
-    ecg = ui._built_in(app.query_params.get("record", ["real"])[0])
+    ecg = records.built_in(app.query_params.get("record", ["real"])[0])
     folder = os.environ["CLEAR_HUG_CHECKPOINT"]
-    return load_checkpoint(folder).digest, ecg.digest, next(iter(ui.DETECTORS))
+    return load_checkpoint(folder).digest, ecg.digest, next(iter(DETECTORS))
 
 
 def test_what_was_stopped_waits_until_it_is_asked_to_go_on() -> None:
     app = page(EXPLANATION, target="superdiagnostic/HYP")
     app.session_state["view"] = "Left out"
     app.run()
-    done = ui._results(*key_of(app), "superdiagnostic/HYP", "shapley", "beat", "")
+    done = results._results(*key_of(app), "superdiagnostic/HYP", "shapley", "beat", "")
     assert done.pop("result").method == "shapley"
     app.session_state[f"stopped-{'-'.join(key_of(app))}-superdiagnostic/HYP-shapley-beat-"] = True
     app.run()
@@ -537,7 +545,7 @@ def test_a_silent_run_is_not_called_running(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_a_run_is_read_again_only_when_it_changed(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     page(TRAINING)
-    monkeypatch.setattr(ui, "read_run", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(results, "read_run", lambda *_: pytest.fail("read again"))
     assert list(ui.training_runs()) == ["second", "first", "pretrain"]
 
 

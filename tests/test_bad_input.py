@@ -21,6 +21,7 @@ from clear_hug.io import read_ecg, read_ecg_upload
 from clear_hug.leads import LEADS
 from clear_hug.reconstruct import reconstruct
 from clear_hug.simulate import simulate_ecg
+from clear_hug.ui.records import folder_records
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -212,8 +213,8 @@ def test_the_pages(
     shown = app(name)
     if case.unread:  # no upload holds it, so that it can be met in the folder alone
         monkeypatch.setenv("CLEAR_HUG_DATA", str(tmp_path))
-        ui._folder_records.clear()
-        shown.query_params["record"] = next(iter(ui._folder_records(str(tmp_path))))
+        folder_records.clear()
+        shown.query_params["record"] = next(iter(folder_records(str(tmp_path))))
         nothing_broke(shown.run())
         assert len(shown.error) == 1 and re.search(case.unread, said(shown, "error"))
         return

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
-from clear_hug.ui import NOTICE
+from clear_hug.words import NOTICE
 from tests.written_runs import write_runs
 
 pytestmark = pytest.mark.browser

@@ -1,0 +1,61 @@
+"""Menus whose choice stands in the address of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from clear_hug.ui.records import choice, choose
+
+
+def choices(label: str, options: Sequence[Any], key: str, default: Any = None) -> Any:
+    """A row of buttons, one of which is always pressed."""
+    first = options[0] if default is None else default
+    chosen = st.segmented_control(label, options, default=first, required=True, key=key, bind="query-params")
+    return first if chosen is None else chosen  # an address may say "?key="
+
+
+def menu(label: str, options: Sequence[str], key: str, default: str | None = None) -> str:
+    """A menu in which one option is always chosen."""
+    index = options.index(default) if default else 0
+    return st.selectbox(label, options, index, key=key, bind="query-params") or options[index]
+
+
+def several(label: str, options: Sequence[str], key: str, default: Sequence[str], most: int) -> list[str]:
+    """A menu in which up to `most` options are chosen."""
+    chosen = st.multiselect(label, options, default, key=key, bind="query-params", max_selections=most)
+    return [option for option in chosen if option in options]
+
+
+def number(label: str, key: str, low: int, high: int, default: int) -> int:
+    """A whole number; what another record left there is brought into range."""
+    keep_in(key, low, high)
+    return int(st.number_input(label, low, high, default, key=key, bind="query-params"))
+
+
+def keep_in(key: str, low: int, high: int) -> None:
+    value = st.session_state.get(key)
+    if isinstance(value, int) and not low <= value <= high:
+        st.session_state[key] = min(max(value, low), high)
+
+
+def linked_menu(
+    label: str, options: Sequence[str], chosen: str, name: str, key: str, words: Callable[[str], str]
+) -> str:
+    """A menu that stands at `chosen` and writes the choice `name` into the address."""
+    st.session_state[key] = chosen
+    st.selectbox(label, options, format_func=words, key=key, on_change=_chosen, args=(key, name))
+    return chosen
+
+
+def _chosen(key: str, name: str) -> None:
+    if st.session_state[key] is not None:
+        choose(**{name: st.session_state[key]})
+
+
+def other_menu(label: str, options: Sequence[str], name: str, words: Callable[[str], str]) -> str:
+    """A menu that writes the choice `name` into the address; the first option, until another is chosen."""
+    chosen = choice(name, options, options[0])
+    return linked_menu(label, options, chosen, name, f"menu_{name}", words)

@@ -1,0 +1,156 @@
+"""Pick a record, a detector, a label."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from clear_hug.ecg import ECGError
+from clear_hug.io import EXTENSIONS
+from clear_hug.qrs import DETECTORS
+from clear_hug.ui.menus import _chosen, linked_menu
+from clear_hug.ui.records import (
+    BUILT_IN,
+    MOST_OPTIONS,
+    UPLOAD_SHOWN,
+    choice,
+    data_folder,
+    folder_records,
+    list_records,
+    upload,
+    warn_of,
+)
+from clear_hug.ui.results import Page
+from clear_hug.ui.show import say
+
+log = logging.getLogger(__name__)
+UPLOAD_TYPES = [extension.lstrip(".") for extension in (*EXTENSIONS, ".zip")]
+
+
+def detector_menu(page: Page) -> None:
+    linked_menu(
+        "Beats found by", list(DETECTORS), page.detector, "detector", "menu_detector", _detector_words
+    )
+
+
+def _detector_words(name: str) -> str:
+    known = {
+        "clear": "CLEAR-HUG's own, all leads",
+        "neurokit": "neurokit2, one lead",
+        "xqrs": "XQRS, one lead",
+    }
+    return known.get(name, name)
+
+
+def target_menu(page: Page) -> str:
+    """The label to look at; the most probable one of the first task, until another is chosen."""
+    warn_of("target", page.checkpoint.targets)
+    order = [page.checkpoint.targets[row] for row in page.ranking]
+    chance = dict(zip(page.checkpoint.targets, page.diagnosis.probabilities, strict=True))
+
+    def words(target: str) -> str:
+        task = f"{target.split('/')[0]}: " if len(page.checkpoint.tasks) > 1 else ""
+        return f"{task}{page.checkpoint.description[target]} ({chance[target]:.0%})"
+
+    return linked_menu("Label", order, page.target, "target", "menu_target", words)
+
+
+def against_menu(page: Page, target: str) -> str:
+    """A label of the same task that `target` is held against; "" for none."""
+    task = target.split("/")[0]
+    names = {
+        "": "nothing: why at all",
+        **{
+            page.checkpoint.targets[row]: page.words(row)
+            for row in page.ranking
+            if page.diagnosis.tasks[row] == task and page.checkpoint.targets[row] != target
+        },
+    }
+    warn_of("against", names)
+    asked = st.query_params.get("against", "")
+    return linked_menu("Rather than", list(names), asked if asked in names else "", "against", "menu_against",
+                 lambda key: names[key])  # fmt: skip
+
+
+def other_record(page: Page) -> Page:
+    """The page of another record, chosen by a menu: of those built in, and of the same kind."""
+    kinds = {"built in", page.record.kind}
+    records = {
+        key: record
+        for key, record in list_records().items()
+        if record.kind in kinds and key != page.record.id
+    }
+    options = list(records)[:MOST_OPTIONS]
+    mine = st.session_state.get(UPLOAD_SHOWN["with_record"])
+    chosen = mine if mine in records else choice("with_record", options, options[0])
+    key = linked_menu(
+        "With", options, chosen, "with_record", "menu_with_record", lambda key: records[key].title
+    )
+    return replace(page, record=records[key])
+
+
+def pick_built_in(page: Page) -> None:
+    chosen = page.record.id if page.record.id in BUILT_IN else None
+    _menu_or_none("Built in", list(BUILT_IN), chosen, "pick_built_in", lambda key: BUILT_IN[key].title)
+
+
+def pick_from_folder(page: Page) -> None:
+    if not data_folder():
+        st.markdown("**A folder of your own**")
+        st.caption(say("Set CLEAR_HUG_DATA to a folder of ECG files before the start to list them here."))
+        return
+    records = folder_records(data_folder())
+    if not records:
+        st.info("The folder named by CLEAR_HUG_DATA holds no ECG file.")
+        return
+    wanted = ""
+    if len(records) > MOST_OPTIONS:
+        wanted = st.text_input("Search the folder", placeholder="part of a name").lower()
+    found = [key for key, record in records.items() if wanted in record.title.lower()]
+    chosen = page.record.id if page.record.id in found else None
+    label = f"From the folder ({len(found)} record{'' if len(found) == 1 else 's'})"
+    _menu_or_none(label, found[:MOST_OPTIONS], chosen, "pick_folder", lambda key: records[key].title)
+
+
+def _menu_or_none(
+    label: str, options: Sequence[str], chosen: str | None, key: str, words: Callable[[str], str]
+) -> None:
+    st.session_state[key] = chosen
+    st.selectbox(label, options, index=None, format_func=words, key=key, on_change=_chosen,
+                 args=(key, "record"), placeholder="Type to search ...")  # fmt: skip
+
+
+def pick_upload() -> None:
+    """An uploader; what cannot be read is said in a sentence, and the record shown stays."""
+    st.file_uploader(
+        "Your file, or all files of a WFDB record",
+        UPLOAD_TYPES,
+        accept_multiple_files=True,
+        key="uploader",
+        on_change=_uploaded,
+        help=f"One of {', '.join(UPLOAD_TYPES)}; a WFDB record needs its .hea and .dat at once. "
+        "The file stays in this session, and is in no link.",
+    )
+
+
+def show_upload_error() -> None:
+    """What was wrong with the last upload, in a sentence; until another one is tried."""
+    if said := st.session_state.get("upload_failed"):
+        st.error(say(said))
+
+
+def _uploaded() -> None:
+    files = st.session_state.get("uploader") or []
+    st.session_state["upload_failed"] = ""
+    if not files:
+        return
+    try:
+        upload({file.name: file.getvalue() for file in files})
+    except ECGError as error:
+        st.session_state["upload_failed"] = str(error)
+    except Exception:
+        log.exception("an upload failed")
+        st.session_state["upload_failed"] = "This file cannot be read. The log of the app has the details."

@@ -1,0 +1,148 @@
+"""The ECGs that this session may open, and the choices that stand in the address of a page."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from clear_hug.ecg import ECG, ECGError
+from clear_hug.io import find_records, read_ecg, read_ecg_upload
+from clear_hug.simulate import SIMULATED, TITLES
+from clear_hug.ui.show import say
+
+MOST_OPTIONS = 2000  # in one menu; above it a search field narrows the list
+UPLOADS = "uploads"  # session_state: id -> ECG, of this session alone
+UPLOAD_SHOWN = {"record": "upload_shown", "with_record": "upload_beside"}  # session_state: ids looked at
+MOST_UPLOADS = 5
+
+
+@dataclass(frozen=True)
+class Record:
+    """An ECG that can be opened.
+
+    id : in links;  title : for people, and says "simulated" where it is;  kind : a key of `KINDS`
+    path : of a record in the folder
+    """
+
+    id: str
+    title: str
+    kind: str
+    path: str = ""
+
+
+KINDS = {"built in": "built in", "folder": "from the folder", "upload": "your file"}
+DEFAULT_RECORD = "real"
+BUILT_IN = {
+    DEFAULT_RECORD: Record(DEFAULT_RECORD, "real: the 12-lead ECG that pydicom carries", "built in"),
+    **{f"simulated-{kind}": Record(f"simulated-{kind}", TITLES[kind], "built in") for kind in SIMULATED},
+}
+
+
+def data_folder() -> str:
+    """The folder named by CLEAR_HUG_DATA, or ""."""
+    return os.environ.get("CLEAR_HUG_DATA", "")
+
+
+@st.cache_data(ttl=60, max_entries=4, show_spinner="Listing the folder ...")
+def folder_records(folder: str) -> dict[str, Record]:
+    """Ids are hashes: a file's name may be a patient's, and a link must not carry it."""
+    records = {}
+    for path in find_records(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        key = "folder-" + hashlib.sha256(path.relative_to(folder).as_posix().encode()).hexdigest()[:16]
+        records[key] = Record(key, name, "folder", str(path))
+    return records
+
+
+def list_records() -> dict[str, Record]:
+    """All that this session may open: id -> Record, built in first, then its uploads, then the folder."""
+    uploads = {
+        key: Record(key, ecg.record_id or "your file", "upload")
+        for key, ecg in st.session_state.get(UPLOADS, {}).items()
+    }
+    try:
+        folder = folder_records(data_folder()) if data_folder() else {}
+    except ECGError:
+        folder = {}  # app.py says so
+    return {**BUILT_IN, **uploads, **folder}
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def built_in(key: str) -> ECG:
+    if key == DEFAULT_RECORD:
+        from pydicom.data import get_testdata_file
+
+        return read_ecg(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+    return SIMULATED[key.removeprefix("simulated-")]()
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the record ...")
+def _from_folder(path: str, stamps: tuple[tuple[int, int], ...]) -> ECG:
+    return read_ecg(path)
+
+
+def stamps_of(*paths: Path) -> tuple[tuple[int, int], ...]:
+    """When each file was written and how long it is; a changed file is another key of a cache."""
+    stats = [path.stat() for path in paths if path.exists()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+
+def read_record(record: Record) -> ECG:
+    """The ECG of a record in `list_records()`."""
+    if record.kind == "upload":
+        return st.session_state[UPLOADS][record.id]
+    if record.kind == "folder":
+        path = Path(record.path)
+        beside = [path.with_suffix(suffix) for suffix in (".dat", ".mat")] if path.suffix == ".hea" else []
+        return _from_folder(record.path, stamps_of(path, *beside))
+    return built_in(record.id)
+
+
+def upload(files: Mapping[str, bytes]) -> str:
+    """Keep an uploaded ECG in this session and show it; returns its id. Raises ECGError."""
+    ecg = read_ecg_upload(files)
+    key = f"upload-{ecg.digest[:16]}"
+    others = {k: v for k, v in st.session_state.get(UPLOADS, {}).items() if k != key}
+    st.session_state[UPLOADS] = dict([*others.items(), (key, ecg)][-MOST_UPLOADS:])
+    choose(record=key)
+    return key
+
+
+# Choices: they stand in the address
+
+
+def choose(**choices: str | None) -> None:
+    """Write choices into the address of the page; None takes one out.
+
+    An uploaded record is no part of an address: this session alone remembers that it is shown.
+    """
+    for name, value in choices.items():
+        if name in UPLOAD_SHOWN:
+            mine = value if value in st.session_state.get(UPLOADS, {}) else None
+            st.session_state[UPLOAD_SHOWN[name]] = mine
+            value = None if mine else value
+        if value is None:
+            st.query_params.pop(name, None)
+        else:
+            st.query_params[name] = value
+
+
+def choice(name: str, options: Sequence[str] | Mapping[str, Any], default: str) -> str:
+    """What the address names, if it is there to be chosen."""
+    asked = st.query_params.get(name)
+    return asked if asked is not None and asked in options else default
+
+
+def warn_of(name: str, options: Sequence[str] | Mapping[str, Any]) -> None:
+    """Say that what the address names is not there to be chosen."""
+    asked = st.query_params.get(name)
+    if asked and asked not in options:
+        st.warning(
+            say(f"This link names the {name} {asked[:80]!r}, which is not here; another one is shown.")
+        )

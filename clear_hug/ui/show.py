@@ -1,0 +1,134 @@
+"""What a page shows: text, figures, links, and what takes its time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from clear_hug.diagnosis import Diagnosis
+from clear_hug.ecg import ECG
+from clear_hug.explain import Attribution
+from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof
+from clear_hug.reconstruct import Reconstruction
+from clear_hug.removal import Tick
+from clear_hug.words import facts, missing
+
+if TYPE_CHECKING:
+    from clear_hug.ui.results import Page
+
+CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+
+
+def say(text: str) -> str:
+    """Text as it is, with nothing in it read as Markdown (file names hold `_` and `*`)."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|$:~<>])", r"\\\1", text)
+
+
+def html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Sentences as a Markdown list."""
+    return "\n".join(f"- {say(sentence)}" for sentence in sentences)
+
+
+def download(label: str, data: Callable[[], bytes], name: str, mime: str) -> None:
+    """A button that makes a file when it is pressed."""
+    st.download_button(label, data, name, mime, on_click="ignore", width="stretch")
+
+
+def link(page: str, label: str, **choices: str) -> None:
+    """A link to another page that carries the choices made on this one."""
+    st.page_link(f"pages/{page}.py", label=label, query_params={**st.query_params.to_dict(), **choices})
+
+
+def show(figure: Any, key: str, alt: str) -> None:
+    """Draw a figure over the whole width; `alt` says in words what it shows."""
+    st.plotly_chart(figure, width="stretch", theme=None, key=key, config=CHART, alt=alt)
+
+
+def show_paper(figure: Any, key: str, alt: str) -> None:
+    """Draw ECG paper as high as the width of the page makes it: a millimetre is as long as it is high."""
+    x, y = figure.layout.xaxis, figure.layout.yaxis
+    margin = figure.layout.margin
+    shape = (y.range[1] - y.range[0]) * y.scaleratio / (x.range[1] - x.range[0])
+    sides, ends = margin.l + margin.r, margin.t + margin.b
+    st.html(
+        f"<style>.st-key-paper_{key} "
+        ':is(.stElementContainer, [data-testid="stFullScreenFrame"], .stPlotlyChart) '
+        f"{{height: calc((100cqw - {sides}px) * {shape:.5f} + {ends}px) !important; flex: none !important}}"
+        "</style>"
+    )
+    figure.update_layout(height=None, autosize=True)
+    with st.container(key=f"paper_{key}"):
+        show(figure, key, alt)
+
+
+# What takes its time
+
+
+def in_time(kept: dict[str, Any], name: str, label: str, work: Callable[[Tick], Any]) -> Any:
+    """The result of `work`, made once: with a bar and a button that stops it; None where it was stopped.
+
+    Streamlit ends a run of the page when something on it is pressed, at the next word to the browser: so
+    each tick is where a computation can be left. What the model was asked until then stays remembered.
+    """
+    if "result" in kept:
+        return kept["result"]
+    stopped = f"stopped-{name}"
+    if st.session_state.get(stopped):
+        st.info("Stopped. What was computed so far is kept.")
+        st.button("Go on", key=f"go-on-{name}", on_click=_set, args=(stopped, False))
+        return None
+    place = st.empty()
+    with place.container():
+        bar, button = st.columns([6, 1], vertical_alignment="center")
+        with bar:
+            shown = st.progress(0.0, text=label)
+        button.button("Stop", key=f"stop-{name}", on_click=_set, args=(stopped, True))
+    try:
+        kept["result"] = work(lambda share: _tick(shown, share, label))
+    finally:
+        place.empty()
+    return kept["result"]
+
+
+def _tick(shown: Any, share: float, label: str) -> None:
+    shown.progress(share, text=f"{label} {share:.0%}")
+
+
+def _set(key: str, value: Any) -> None:
+    st.session_state[key] = value
+
+
+def show_facts(ecg: ECG) -> None:
+    """What is known of a record, and what was found odd in it."""
+    for sentence in ecg.warnings:
+        st.warning(say(sentence))
+    st.markdown(" · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(ecg).items()))
+
+
+def show_missing(page: Page) -> None:
+    """What the model could not see of the record: it belongs beside every answer."""
+    for sentence in missing(page.tokens):
+        st.warning(say(sentence))
+
+
+def trust_line(proof: Proof) -> None:
+    """The one word on the map of leads, and the first reason for it; all of them where it is contradicted."""
+    if proof.word == CONTRADICTED:
+        st.error(f"**Contradicted: do not rely on the map of leads.** {say(' '.join(proof.reasons))}")
+        return
+    colour = {SUPPORTED: "green"}.get(proof.word, "orange")
+    st.markdown(f":{colour}-badge[map of leads: {proof.word}] {say(proof.reasons[0])}")
+
+
+def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:
+    """Which model answered, where, and how fast; and whether it went another way than asked."""
+    st.caption(f"Model {say(result.model)} on {say(result.device)}, {1000 * result.seconds:.0f} ms.")
+    if result.note:
+        st.warning(say(result.note))
