@@ -3,133 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from clear_hug.words import NOTICE
-from tests.written_runs import write_runs
+from tests.browser.steps import (
+    PAGES,
+    PLOT,
+    PX_PER_MM,
+    SHOTS,
+    SIZES,
+    errors_of,
+    open_page,
+    settled,
+    uploaded,
+    view,
+)
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parents[2]
-SHOTS = Path(__file__).parent / "screenshots"
-PAGES = ["Home", *sorted(re.sub(r"^\d+_", "", path.stem) for path in (ROOT / "pages").glob("*.py"))]
-SIZES = [(1280, 800), (1600, 1000)]
-FLAGS = (
-    "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 WARM_SECONDS = 2.0
-PLOT = "document.querySelector('.js-plotly-plot')._fullLayout"
-PX_PER_MM = f"""speed => {{
-  const {{xaxis: x, yaxis: y}} = {PLOT};
-  return [x._length / (x.range[1] - x.range[0]) / speed, y._length / (y.range[1] - y.range[0])];
-}}"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not path:
-        said = "no Chromium: install it, or name its program in CHROMIUM"
-        if os.environ.get("CI") == "true" or os.environ.get("CLEAR_HUG_BROWSER") == "required":
-            pytest.fail(said)
-        pytest.skip(said)
-    SHOTS.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real server on a free port, with a home of its own."""
-    home = tmp_path_factory.mktemp("home")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {**os.environ, "HOME": str(home), "CLEAR_HUG_RUNS": str(write_runs(home / "runs"))}
-    for name in ("CLEAR_HUG_DATA", "CLEAR_HUG_CHECKPOINT"):  # what ships is what is looked at
-        env.pop(name, None)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port),
-               "--server.address", "127.0.0.1"]  # fmt: skip
-    with (home / "log.txt").open("wb") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_for(f"{url}/_stcore/health", server)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(20)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
-        assert server.poll() is None, "the server ended before it answered"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.25)
-    pytest.fail("the server did not answer within a minute")
-
-
-@pytest.fixture(scope="module")
-def contexts(chromium: Browser) -> dict[str, BrowserContext]:
-    """One a colour scheme; what the browser has cached stays, the app's session is new with each page."""
-    size = {"width": 1280, "height": 800}
-    return {scheme: chromium.new_context(viewport=size, color_scheme=scheme) for scheme in ("light", "dark")}
-
-
-@pytest.fixture
-def page(contexts: dict[str, BrowserContext]) -> Iterator[Page]:
-    page = contexts["light"].new_page()
-    yield page
-    page.close()
-
-
-def open_page(page: Page, address: str, name: str, query: str = "") -> None:
-    page.goto(f"{address}/{'' if name == 'Home' else name}{query}")
-    page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
-    settled(page)
-
-
-def settled(page: Page) -> None:
-    """The script has run; what it sent is drawn."""
-    page.wait_for_timeout(150)
-    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=60_000)
-    page.wait_for_timeout(200)
-
-
-def errors_of(page: Page) -> list[str]:
-    """Console errors from now on, but for Streamlit's probe of its address under the page's own (a 404)."""
-    found: list[str] = []
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on(
-        "console",
-        lambda message: (
-            found.append(f"{message.text} {message.location}")
-            if message.type == "error" and "/_stcore/" not in message.location.get("url", "")
-            else None
-        ),
-    )
-    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -211,12 +112,6 @@ def test_links_keep_the_record(page: Page, address: str) -> None:
     assert "record=simulated-premature" not in page.url and "record=simulated" in page.url
 
 
-def uploaded(page: Page, *files: Path | dict) -> None:
-    page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files(list(files))
-    page.wait_for_timeout(1200)
-    settled(page)
-
-
 def test_upload_of_a_dicom_file(page: Page, address: str, tmp_path: Path) -> None:
     from pydicom.data import get_testdata_file
 
@@ -269,11 +164,6 @@ def test_upload_of_what_is_no_ecg(page: Page, address: str, name: str, content: 
 
 
 # Explanations
-
-
-def view(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
-    settled(page)
 
 
 def test_first_glance_of_an_explanation(page: Page, address: str) -> None:
