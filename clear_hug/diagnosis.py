@@ -30,6 +30,8 @@ from clear_hug.model import CLEARHUG
 BATCH = 32  # windows at a time; bounds the memory of a long record
 BF16_PAYS = 10_000_000  # parameters; below it a forward pass is too short to gain from bf16
 T = TypeVar("T")
+Tick = Callable[[float], None]
+"""Told the share that is done, now and then, by what takes its time; what it raises ends that."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.diagnosis import BATCH, check_hidden, hide, run
+from clear_hug.diagnosis import BATCH, Tick, check_hidden, hide, run
 from clear_hug.ecg import freeze
 from clear_hug.gradients import NOISY, Gradients, integrated_gradients, on_the_trace
 from clear_hug.leads import GROUPS, LEADS, N_LEADS, PAIRS
 from clear_hug.model import CLEARHUG
-from clear_hug.removal import Game, Tick, ablation, parts_of, shapley
+from clear_hug.removal import Game, ablation, parts_of, shapley
 
 _GROUP_NAMES = tuple(GROUPS)
 PATHS: tuple[str, ...] = (
@@ -140,7 +140,7 @@ def look(
             encoded = model.encode(beats, attention=layers)
             with torch.autocast(device.type, enabled=False):
                 logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).double().cpu().numpy())
-                parts = model.hug.contributions(encoded.lead_tokens, encoded.lead_there)
+                bias, parts = model.hug.decompose(encoded.lead_tokens, encoded.lead_there)
                 paths.append(parts.double().cpu().numpy())
             maps = [weights.float().mean(1) for weights in encoded.attention]
             ways = {_LAST: maps[-1]} if attention else {}
@@ -149,9 +149,8 @@ def look(
                 own = _own_beats(weights, encoded.index, beats.there.shape[2])
                 for k, window in enumerate(batch):
                     looked[way][:, window.beats] = own[k, :, : window.beats.size].double().cpu().numpy()
-        with torch.autocast(device.type, enabled=False):
-            bias = model.hug.bias().double().cpu().numpy()
-        return np.concatenate(logits).mean(axis=0), bias, np.concatenate(paths).mean(axis=0), looked
+        start = bias.double().cpu().numpy()
+        return np.concatenate(logits).mean(axis=0), start, np.concatenate(paths).mean(axis=0), looked
 
     (logits, bias, paths, looked), where, note = run(checkpoint, work, device)
     seconds = time.perf_counter() - started
@@ -212,7 +211,7 @@ def _rollout(seen: Look, of: Floats, tokens: BeatTokens, level: str) -> _Explain
 
 
 def _ablation(game: Game, of: Floats, tick: Tick | None) -> _Worth:
-    return ablation(game, of), None
+    return ablation(game, of, tick), None
 
 
 def _shapley(game: Game, of: Floats, tick: Tick | None) -> _Worth:
@@ -323,7 +322,7 @@ def explain(
     if other is not None:
         of[other] -= 1
     if seen is None:
-        seen = integrated_gradients(checkpoint, tokens, of, hidden, how.noisy or 0, device=device)
+        seen = integrated_gradients(checkpoint, tokens, of, hidden, how.noisy or 0, device=device, tick=tick)
     if not isinstance(seen, how.source):
         raise ValueError(f"{method} reads a {how.source.__name__}, not a {type(seen).__name__}.")
     error = None

@@ -246,23 +246,35 @@ COLUMNS = (
 )
 
 
-def explanation_csv(checkpoint: Checkpoint, tokens: BeatTokens, attributions: Sequence[Attribution]) -> bytes:
+def explanation_csv(
+    checkpoint: Checkpoint,
+    tokens: BeatTokens,
+    attributions: Sequence[Attribution],
+    hidden: Bools | None = None,
+    proof: Mapping[str, Any] | None = None,
+) -> bytes:
     """A long table, one row a value, below lines that begin with "#"; what is not there is left empty.
 
     Parameters
     ----------
     checkpoint, tokens, attributions : of one record and one model
+    hidden : (12, beat) bool, the tokens that were left out
+    proof : "word" and "reasons" of how far the first of them may be believed
 
     The columns are `COLUMNS`: beat counts from 1, r_peak_s is that beat's, time_s that of a sample.
     """
-    _check(checkpoint, tokens, attributions)
+    hidden = _check(checkpoint, tokens, attributions, hidden)
     methods = ", ".join(dict.fromkeys(f"{_cell(why.method)} by {_cell(why.level)}" for why in attributions))
     head = [
         f"# {NOTICE}",
         f"# {APP} {version()}",
         f"# model: {_cell(checkpoint.name)} {checkpoint.digest}",
         f"# method: {methods}",
+        *(f"# {_cell(sentence)}" for sentence in (*missing(tokens), *_left_out(tokens, hidden))),
     ]
+    if proof:
+        head.append(f"# map of {_cell(attributions[0].level)}s: {_cell(proof['word'])}")
+        head += [f"# {_cell(reason)}" for reason in proof["reasons"]]
     out = io.StringIO()
     out.writelines(f"{line}\r\n" for line in head)
     table = csv.writer(out)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clear_hug.batch import Beats
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.diagnosis import check_hidden, hide, run
+from clear_hug.diagnosis import Tick, check_hidden, hide, run
 from clear_hug.ecg import freeze
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEARHUG
@@ -61,6 +61,7 @@ def integrated_gradients(
     noisy: int = 0,
     steps: int = STEPS,
     device: torch.device | None = None,
+    tick: Tick | None = None,
 ) -> Gradients:
     """Integrated gradients of one logit, or of a difference of two; the mean over a long record's windows.
 
@@ -72,6 +73,8 @@ def integrated_gradients(
     noisy : copies of the record with noise of their own (seeded), over which the values are averaged, each
         with as many steps fewer; 0 = the record itself
     steps : between flat and true
+    tick : told the share that is done, every now and then; what it raises ends the computation
+
     """
     hidden = check_hidden(tokens, hidden)
     windows = split_windows(tokens)
@@ -82,12 +85,18 @@ def integrated_gradients(
 
         values = np.full((N_LEADS, tokens.n_beats, TOKEN_SAMPLES), np.nan)
         flat = logit = 0.0
+        each = max(4, steps // max(1, noisy))
+        looks, done = len(windows) * each * max(1, noisy), 0
         for window in windows:
             beats = hide([window], hidden).to(device)
             scale, _ = beats.lead_scale()
 
             def answer(x: torch.Tensor, beats: Beats = beats, scale: torch.Tensor = scale) -> torch.Tensor:
+                nonlocal done
                 n = len(x)
+                if tick and torch.is_grad_enabled():
+                    done += n
+                    tick(min(1.0, done / looks))
                 many = {name: getattr(beats, name) for name in Beats.__dataclass_fields__}
                 many = {name: field.expand(n, *field.shape[1:]) for name, field in many.items()}
                 logits = model(replace(Beats(**many), values=x), scale=scale.expand(n, -1))
@@ -101,7 +110,7 @@ def integrated_gradients(
                 noise = torch.randn((noisy, *x.shape[1:]), generator=torch.Generator().manual_seed(SEED))
                 x = x + NOISE * (scale[..., None, None] * beats.inside[:, None]) * noise.to(device)
             found = IntegratedGradients(answer).attribute(
-                x, torch.zeros_like(x), n_steps=max(4, steps // max(1, noisy)), internal_batch_size=AT_ONCE
+                x, torch.zeros_like(x), n_steps=each, internal_batch_size=AT_ONCE
             )
             there = beats.there[0, :, : window.beats.size, None].cpu().numpy()
             mean = found.detach().mean(0)[:, : window.beats.size].double().cpu().numpy()

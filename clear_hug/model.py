@@ -438,13 +438,18 @@ class HUG(nn.Module):
         Paths 0-2 are the groups themselves (level 1), 3-5 the pairs (level 2), 6 the top (level 3);
         the sum over paths is the lead's contribution, and the sum over leads with `bias()` the logit.
         """
-        paths, _ = self._effective()
+        return self.decompose(lead_tokens, lead_there)[1]
+
+    def decompose(self, lead_tokens: Tensor, lead_there: Tensor) -> tuple[Tensor, Tensor]:
+        """`bias()` and `contributions()`, for little more than one of them."""
+        paths, constant = self._effective()
         mapped = self._mapped(lead_tokens, lead_there)
         by_group = [
             torch.einsum("blw,pnw->bpln", mapped[:, list(rows)], paths[:, g])
             for g, rows in enumerate(GROUPS.values())
         ]
-        return torch.cat(by_group, dim=2)  # the groups' leads stand one after another
+        bias = constant + torch.einsum("pglw,gw->l", paths, self.level_1_bias)
+        return bias, torch.cat(by_group, dim=2)  # the groups' leads stand one after another
 
     @torch.no_grad()
     def centre(self, mean_lead_tokens: Tensor) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from clear_hug.batch import Beats
 from clear_hug.beats import SEGMENTS, TOKEN_FS, TOKEN_SAMPLES, BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.diagnosis import check_hidden, hide, run
+from clear_hug.diagnosis import Tick, check_hidden, hide, run
 from clear_hug.ecg import freeze
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
 from clear_hug.measure import measure_beats
@@ -29,7 +29,6 @@ from clear_hug.model import CLEARHUG
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Tick = Callable[[float], None]
 
 LEVELS = ("beat", "lead", "group", "token", "segment")
 USUAL_QRS = (-0.05, 0.06)  # s from the R peak, where it could not be measured
@@ -228,19 +227,26 @@ def _left(whole: Beats, there: torch.Tensor) -> Beats:
 # What a part is worth
 
 
-def ablation(game: Game, of: Floats) -> Floats:
+def ablation(game: Game, of: Floats, tick: Tick | None = None) -> Floats:
     """(part,) how far the answer falls when the part alone is left out; captum's FeatureAblation.
 
     of : (label,) what is explained: a logit (1 at its label), or a difference of two
+    tick : as of `shapley`
     """
     from captum.attr import FeatureAblation
 
-    def answer(sets: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(game(sets.numpy() > 0.5) @ of)
+    n, done = len(game.parts.tokens), 0
 
-    n = len(game.parts.tokens)
+    def answer(sets: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        answers = torch.from_numpy(game(sets.numpy() > 0.5) @ of)
+        done += len(sets)
+        if tick:
+            tick(min(1.0, done / (n + 1)))  # captum asks for the whole as well
+        return answers
+
     _bearable(int(game.parts.there.sum()), MOST_PARTS)
-    values = FeatureAblation(answer).attribute(torch.ones(1, n), perturbations_per_eval=n)
+    values = FeatureAblation(answer).attribute(torch.ones(1, n), perturbations_per_eval=min(n, ASKED))
     return np.where(game.parts.there, values[0].numpy().astype(np.float64), np.nan)
 
 

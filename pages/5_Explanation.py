@@ -182,7 +182,7 @@ with guard():
             name = f"explanation-{target.split('/')[1]}"
             files = {
                 "JSON": (lambda: explanation_json(*what, said, proof=found, **named), "application/json"),
-                "CSV": (lambda: explanation_csv(page.checkpoint, page.tokens, said), "text/csv"),
+                "CSV": (lambda: explanation_csv(page.checkpoint, page.tokens, said, proof=found), "text/csv"),
                 "PDF": (lambda: explanation_pdf(*what, lead, proof=found, **shown), "application/pdf"),
                 "PNG": (lambda: explanation_png(*what, lead, proof=found, **shown), "image/png"),
             }

@@ -46,6 +46,7 @@ with guard():
             figure = plot_painted_ecg(one.ecg, why, dark=page.dark, end=end)
             title = titles[side == "b"]
             st.markdown(f"**{ui.say(title)}**")
+            ui.trust_line(one.proof(why))
             ui.show_paper(figure, side, f"The ECG painted by {title}")
         st.caption(COMPARE_WORDS[kind])
         ui.model_line(b)

@@ -146,6 +146,17 @@ def test_csv_has_a_row_a_value(shown, method, level):
     np.testing.assert_array_equal(column[: why.values.size], why.values.ravel())
 
 
+def test_csv_tells_what_was_left_out_and_how_far_it_may_be_believed(shown):
+    checkpoint, _, tokens, _, why = shown("lead_off")
+    hidden = np.zeros_like(tokens.valid)
+    hidden[:, 1] = True
+    proof = {"word": "weak", "reasons": ["The gap is small, and may be chance."]}
+    head, _ = table(explanation_csv(checkpoint, tokens, [why], hidden, proof))
+    assert any("beat 2" in line and "Left out by choice" in line for line in head)
+    assert any("V3" in line for line in head)  # the lead that is off
+    assert "# map of leads: weak" in head and any("may be chance" in line for line in head)
+
+
 @pytest.mark.parametrize(
     "evil", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "a,=1+1", "a\r\n=1", "\t=1", 'a";=1']
 )

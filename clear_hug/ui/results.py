@@ -23,20 +23,19 @@ from clear_hug.checkpoint import (
     list_checkpoints,
     load_checkpoint,
 )
-from clear_hug.diagnosis import Diagnosis, diagnose
+from clear_hug.diagnosis import Diagnosis, Tick, diagnose
 from clear_hug.ecg import ECG, WINDOW_SECONDS
 from clear_hug.explain import METHODS, Attribution, Look, explain, look
 from clear_hug.faithfulness import Proof, prove
 from clear_hug.gradients import Gradients, integrated_gradients
 from clear_hug.measure import BeatFacts, measure_beats
 from clear_hug.reconstruct import Reconstruction, reconstruct
-from clear_hug.removal import Game, Tick, parts_of
+from clear_hug.removal import Game, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
 from clear_hug.ui.menus import keep_in
 from clear_hug.ui.records import Record, built_in, choice, read_record, stamps_of
 from clear_hug.ui.show import in_time
 
-IN_STEPS = ("shapley", "exact_shapley")  # methods that take so long that they tell how far they are
 DISTURBANCES = 3  # times that a map is made anew with slight noise, for its proof
 
 
@@ -179,14 +178,9 @@ class Page:
         def work(tick: Tick) -> Attribution:
             return self._explain(*question, tick)
 
-        kept, label = _results(*self.key, *question), "Leaving parts out ..."
-        found: Attribution | None
-        if method in IN_STEPS:
-            found = in_time(kept, "-".join((*self.key, *question)), label, work)
-        else:
-            with st.spinner(label):
-                found = kept["result"] if "result" in kept else work(lambda share: None)
-            kept["result"] = found
+        label = "Leaving parts out ..." if METHODS[method].play else "Following the gradients ..."
+        kept = _results(*self.key, *question)
+        found: Attribution | None = in_time(kept, "-".join((*self.key, *question)), label, work)
         return found
 
     def _explain(
@@ -199,13 +193,13 @@ class Page:
         elif source is Look:
             seen = _look(*self.key, self.checkpoint, self.tokens)  # one pass for all labels and levels
         else:
-            seen = self._gradients(target, method, against)
+            seen = self._gradients(target, method, against, tick)
         held = against or None
         return explain(
             self.checkpoint, self.tokens, target, method, level, seen=seen, against=held, tick=tick
         )
 
-    def _gradients(self, target: str, method: str, against: str) -> Gradients:
+    def _gradients(self, target: str, method: str, against: str, tick: Tick | None) -> Gradients:
         kept = _results(*self.key, target, method, "gradients", against)
         if "result" not in kept:
             of = np.zeros(len(self.checkpoint.targets))
@@ -213,7 +207,7 @@ class Page:
             if against:
                 of[self.checkpoint.row(against)] -= 1
             noisy = METHODS[method].noisy or 0
-            kept["result"] = integrated_gradients(self.checkpoint, self.tokens, of, noisy=noisy)
+            kept["result"] = integrated_gradients(self.checkpoint, self.tokens, of, noisy=noisy, tick=tick)
         found: Gradients = kept["result"]
         return found
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from clear_hug.diagnosis import Diagnosis
+from clear_hug.diagnosis import Diagnosis, Tick
 from clear_hug.ecg import ECG
 from clear_hug.explain import Attribution
 from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof
 from clear_hug.reconstruct import Reconstruction
-from clear_hug.removal import Tick
 from clear_hug.words import facts, missing
 
 if TYPE_CHECKING:
