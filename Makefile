@@ -7,7 +7,7 @@ PORT ?= 8501
 export CLEAR_HUG_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: app test test-all lint bench clean
+.PHONY: app test test-all lint bench screenshots clean
 
 app: $(READY)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
@@ -27,6 +27,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.qrs_ludb
+
+screenshots: $(READY)
+	$(BIN)/python -m docs.screenshots
 
 $(READY): requirements.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'

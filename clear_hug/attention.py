@@ -107,7 +107,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None, weights: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, weights: bool = False, first: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Attend.
 
         Parameters
@@ -115,32 +117,42 @@ class Attention(nn.Module):
         x : (batch, token, width)
         mask : (batch, query, key) bool, True = may attend; None = all may
         weights : also return the (batch, head, query, key) weights; the output is the same
+        first : only so many tokens ask, the first ones; None = all. All may be asked
 
         """
         batch, n, width = x.shape
         w = None
-        q, k, v = self.qkv(x).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if first is None:
+            q, k, v = self.qkv(x).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        else:
+            mask = None if mask is None else mask[:, :first]
+            asks, asked = (
+                F.linear(part, self.qkv.weight[rows], self.qkv.bias[rows])
+                for part, rows in ((x[:, :first], slice(width)), (x, slice(width, None)))
+            )
+            q = asks.view(batch, first, self.heads, -1).transpose(1, 2)
+            k, v = asked.view(batch, n, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         # torch's fused attention has a slow gradient in bf16 on a CPU
         if weights or (torch.is_grad_enabled() and q.dtype is torch.bfloat16 and not x.is_cuda):
             y, w = _in_steps(q, k, v, mask)
         else:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None])
-        y = self.out(y.transpose(1, 2).reshape(batch, n, width))
+        y = self.out(y.transpose(1, 2).reshape(batch, q.shape[2], width))
         return y, w if weights else None
 
 
 def _in_steps(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Attention as matrix products, for its weights, or for its gradient in bf16 on a CPU."""
     batch, heads, n, width = q.shape
-    flat = (batch * heads, n, width)
+    flat = (batch * heads, -1, width)
     # products over one axis of heads: the four-dimensional ones are five times as slow in bf16
     scores = (q * width**-0.5).reshape(flat) @ k.reshape(flat).transpose(-1, -2)
-    scores = scores.view(batch, heads, n, n)
+    scores = scores.view(batch, heads, n, -1)
     if mask is not None:
         forbidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, float("-inf"))
         scores = scores + forbidden[:, None]
     w = scores.softmax(-1)
-    return (w.to(v.dtype).view(-1, n, n) @ v.reshape(flat)).view(q.shape), w
+    return (w.to(v.dtype).flatten(0, 1) @ v.reshape(flat)).view(q.shape), w
 
 
 class Block(nn.Module):
@@ -156,7 +168,10 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        y, w = self.attention(self.norm_1(x), mask, weights)
-        x = x + self.dropout(y)
+    def forward(
+        self, x: Tensor, mask: Tensor | None, weights: bool = False, first: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `Attention.forward`; (batch, first, width) where only the first tokens go on."""
+        y, w = self.attention(self.norm_1(x), mask, weights, first)
+        x = x[:, :first] + self.dropout(y)
         return x + self.dropout(self.feed_forward(self.norm_2(x))), w

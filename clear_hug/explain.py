@@ -137,7 +137,7 @@ def look(
             batch = windows[i : i + BATCH]
             beats = hide(batch, hidden).to(device)
             layers = len(model.clear.blocks) if rollout else int(attention)
-            encoded = model.encode(beats, attention=layers)
+            encoded = model.encode(beats, attention=layers, leads_only=True)
             with torch.autocast(device.type, enabled=False):
                 logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).double().cpu().numpy())
                 bias, parts = model.hug.decompose(encoded.lead_tokens, encoded.lead_there)
@@ -162,8 +162,8 @@ def _rolled_out(maps: list[torch.Tensor]) -> torch.Tensor:
     """(batch, query, key) product of the layers' maps, half of each passing by (Abnar & Zuidema 2020)."""
     itself = torch.eye(maps[0].shape[-1], device=maps[0].device)
     out = itself.expand_as(maps[0])
-    for weights in maps:
-        out = (0.5 * weights + 0.5 * itself) @ out
+    for weights in maps:  # in the last of them lead tokens alone ask
+        out = (0.5 * weights + 0.5 * itself[: weights.shape[1]]) @ out
     return out
 
 

@@ -154,9 +154,10 @@ class Encoded:
     """What the encoder makes of a batch.
 
     lead_tokens : (batch, 12, width);  lead_there : (batch, 12) bool
-    x : (batch, kept, width), layout, index : the sequence without the tokens that are not there
+    x : (batch, kept, width), layout, index : the sequence without the tokens that are not there; x holds the
+        lead tokens alone where only they were asked for
     scale : (batch, 12) of the lead, 1 where it has no token;  told : (batch, 12) bool, in mV and told
-    attention : of the last layers asked for, (batch, head, kept, kept) each
+    attention : of the last layers asked for, (batch, head, query, kept) each; the queries are those of x
     """
 
     lead_tokens: Tensor
@@ -222,6 +223,7 @@ class CLEAR(nn.Module):
         attention: int = 0,
         scale_told: Tensor | None = None,
         scale: Tensor | None = None,
+        leads_only: bool = False,
     ) -> Encoded:
         """Encode what is there.
 
@@ -231,6 +233,7 @@ class CLEAR(nn.Module):
         attention : of how many of the last layers to return the attention weights too
         scale_told : (batch,) bool; False withholds the lead scale of a record although it is known
         scale : (batch, 12) to read the leads over in place of their own, where their values were changed
+        leads_only : in the last layer only lead tokens go on, which is all that a diagnosis reads
 
         """
         own, lead_there = beats.lead_scale()
@@ -248,7 +251,8 @@ class CLEAR(nn.Module):
         mask = encoder_mask(layout, self.config.pattern)
         maps = []
         for i, block in enumerate(self.blocks):
-            sequence, weights = block(sequence, mask, i >= len(self.blocks) - attention)
+            last = N_LEADS if leads_only and i == len(self.blocks) - 1 else None
+            sequence, weights = block(sequence, mask, i >= len(self.blocks) - attention, last)
             if weights is not None:
                 maps.append(weights)
         sequence = self.norm(sequence)
@@ -498,15 +502,16 @@ class CLEARHUG(nn.Module):
         attention: int = 0,
         scale_told: Tensor | None = None,
         scale: Tensor | None = None,
+        leads_only: bool = False,
     ) -> Encoded:
         """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, the facts added."""
-        encoded = self.clear.encode(beats, attention, scale_told, scale)
+        encoded = self.clear.encode(beats, attention, scale_told, scale, leads_only)
         with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
             return replace(encoded, lead_tokens=encoded.lead_tokens.float() + self.facts(encoded, beats))
 
     def forward(self, beats: Beats, scale_told: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
         """(batch, label) logits."""
-        encoded = self.encode(beats, scale_told=scale_told, scale=scale)
+        encoded = self.encode(beats, scale_told=scale_told, scale=scale, leads_only=True)
         with torch.autocast(encoded.x.device.type, enabled=False):
             return self.hug(encoded.lead_tokens, encoded.lead_there)
 

@@ -133,6 +133,19 @@ def test_weights_on_request_change_nothing_and_are_zero_where_forbidden(pattern,
     assert torch.equal((weights > 0), mask[:, None].expand_as(weights))
 
 
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize(("pattern", "decoder"), MASKS)
+def test_first_tokens_alone_hear_what_they_hear_among_all(pattern, decoder, weights):
+    torch.manual_seed(1)
+    mask = mask_of(pattern, decoder, token_layout(some_there()))
+    block, x = Block(16, 4, 32).eval(), torch.randn(2, mask.shape[1], 16)
+    every, looked = block(x, mask, weights)
+    some, looked_some = block(x, mask, weights, first=N_LEADS)
+    torch.testing.assert_close(some, every[:, :N_LEADS], atol=1e-6, rtol=0)
+    if weights:
+        torch.testing.assert_close(looked_some, looked[:, :, :N_LEADS], atol=1e-6, rtol=0)
+
+
 def test_without_a_mask_all_see_all():
     torch.manual_seed(1)
     layer, x = Attention(8, 2), torch.randn(1, 5, 8)

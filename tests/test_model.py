@@ -208,6 +208,17 @@ def test_evaluation_is_deterministic(random_model, random_beats, config):
     assert torch.equal(state, torch.get_rng_state())  # no random number was drawn
 
 
+@pytest.mark.parametrize("attention", [0, 2])
+def test_lead_tokens_are_the_same_without_the_beats_that_nobody_reads(random_model, random_beats, attention):
+    model, beats = random_model(), random_beats(3, 5)
+    seen = beats.hide(holes(beats))
+    every, some = (model.encode(seen, attention, leads_only=only) for only in (False, True))
+    torch.testing.assert_close(some.lead_tokens, every.lead_tokens, atol=1e-5, rtol=0)
+    assert some.x.shape[1] == 12 < every.x.shape[1]
+    for few, many in zip(some.attention, every.attention, strict=True):
+        torch.testing.assert_close(few, many[:, :, : few.shape[2]], atol=1e-5, rtol=0)
+
+
 def test_attention_on_request_gives_the_same_result(random_model, random_beats):
     model, beats = random_model(), random_beats(2)
     plain = model.clear.encode(beats.hide(holes(beats)))
