@@ -7,7 +7,7 @@ PORT ?= 8501
 export CLEAR_HUG_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: app test test-all lint bench screenshots clean
+.PHONY: app test test-all lint bench fuzz screenshots clean
 
 app: $(READY)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
@@ -30,6 +30,10 @@ bench: $(READY)
 
 screenshots: $(READY)
 	$(BIN)/python -m docs.screenshots
+
+MUTANTS ?= 20000
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --mutants $(MUTANTS)
 
 $(READY): requirements.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'

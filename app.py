@@ -5,6 +5,7 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.plots import plot_ecg
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.reading import answer_hidden
 from clear_hug.words import missing
 
 page = open_page("Home")
@@ -24,27 +25,30 @@ answer = None
 with guard():
     answer = page.diagnosis
     words, to_labels, to_why = st.columns([6, 1, 1], vertical_alignment="center")
-    words.markdown(
-        "**Most probable:** "
-        + " · ".join(
-            ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}")
-            + (" (called)" if answer.called[row] else "")
-            for row in page.ranking[:3]
-        )
-    )
-    said = {page.words(row) for row in page.ranking[:3]}
-    first = page.checkpoint.tasks[0].name
-    others = [
-        row
-        for task, rows in page.called().items()
-        for row in rows
-        if task != first and page.words(row) not in said
-    ]
-    if others:
+    if answer_hidden(page):
+        words.markdown("**Read first:** the answer is hidden until you commit yours on the Diagnosis page.")
+    else:
         words.markdown(
-            "**Called beside them:** "
-            + " · ".join(ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}") for row in others)
+            "**Most probable:** "
+            + " · ".join(
+                ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}")
+                + (" (called)" if answer.called[row] else "")
+                for row in page.ranking[:3]
+            )
         )
+        said = {page.words(row) for row in page.ranking[:3]}
+        first = page.checkpoint.tasks[0].name
+        others = [
+            row
+            for task, rows in page.called().items()
+            for row in rows
+            if task != first and page.words(row) not in said
+        ]
+        if others:
+            words.markdown(
+                "**Called beside them:** "
+                + " · ".join(ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}") for row in others)
+            )
     for sentence in missing(page.tokens):
         st.warning(ui.say(sentence))
     with to_labels:

@@ -148,7 +148,9 @@ def written(seed: int) -> bytes:
     return out.getvalue().encode()
 
 
-async def visit(address: str, number: int, until: float, think: float, seen: Seen, rng: random.Random) -> None:
+async def visit(
+    address: str, number: int, until: float, think: float, seen: Seen, rng: random.Random
+) -> None:
     """Come, upload, walk the pages, leave; and come again until the time is over."""
     content = written(number)
     while time.monotonic() < until:

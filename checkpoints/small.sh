@@ -58,6 +58,9 @@ twice final "$FINAL" '[]' --calibration '["runs/choice-2","runs/cv12-2","runs/cv
 run decoder --run runs/rebuilt --init runs/final-2/checkpoint --resume
 rm -rf checkpoints/small && cp -r runs/rebuilt/checkpoint checkpoints/small
 
+# What other thresholds would call, told by the models of the calibration, and what the training records were like.
+run operating --calibration '["runs/choice-2","runs/cv12-2","runs/cv34-2","runs/cv56-2"]' --write true
+
 # Baselines on the same records, and the figures on fold 9.
 AGAINST=(--recipe.tasks "$TASKS" --recipe.watch_folds '[]' --recipe.train_folds "$FINAL" --recipe.test_folds '[9]')
 for seed in 0 1 2; do

@@ -14,8 +14,10 @@ from clear_hug.explain import Attribution, explain
 from clear_hug.faithfulness import Proof, prove
 from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
+from clear_hug.measure import Measurements, measure
 from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig, MaskedCLEAR
 from clear_hug.qrs import detect_qrs
+from clear_hug.quality import Quality, assess_quality, undo_reversal
 from clear_hug.reconstruct import Reconstruction, reconstruct
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS, Task
@@ -23,7 +25,7 @@ from clear_hug.tasks import TASKS, Task
 __all__ = [
     "CLEAR", "CLEARHUG", "ECG", "HUG", "LEADS", "PRESETS", "TASKS",
     "Attribution", "BeatTokens", "CLEARConfig", "Checkpoint", "CheckpointError", "Diagnosis", "ECGError",
-    "MaskedCLEAR", "NoBeats", "Proof", "Reconstruction", "Task",
-    "detect_qrs", "diagnose", "ecg_from_leads", "explain", "load_checkpoint", "prove", "read_ecg",
-    "reconstruct", "save_checkpoint", "simulate_ecg", "tokenize_beats",
+    "MaskedCLEAR", "Measurements", "NoBeats", "Proof", "Quality", "Reconstruction", "Task",
+    "assess_quality", "detect_qrs", "diagnose", "ecg_from_leads", "explain", "load_checkpoint", "measure",
+    "prove", "read_ecg", "reconstruct", "save_checkpoint", "simulate_ecg", "tokenize_beats", "undo_reversal",
 ]  # fmt: skip

@@ -181,6 +181,8 @@ def tokens_and_trace(
         if found.size and not (0 <= found[0] and found[-1] <= ecg.duration):
             span = f"{found[0]:.2f} to {found[-1]:.2f} s"
             raise ECGError(f"R peaks lie from {span}; the record is {ecg.duration:.2f} s long.")
+    if not found.size and r_peaks is not None:
+        raise NoBeats(f"no R peak is left in {name}: add one, or go back to the detector's.")
     if not found.size:
         raise NoBeats(
             f"no QRS complex was found in {name} ({ecg.duration:.1f} s): "

@@ -5,6 +5,7 @@ config.json         sizes, tasks, how it was trained
 calibration.json    a Platt map and an operating threshold a label
 metrics.json        what was measured
 faithfulness.json   how far its explanations may be believed, where that was measured
+operating.json      what its labels miss and call falsely at other thresholds, and what inputs it learned from
 README.md           the model card
 """
 
@@ -34,6 +35,7 @@ FORMAT = 1  # of config.json; raised when an older reader could misread it
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT = "small"
 FAITHFULNESS = "faithfulness.json"
+OPERATING = "operating.json"
 
 
 class CheckpointError(ValueError):
@@ -54,6 +56,7 @@ class Checkpoint:
     training, metrics : what stands in config.json and metrics.json
     digest : sha256 of the weights and the calibration
     faithfulness : what stands in faithfulness.json; empty where it was not measured
+    operating : what stands in operating.json; empty where it was not measured
 
     """
 
@@ -66,6 +69,7 @@ class Checkpoint:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
     faithfulness: Mapping[str, Any] = field(default_factory=dict)
+    operating: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -107,10 +111,12 @@ def save_checkpoint(
     metrics: Mapping[str, Any] | None = None,
     card: str | None = None,
     faithfulness: Mapping[str, Any] | None = None,
+    operating: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a checkpoint aside, then move it into place whole.
 
-    faithfulness : None keeps what was measured of the same weights and calibration, if they lie there
+    faithfulness, operating : None keeps what was measured of the same weights and calibration, if it lies
+        there
     """
     folder = Path(folder)
     labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
@@ -140,12 +146,11 @@ def save_checkpoint(
         }
         _write_json(aside / "calibration.json", calibration)
         _write_json(aside / "metrics.json", dict(metrics or {}))
-        if faithfulness is None:
-            faithfulness = _kept(
-                folder / FAITHFULNESS, _digest(aside / "model.safetensors", platt, thresholds)
-            )
-        if faithfulness:
-            _write_json(aside / FAITHFULNESS, dict(faithfulness))
+        digest = _digest(aside / "model.safetensors", platt, thresholds)
+        for file, measured in ((FAITHFULNESS, faithfulness), (OPERATING, operating)):
+            measured = _kept(folder / file, digest) if measured is None else measured
+            if measured:
+                _write_json(aside / file, dict(measured))
         (aside / "README.md").write_text(card or f"# {folder.name}\n\nNot measured yet.\n")
         aside.chmod(0o755)
         for path in aside.iterdir():
@@ -215,13 +220,21 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     digest = _digest(weights, platt, thresholds)
     metrics = _read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     training = config.get("training", {})
-    faithfulness = _read_json(folder / FAITHFULNESS) if (folder / FAITHFULNESS).exists() else {}
-    if faithfulness and faithfulness.get("checkpoint") != digest:
+    faithfulness, operating = (_measured(folder / file, digest) for file in (FAITHFULNESS, OPERATING))
+    return Checkpoint(
+        model, folder.name, tasks, platt, thresholds, training, metrics, digest, faithfulness, operating
+    )
+
+
+def _measured(path: Path, digest: str) -> dict[str, Any]:
+    """A file that may be there, and speaks of the same weights and calibration."""
+    found = _read_json(path) if path.exists() else {}
+    if found and found.get("checkpoint") != digest:
         raise CheckpointError(
-            f"{folder.name}/{FAITHFULNESS} was measured on other weights or another calibration; delete it, "
-            "then measure anew with `python -m clear_hug.train faithfulness`."
+            f"{path.parent.name}/{path.name} was measured on other weights or another calibration; delete "
+            f"it, then measure anew with `python -m clear_hug.train {path.stem}`."
         )
-    return Checkpoint(model, folder.name, tasks, platt, thresholds, training, metrics, digest, faithfulness)
+    return found
 
 
 def _digest(weights: Path, platt: NDArray[np.float64], thresholds: NDArray[np.float64]) -> str:
@@ -230,7 +243,7 @@ def _digest(weights: Path, platt: NDArray[np.float64], thresholds: NDArray[np.fl
 
 
 def _kept(path: Path, digest: str) -> dict[str, Any]:
-    """faithfulness.json of a checkpoint that is being replaced, if it speaks of the same weights."""
+    """A file of a checkpoint that is being replaced, if it speaks of the same weights."""
     try:
         found = _read_json(path)
     except CheckpointError:  # none, or torn: it goes with the old checkpoint

@@ -27,6 +27,13 @@ BRIDGE_SECONDS = 0.02  # a gap no longer than this is bridged by a straight line
 MIN_FS, MAX_FS = 50.0, 20_000.0  # Hz; outside this a file does not hold a diagnostic ECG
 
 
+STORED: Mapping[str, str] = {
+    "heart_rate": "/min", "p_duration": "ms", "pr": "ms", "qrs": "ms", "qt": "ms", "qtc": "ms",
+    "p_axis": "°", "qrs_axis": "°", "t_axis": "°",
+}  # fmt: skip
+"""What `ECG.stored` may hold -> its unit."""
+
+
 class ECGError(ValueError):
     """An ECG that cannot be used, in a sentence that names the value and the way out."""
 
@@ -43,6 +50,13 @@ def _own(values: Any) -> Array:
     """(...) float32, read-only; a copy where somebody could still write into it, or a digest goes stale."""
     array = np.asarray(values, dtype=np.float32)
     return _read_only(array.copy() if array.flags.writeable else array)
+
+
+def _stored(values: Mapping[str, float]) -> dict[str, float]:
+    """The device's measurements by name, in the order of `STORED`."""
+    if unknown := set(values) - set(STORED):
+        raise ECGError(f"no measurement is named {min(unknown)!r}; expected one of {', '.join(STORED)}.")
+    return {name: float(values[name]) for name in STORED if name in values}
 
 
 def freeze(value: Any) -> None:
@@ -74,6 +88,12 @@ class ECG:
     source : str
         The format the record came from, in words.
     age : years or None;  sex : "F", "M" or None
+    stored : name -> value
+        What the device itself measured and wrote into the file, for the names in `STORED`.
+    device, filters : str
+        What recorded it, and the filters that had been applied, in words; "" where the file does not say.
+    guessed : tuple of "fs", "unit", "leads", "orientation"
+        What the file did not say and its reader guessed; the reasons are among `warnings`.
     simulated : bool
         Made by code, not by a heart.
     truth : mapping
@@ -90,6 +110,10 @@ class ECG:
     source: str = ""
     age: float | None = None
     sex: str | None = None
+    stored: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
+    filters: str = ""
+    guessed: tuple[str, ...] = ()
     simulated: bool = False
     truth: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,6 +134,7 @@ class ECG:
         object.__setattr__(self, "fs", float(self.fs))
         extra = {k: _own(v) for k, v in self.extra.items()}
         object.__setattr__(self, "extra", extra)
+        object.__setattr__(self, "stored", _stored(self.stored))
 
     @property
     def n_samples(self) -> int:
@@ -142,7 +167,8 @@ class ECG:
         """sha256 of all that the record holds: the key of every cache."""
         h = hashlib.sha256()
         head = (self.record_id, self.units_known, self.derived, self.warnings, self.source,
-                self.age, self.sex, self.simulated, sorted(self.extra))  # fmt: skip
+                self.age, self.sex, self.simulated, sorted(self.extra),
+                sorted(self.stored.items()), self.device, self.filters, self.guessed)  # fmt: skip
         h.update(repr(head).encode())
         h.update(struct.pack("<dq", self.fs, self.n_samples))
         h.update(self.signal.tobytes())

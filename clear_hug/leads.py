@@ -54,15 +54,23 @@ COLOURS: dict[str, str] = {
 _CANONICAL = {name.upper(): name for name in LEADS + EXTRA_LEADS}
 _SYNONYMS = {
     "DI": "I", "DII": "II", "DIII": "III", "D1": "I", "D2": "II", "D3": "III",
-    "L1": "I", "L2": "II", "L3": "III",
+    "L1": "I", "L2": "II", "L3": "III", "LA-RA": "I", "LL-RA": "II", "LL-LA": "III",
     "VR": "aVR", "VL": "aVL", "VF": "aVF",
     "C1": "V1", "C2": "V2", "C3": "V3", "C4": "V4", "C5": "V5", "C6": "V6",
     "C7": "V7", "C8": "V8", "C9": "V9", "RV3": "V3R", "RV4": "V4R", "RV5": "V5R", "RV6": "V6R",
     "VX": "X", "VY": "Y", "VZ": "Z",
 }  # fmt: skip
+_MODIFIED = {
+    "MLI": "I", "MLII": "II", "MLIII": "III", "ML1": "I", "ML2": "II", "ML3": "III", "MD2": "II",
+    **{f"{kind}{i}": f"V{i}" for kind in ("MV", "MCL", "CM", "CC", "CS") for i in range(1, 7)},
+}  # fmt: skip
+"""Monitors' and Holters' leads -> the standard lead that each stands for."""
+
 _PREFIX = re.compile(
-    r"^(MDC[_ ]ECG[_ ](ELEC[_ ]POTL[_ ]|LEAD[_ ])?|LEAD[_ -]?|ECG[_ -]?|EKG[_ -]?|ABL[_ -]?)"
+    r"^(MDC[_ ]ECG[_ ](ELEC[_ ]POTL[_ ]|LEAD[_ ])?|(LEAD|ECG|EKG|ABL(EITUNG)?|CHANNEL|CHAN|CH|FRANK|SIGNAL"
+    r"|D[EÉ]RIV(ACI[OÓ]N|AZIONE|ATION)?)[\s_.:-]*)+"
 )
+_SUFFIX = re.compile(r"[\s_(\[/-]+([NUΜµ]V|MV|V|REF|CAL)[)\]]?$")
 
 
 @lru_cache(4096)
@@ -74,8 +82,21 @@ def canonical_lead(name: str) -> str | None:
     >>> canonical_lead("PLETH") is None
     True
     """
-    text = re.sub(r"^LEAD[\s_-]*([123])$", r"D\1", name.strip().upper())  # a bare "1" is no lead's name
-    text = _PREFIX.sub("", text)
-    text = re.sub(r"[\s_.]|(?<=^V)-(?=\d)", "", text)
-    text = re.sub(r"^V0?(\d)$", r"V\1", text)
-    return _CANONICAL.get(text) or _SYNONYMS.get(text)
+    text = _bare(name)
+    return _CANONICAL.get(text) or _SYNONYMS.get(text) or _MODIFIED.get(text)
+
+
+@lru_cache(4096)
+def is_modified(name: str) -> bool:
+    """Whether a name is a monitor's or Holter's lead, which only stands for a standard one."""
+    text = _bare(name)
+    return text in _MODIFIED and text not in _CANONICAL and text not in _SYNONYMS
+
+
+def _bare(name: str) -> str:
+    """A lead's name in capitals, without the words and units that files put around it."""
+    text = name.strip().upper()
+    text = re.sub(r"^LEAD[\s_-]*([123])$", r"D\1", text)  # a bare "1" is no lead's name
+    text = _SUFFIX.sub("", _PREFIX.sub("", text))
+    text = re.sub(r"[\s_.]|(?<=^V)-(?=\d)|(?<=^A)-(?=V[RLF])", "", text)
+    return re.sub(r"^V0?(\d)$", r"V\1", text)

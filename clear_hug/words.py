@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import MAX_BEATS, BeatTokens
 from clear_hug.diagnosis import Diagnosis
-from clear_hug.ecg import ECG, window_edges
+from clear_hug.ecg import ECG, STORED, window_edges
 from clear_hug.explain import METHODS, Attribution
 from clear_hug.faithfulness import Gap, Proof
 from clear_hug.leads import LEADS
@@ -24,17 +24,33 @@ MOST_LEADS, MOST_BEATS = 4, 3  # that one sentence names
 FELT = 0.1  # of all contributions; beats worth less are not named
 
 
+_GUESSED = {
+    "fs": "sampling rate", "unit": "unit", "leads": "order of leads", "orientation": "rows or columns",
+}  # fmt: skip
+_STORED_NAMES = {
+    "heart_rate": "rate", "p_duration": "P", "pr": "PR", "qrs": "QRS", "qt": "QT", "qtc": "QTc",
+    "p_axis": "P axis", "qrs_axis": "QRS axis", "t_axis": "T axis",
+}  # fmt: skip
+
+
 def facts(ecg: ECG) -> dict[str, str]:
     """What is known of a record, name -> words."""
     known = {
         "Format": ecg.source or "unknown",
         "Length": f"{ecg.duration:.1f} s at {ecg.fs:g} Hz",
         "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
+        "Guessed": ", ".join(_GUESSED[what] for what in ecg.guessed),
         "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived or ecg.flat.any()) else "",
         "Flat": ", ".join(lead for lead, flat in zip(LEADS, ecg.flat, strict=True) if flat),
         "Derived": ", ".join(ecg.derived) + (" from other limb leads" if ecg.derived else ""),
         "Absent": ", ".join(ecg.absent_leads),
         "Beyond the twelve": ", ".join(ecg.extra),
+        "Device": ecg.device,
+        "Filters": ecg.filters,
+        "Measured by the device": ", ".join(
+            f"{_STORED_NAMES[name]} {value:g} {STORED[name]}".replace(" °", "°")
+            for name, value in ecg.stored.items()
+        ),
         "Patient": ", ".join(
             part
             for part in (
@@ -259,6 +275,29 @@ def beat_marks(facts: BeatFacts) -> dict[int, str]:
     """Row of a beat -> how it differs from the usual one; the usual ones are left out."""
     looks = {row: _looks(facts, row) for row in range(len(facts.premature))}
     return {row: words for row, words in looks.items() if words}
+
+
+def beat_reasons(facts: BeatFacts, rr_before: NDArray[np.float64]) -> dict[int, tuple[str, str]]:
+    """Row of a beat that differs from the usual one -> how, in a word or two, and why it is said to.
+
+    rr_before : (beat,) s
+    """
+    usual = facts.duration[~facts.premature & np.isfinite(facts.duration)]
+    said: dict[int, tuple[str, str]] = {}
+    for row in np.flatnonzero(facts.premature | facts.wide | facts.unlike):
+        reasons = {
+            "early": (facts.premature[row], f"premature: RR {1000 * rr_before[row]:.0f} ms"),
+            "wide": (
+                facts.wide[row],
+                f"wide: QRS {1000 * facts.duration[row]:.0f} ms, usual "
+                f"{1000 * np.median(usual) if usual.size else np.nan:.0f}",
+            ),
+            "odd": (facts.unlike[row], f"odd: r {facts.resemblance[row]:.2f} with the usual beat"),
+        }
+        there = {name: why for name, (true, why) in reasons.items() if true}
+        short = [name for name in there if name != "odd" or "wide" not in there]
+        said[int(row)] = (", ".join(short), "; ".join(there.values()))
+    return said
 
 
 def removed_words(tokens: BeatTokens, hidden: NDArray[np.bool_]) -> str:

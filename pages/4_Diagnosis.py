@@ -1,58 +1,79 @@
-"""Every label with its probability, and what the answer rests on."""
+"""Every label with its probability, at an operating point, and what the answer rests on."""
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from clear_hug import ui
+from clear_hug.operating import DEFAULT, operate
 from clear_hug.plots import plot_probabilities, plot_window_probabilities
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.answer import (
+    POINT_WORDS,
+    REFER_WORDS,
+    operating_menu,
+    show_called,
+    show_gate,
+    show_one,
+    show_table,
+)
+from clear_hug.ui.reading import answer_hidden, commit_form, compare, read_first_switch
 from clear_hug.words import rests_on
 
 page = open_page("Diagnosis")
+EVERY = "all"
 with guard():
     answer, checkpoint = page.diagnosis, page.checkpoint
-    called = page.called()
-    top = page.ranking[0]
-    head, why = st.columns([6, 1], vertical_alignment="center")
-    if called:
-        lines = {
-            task: "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in rows)
-            for task, rows in called.items()
-        }
-        if len(checkpoint.tasks) == 1:
-            head.markdown(f"#### Called: {ui.say(next(iter(lines.values())))}")
-        else:
-            head.markdown("#### Called")
-            head.markdown(ui.bullets(f"{task}: {words}" for task, words in lines.items()))
-    else:
-        words = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
-        head.markdown(f"#### No label is called. {ui.say(words)}")
-    with why:
-        ui.link("5_Explanation", "Why", target=checkpoint.targets[top])
-    st.markdown(f"**It rests on:** {ui.say(' '.join(rests_on(page.ecg, page.tokens, answer)))}")
+    unusual, switch = st.columns([6, 1.3], vertical_alignment="center")
+    with unusual:
+        show_gate(page)
+    with switch:
+        reading_first = read_first_switch()
+    if answer_hidden(page):
+        commit_form(page)
+        st.stop()
 
+    called = st.container()  # the first to be read; what it shows is chosen below it
+    sets, points = st.columns([6, 5], gap="medium")
+    with points:
+        kind, level = operating_menu(page)
     names = [task.name for task in checkpoint.tasks]
-    task = ui.choices("Label set", names, "task") if len(names) > 1 else names[0]
-    figure = plot_probabilities(answer, checkpoint.description, task, dark=page.dark)
-    ui.show(figure, "probabilities", "Probability and threshold of each label; the table below has both")
+    with sets:
+        task = ui.choices("Label set", [*names, EVERY], "task") if len(names) > 1 else names[0]
+    operated = operate(answer, checkpoint, kind, level)
+    with called:
+        show_called(page, operated)
+        if reading_first:
+            compare(page, operated, {"kind": kind, "level": level if kind != DEFAULT else None})
 
+    figure = plot_probabilities(
+        operated.diagnosis,
+        checkpoint.description,
+        None if task == EVERY else task,
+        dark=page.dark,
+        bands=operated.bands,
+        known=page.known,
+    )
+    alt = "Probability and threshold of each label, and where the model is unsure; the table has all of it"
+    ui.show(figure, "probabilities", alt)
+    st.caption(
+        "How to read this: a bar that reaches its upright tick is called; one that ends in the hatched part "
+        f"is to be referred. {POINT_WORDS[kind]}"
+    )
+    if checkpoint.operating:
+        st.caption(REFER_WORDS)
+
+    st.markdown("#### One label")
+    with st.columns([3, 4])[0]:
+        target = ui.target_menu(page)
+    show_one(page, operated, target)
     if len(answer.window_spans) > 1:
-        with st.columns([3, 4])[0]:
-            target = ui.target_menu(page)
-        figure = plot_window_probabilities(answer, checkpoint, target, dark=page.dark)
+        figure = plot_window_probabilities(operated.diagnosis, checkpoint, target, dark=page.dark)
         ui.show(figure, "windows", f"Probability of {checkpoint.description[target]} in each window")
+        st.caption("How to read this: a dot a window of the record; the record's own answer is the line.")
 
     with st.expander("All labels as a table"):
-        rows = {
-            "Task": answer.tasks,
-            "Label": answer.labels,
-            "In words": [page.words(row) for row in range(len(answer.labels))],
-            "Probability": answer.probabilities.round(3),
-            "Threshold": answer.thresholds.round(3),
-            "Called": np.where(answer.called, "yes", "no"),
-        }
-        st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True)
+        show_table(page, operated)
+    with st.expander("What the answer rests on"):
+        st.markdown(ui.bullets(rests_on(page.ecg, page.tokens, answer)))
     if st.toggle(f"Model card of {ui.say(answer.model)}", key="card"):  # long: sent when it is asked for
         st.markdown(page.model_card)
     ui.model_line(answer)

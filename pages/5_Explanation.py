@@ -177,7 +177,7 @@ with guard():
             found = {"word": proof.word, "reasons": list(proof.reasons)}
             who = st.toggle("With the record's name, which may be a patient's", key="named")
             what = (page.checkpoint, page.ecg, page.tokens, page.diagnosis)
-            named = {"detector": page.detector, "with_record_id": who}
+            named = {"detector": page.beats_by, "with_record_id": who}
             shown = {**named, "start": start, "seconds": seconds}
             name = f"explanation-{target.split('/')[1]}"
             files = {

@@ -37,6 +37,8 @@ with guard():
             titles = [page.record.title, other_page.record.title]
     for one in {page.record.id: page, other_page.record.id: other_page}.values():
         ui.show_missing(one)
+    if other_page is not page:
+        ui.show_quality(other_page)
     a = page.explain(target, methods[0], "lead")
     b = other_page.worth(other, methods[1], "lead")
     if b is not None:

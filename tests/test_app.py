@@ -20,7 +20,6 @@ from clear_hug.checkpoint import load_checkpoint
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
 from clear_hug.qrs import DETECTORS
-from clear_hug.reconstruct import HIDE
 from clear_hug.ui import records, results
 from clear_hug.words import NOTICE
 from tests.written_runs import log_row, write_run, write_runs
@@ -30,7 +29,8 @@ PAGES = ["app.py", *sorted(f"pages/{path.name}" for path in (ROOT / "pages").glo
 MODEL_PAGES = [
     page for page in PAGES if re.search("Reconstruction|Diagnosis|Explanation|What_if|Compare", page)
 ]
-TRAINING = "pages/8_Training.py"  # of no record
+TRAINING = "pages/9_Training.py"  # of no record
+COHORT = "pages/8_Cohort.py"  # of many
 RECORDS = ["real", "simulated-premature", "simulated-lead_off", "simulated-long", "simulated-low_voltage"]
 
 
@@ -104,10 +104,10 @@ def test_record_without_beats(name: str) -> None:
     app = page(name, uploads={"upload-flat": flat})
     assert not app.exception and not app.error
     assert "flat" in words(app)
-    if name == TRAINING:
-        assert n_figures(app) == 2 and not app.warning
+    if name in (TRAINING, COHORT):
+        assert n_figures(app) == (2 if name == TRAINING else 1) and not app.warning
         return
-    if name in ("app.py", "pages/1_ECG.py"):
+    if name in ("app.py", "pages/1_ECG.py", "pages/2_Beats.py"):
         assert n_figures(app) == 1  # the trace is there to look at
     else:
         assert n_figures(app) == 0
@@ -130,9 +130,9 @@ def test_without_a_checkpoint(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("clear_hug.checkpoint.CHECKPOINTS", tmp_path)
     app = page(name)
     assert not app.exception
-    needs_model = name in MODEL_PAGES or name == "app.py"
+    needs_model = name in (*MODEL_PAGES, COHORT, "app.py")
     assert [bool("checkpoint" in error.value) for error in app.error] == [True] * needs_model
-    assert (n_figures(app) >= 1) == (name not in MODEL_PAGES)
+    assert (n_figures(app) >= 1) == (name not in (*MODEL_PAGES, COHORT))
 
 
 def test_torn_checkpoint_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -153,27 +153,65 @@ def test_a_link_that_names_what_is_not_there(name: str) -> None:
     assert n_figures(app) >= 1
 
 
-@pytest.mark.parametrize("preset", list(HIDE))
+RECONSTRUCTION = "pages/3_Reconstruction.py"
+WAYS: list[dict[str, str]] = [
+    {},
+    {"hidden": "V2,:3,II:1-2.5"},
+    {"hide": "a share at random", "share": "40", "seed": "7"},
+    {"study": "Lead synthesis"},
+    {"study": "Lead synthesis", "known": "limb leads"},
+    {"study": "Lead synthesis", "known": "own choice", "given": "II,V5"},
+    {"study": "Each token in turn"},
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("record", ["real", "simulated-lead_off", "simulated-long"])
-def test_every_way_to_hide(preset: str, record: str) -> None:
-    app = page("pages/3_Reconstruction.py", record=record, hide=preset)
-    assert not app.exception and not app.error and not app.info
-    assert n_figures(app) == 1 and "R²" in words(app)
-    if preset != "80 % at random":  # which may hide all of a lead in a window
-        assert ("model's prediction" in plain(app)) == (preset in ("One lead", "V1 to V6"))
+def test_every_way_to_hide(way: dict[str, str], record: str) -> None:
+    app = page(RECONSTRUCTION, record=record, **way)
+    assert not app.exception and not app.error
+    assert n_figures(app) == 2 and "How to read this" in words(app)
+    assert ("R²" in words(app)) and bool(app.dataframe)
 
 
 def test_a_record_of_one_lead_opens_with_one_beat_hidden(simulated) -> None:
     signal = np.full_like(simulated().signal, np.nan)
     signal[1] = simulated().signal[1]
     one = ECG(signal, simulated().fs, record_id="one", source="test")
-    app = page("pages/3_Reconstruction.py", uploads={"upload-one": one})
+    app = page(RECONSTRUCTION, uploads={"upload-one": one})
+    assert not app.exception and not app.error and n_figures(app) == 2 and "1 of 12" in plain(app)
+    app = page(RECONSTRUCTION, uploads={"upload-one": one}, study="Each token in turn")
+    assert not app.exception and not app.error and n_figures(app) == 2
+    app = page(RECONSTRUCTION, uploads={"upload-one": one}, study="Lead synthesis", known="I alone")
+    assert not app.exception and "choose another set" in app.error[0].value
+
+
+def test_a_record_of_one_beat_is_rebuilt_and_has_no_novelty(simulated) -> None:
+    ecg = simulated()
+    short = replace(ecg, signal=ecg.signal[:, 150:550], record_id="short", simulated=False, source="test")
+    app = page(RECONSTRUCTION, uploads={"upload-short": short})
+    assert not app.exception and not app.error and "1 of 12" in plain(app)
+    app = page(RECONSTRUCTION, uploads={"upload-short": short}, study="Each token in turn")
+    assert not app.exception and not app.error
+    assert "takes 4 of them" in app.info[0].value and app.dataframe
+
+
+def test_a_hidden_set_of_another_record_is_brought_into_range() -> None:
+    app = page(RECONSTRUCTION, record="simulated-lead_off", hidden="V3,:99,II:2")
+    assert not app.exception and not app.error and n_figures(app) == 2
+    assert "not hidden: V3, :99." in plain(app) and "1 of " in plain(app)
+    app = page(RECONSTRUCTION, record="simulated-normal", hidden="V9:1;DROP,:0", token="V9:1")
+    assert not app.exception and not app.error and n_figures(app) == 2
+    assert "Hidden instead: V3" in plain(app)
+
+
+def test_with_everything_hidden_the_map_stays_to_be_clicked() -> None:
+    app = page(RECONSTRUCTION, hidden=",".join(LEADS))
+    assert not app.exception and n_figures(app) == 1
+    assert "every beat is hidden" in app.error[0].value
+    app = page(RECONSTRUCTION, hidden="none")
     assert not app.exception and not app.error and n_figures(app) == 1
-    assert app.selectbox(key="hide").value == "One beat, one lead" and "1 of " in plain(app)
-    app = page("pages/3_Reconstruction.py", uploads={"upload-one": one}, record="real")
-    assert app.selectbox(key="hide").value == "One lead"
-    app.selectbox(key="menu_record").select("upload-one").run()
-    assert not app.exception and not app.error and n_figures(app) == 1
+    assert "Nothing is hidden" in app.info[0].value
 
 
 @pytest.mark.parametrize("name", ["app.py", *MODEL_PAGES])
@@ -192,19 +230,24 @@ def test_a_note_of_the_model_is_said_once(name: str, monkeypatch: pytest.MonkeyP
     assert [note in warning.value.replace("\\", "") for warning in app.warning] == [True]
 
 
-def test_results_from_the_cache_are_shared_and_cannot_be_changed(checkpoint, tokens) -> None:
-    keys = (checkpoint.digest, tokens.digest, "clear")
-    hidden = np.zeros_like(tokens.valid)
+def test_results_from_the_cache_are_shared_and_cannot_be_changed() -> None:
+    record = records.list_records()["simulated-normal"]
+    name = Path(os.environ["CLEAR_HUG_CHECKPOINT"]).name
+    pages = [results.Page(record, next(iter(DETECTORS)), name, dark) for dark in (False, True)]
+    hidden = np.zeros_like(pages[0].tokens.valid)
     hidden[1, 1] = True
-    for cached, extra in (
-        (results._diagnose, ()),
-        (results._look, ()),
-        (results._reconstruct, (hidden.tobytes(),)),
+    for ask in (
+        lambda page: page.diagnosis,
+        lambda page: page.explain("superdiagnostic/NORM"),
+        lambda page: page.explain("superdiagnostic/NORM", "ablation", "lead"),
+        lambda page: page.without(hidden),
+        lambda page: page.reconstruct(hidden),
     ):
-        first, second = (cached(*keys, *extra, checkpoint, tokens) for _ in range(2))
-        assert first is second
+        first, second = map(ask, pages)
+        assert first is second or first.method == "hug"  # which is but a sum over what is shared
         arrays = [value for value in vars(second).values() if isinstance(value, np.ndarray)]
         assert arrays and not any(array.flags.writeable for array in arrays)
+    assert pages[0]._look is pages[1]._look
 
 
 def test_a_changed_data_file_is_read_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simulated) -> None:
@@ -222,12 +265,6 @@ def test_a_changed_data_file_is_read_anew(monkeypatch: pytest.MonkeyPatch, tmp_p
     write(simulated("tachycardia").signal)
     os.utime(tmp_path / "r.hea", ns=(header.st_atime_ns, header.st_mtime_ns))
     assert ui.read_record(record).digest != first.digest
-
-
-def test_a_lead_that_is_off_cannot_be_hidden() -> None:
-    app = page("pages/3_Reconstruction.py", record="simulated-lead_off", hide="One lead", lead="V3")
-    assert not app.exception and not app.error
-    assert n_figures(app) == 0 and "absent or flat" in app.info[0].value
 
 
 def test_next_and_previous_walk_in_a_circle() -> None:

@@ -17,10 +17,10 @@ import wfdb
 from scipy.io import savemat
 
 import clear_hug as ch
+from clear_hug.datasets import Item, fold_of, header_notes, list_records, read_record
 from clear_hug.tasks import TASKS
 from clear_hug.train import corpus as corpus_module
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction, prepare
-from clear_hug.train.sources import Item, fold_of, header_notes, list_records, read_record
 
 KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "PVC"], "high_voltage": ["LVH", "SR"]}
 Simulated = Callable[..., ch.ECG]

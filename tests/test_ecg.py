@@ -8,6 +8,7 @@ from clear_hug.ecg import (
     ECG,
     MAX_FS,
     MIN_FS,
+    STORED,
     ECGError,
     bandpass,
     bridge_gaps,
@@ -78,12 +79,23 @@ def test_the_digest_follows_everything_the_record_holds():
         "source": "WFDB",
         "age": 50.0,
         "sex": "F",
+        "stored": {"qrs": 90.0},
+        "device": "a cart",
+        "filters": "0.05 to 150 Hz",
+        "guessed": ("fs",),
         "simulated": True,
     }
     assert set(changes) == {f.name for f in fields(ECG)} - {"truth"}
     digests = {replace(ecg, **{name: value}).digest for name, value in changes.items()}
     assert ECG(noise(), 500, extra={"V7": noise(rows=1)[0]}).digest == ecg.digest
     assert len(digests | {ecg.digest}) == len(changes) + 1
+
+
+def test_what_the_device_measured_has_its_names():
+    ecg = ECG(noise(), 500, stored={"qt": 400, "heart_rate": 72})
+    assert list(ecg.stored.items()) == [("heart_rate", 72.0), ("qt", 400.0)] and set(STORED) > set(ecg.stored)
+    with pytest.raises(ECGError, match="'hr'"):
+        ECG(noise(), 500, stored={"hr": 72})
 
 
 @pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1)])

@@ -6,6 +6,7 @@ import re
 import tempfile
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import FunctionType
@@ -18,7 +19,8 @@ import wfdb
 from pydicom.data import get_testdata_file
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import EXTENSIONS, READERS, _wfdb, find_records, read_ecg, read_ecg_upload
+from clear_hug.io import EXTENSIONS, LIMITS, READERS, Limit, find_records, read_ecg, read_ecg_upload
+from clear_hug.io.physionet import _wfdb
 from clear_hug.leads import LEADS
 
 DATA = os.environ.get("CLEAR_HUG_DATA")
@@ -268,7 +270,7 @@ def test_csv_without_heading_is_the_standard_order_and_guesses_are_said(tmp_path
     assert not ecg.units_known and said(ecg, "no unit")
     np.testing.assert_allclose(ecg.signal, x.T, atol=1e-4)
     sure = read_ecg(tmp_path / "x.csv", fs=100, unit="mV")
-    assert sure.units_known and not sure.warnings
+    assert sure.units_known and said(sure, "obey II = I + III") and len(sure.warnings) == 1
     np.testing.assert_array_equal(sure.signal, ecg.signal)
     micro = read_ecg(tmp_path / "x.csv", fs=100, unit="uV")
     np.testing.assert_allclose(micro.signal, sure.signal / 1000, rtol=1e-6)
@@ -289,7 +291,7 @@ def test_csv_with_heading_gives_names_unit_and_time(tmp_path, delimiter):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("record,quality\n1,ok\n", ["x.csv", "record"]),
+        ("record,quality\n1,ok\n", ["x.csv", "no table of numbers"]),
         ("1,2\n3,4\n", ["2 columns"]),
         ("I,II\n0.1,zero\n0.2,0.3\n", ["x.csv"]),
         ("\n".join([",".join(["0.1"] * 12)] * 1234), ["1,234 samples", "fs=..."]),
@@ -372,6 +374,24 @@ def test_bad_input_gives_a_sentence(tmp_path, subtests):
             assert str(tmp_path) not in str(error.value)
 
 
+def test_segments_are_joined_and_gaps_are_absent(tmp_path):
+    d = counts()
+    write(tmp_path, "a", d[:2000])
+    write(tmp_path, "b", d[2000:])
+    (tmp_path / "whole.hea").write_text("whole/3 12 500 5500\na 2000\n~ 500\nb 3000\n")
+    ecg = read_ecg(tmp_path / "whole.hea")
+    assert ecg.n_samples == 5500 and said(ecg, "2 segments")
+    np.testing.assert_allclose(ecg.signal[:, :2000], d[:2000].T / 1000, atol=1e-6)
+    np.testing.assert_allclose(ecg.signal[:, 2500:], d[2000:].T / 1000, atol=1e-6)
+    assert np.isnan(ecg.signal[:, 2000:2500]).all()
+    names = ("whole.hea", "a.hea", "a.dat", "b.hea", "b.dat")
+    uploaded = read_ecg_upload({name: (tmp_path / name).read_bytes() for name in names})
+    np.testing.assert_array_equal(uploaded.signal, ecg.signal)
+    (tmp_path / "whole.hea").write_text("whole/2 12 500 5000\n../a 2000\nb 3000\n")
+    with pytest.raises(ECGError, match="beside it"):
+        read_ecg(tmp_path / "whole.hea")
+
+
 def test_two_seconds_are_enough(tmp_path):
     assert read_ecg(write(tmp_path, d=counts(2 * FS))).duration == 2
 
@@ -400,7 +420,11 @@ def test_the_dicom_ecg_that_pydicom_carries():
     raw = pydicom.dcmread(CARRIED).waveform_array(0)  # (sample, lead) in µV, the rhythm group
     ecg = read_ecg(CARRIED)
     assert (ecg.fs, ecg.n_samples, ecg.age, ecg.sex) == (1000, 10_000, 42, "F")
-    assert (ecg.source, ecg.record_id, ecg.units_known) == ("DICOM waveform", "waveform_ecg", True)
+    assert (ecg.source, ecg.record_id, ecg.units_known) == (
+        "DICOM waveform, without its averaged beats",
+        "waveform_ecg",
+        True,
+    )
     np.testing.assert_allclose(ecg.signal, raw.T / 1000, atol=1e-6)
 
 
@@ -479,7 +503,7 @@ def uploads(tmp_path, monkeypatch):
 def test_an_upload_equals_the_file(tmp_path, uploads):
     path = write(tmp_path)
     files = blobs(path, path.with_suffix(".dat"))
-    want = read_ecg(path).digest
+    want = replace(read_ecg(path), record_id="").digest  # an upload's name may be a patient's
     assert read_ecg_upload(files).digest == want
     assert read_ecg_upload({"x.zip": zipped({f"a/b/{k}": v for k, v in files.items()})}).digest == want
     assert read_ecg_upload({"any.name": CARRIED.read_bytes()}).signal.shape == (12, 10_000)
@@ -488,34 +512,33 @@ def test_an_upload_equals_the_file(tmp_path, uploads):
 def test_names_are_never_paths(tmp_path, uploads):
     path = write(tmp_path)
     files = {f"../../{k}": v for k, v in blobs(path, path.with_suffix(".dat")).items()}
-    assert read_ecg_upload(files).record_id == "r"
-    assert read_ecg_upload({"x.zip": zipped(files)}).record_id == "r"
-    assert read_ecg_upload({rf"C:\Users\me\{k[6:]}": v for k, v in files.items()}).record_id == "r"
+    for way in (files, {"x.zip": zipped(files)}, {rf"C:\Users\me\{k[6:]}": v for k, v in files.items()}):
+        assert read_ecg_upload(way).present.all()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.dat", "r.hea", "through"]
 
 
 def test_uploads_that_cannot_be_read_say_why(tmp_path, uploads, monkeypatch):
     one, two = write(tmp_path), write(tmp_path, "s")
     cases = [
-        ({}, ["nothing"]),
-        (blobs(one), ["r.dat"]),
-        (blobs(one.with_suffix(".dat")), ["r.hea"]),
-        (blobs(one, two, one.with_suffix(".dat")), ["r.hea, s.hea", "one at a time"]),
-        ({"notes.md": b"hello", "more.md": b"hello"}, ["notes.md"]),
-        ({"x.zip": b"PK not a zip"}, ["x.zip"]),
-        ({"a/r.hea": b"1", "b/r.hea": b"2"}, ["two files"]),
+        ({}, ["Nothing"]),
+        (blobs(one), ["needs its data file", ".dat file"]),
+        (blobs(one.with_suffix(".dat")), ["needs its header", ".hea file"]),
+        (blobs(one, two, one.with_suffix(".dat")), ["2 records", "one at a time"]),
+        ({"notes.md": b"hello", "more.md": b"hello"}, ["No ECG among the .md file"]),
+        ({"x.zip": b"PK not a zip"}, [".zip"]),
+        ({"a/r.hea": b"1", "b/r.hea": b"2"}, ["Two files"]),
         ({"x" * 400 + ".hea": b"1"}, ["rename"]),
-        ({"r.dcm": b""}, ["r.dcm", "0 bytes"]),
+        ({"r.dcm": b""}, ["The .dcm file is empty (0 bytes)"]),
     ]
     for files, words in cases:
         with pytest.raises(ECGError) as error:
             read_ecg_upload(files)
         sentence(error, *words)
         assert str(uploads) not in str(error.value)
-    monkeypatch.setattr("clear_hug.io.MAX_BYTES", 1000)
+    monkeypatch.setitem(LIMITS, "unpacked", Limit(1000, LIMITS["unpacked"].words))
     with pytest.raises(ECGError) as error:
         read_ecg_upload({"bomb.zip": zipped({"a.hea": bytes(2000)})})
-    sentence(error, "bomb.zip")
+    sentence(error, ".zip file unpacks to more than 1,000 bytes")
 
 
 # Folders

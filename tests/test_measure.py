@@ -1,4 +1,7 @@
-"""Facts of beats: planted premature wide beats are found and no others, whatever the voltage and leads."""
+"""Facts of beats: planted premature wide beats are found and no others, whatever the voltage and leads.
+
+Values of a whole ECG: what is planted is measured; what does not matter does not; what is absent says why.
+"""
 
 import os
 from dataclasses import replace
@@ -8,7 +11,10 @@ import numpy as np
 import pytest
 
 from clear_hug.beats import select_beats, tokenize_beats
-from clear_hug.measure import measure_beats
+from clear_hug.ecg import ECG, ECGError, resample
+from clear_hug.io import read_ecg
+from clear_hug.leads import LEADS
+from clear_hug.measure import measure, measure_beats
 from clear_hug.simulate import simulate_ecg
 
 DATA = os.environ.get("CLEAR_HUG_DATA")
@@ -118,3 +124,249 @@ def test_qrs_edges_are_ludbs():
     assert abs(np.median(onset)) <= 0.006 and onset.std() <= 0.012
     assert abs(np.median(offset)) <= 0.004 and offset.std() <= 0.010
     assert abs(np.median(found.duration)) <= 0.008 and found.duration.std() <= 0.016
+
+
+TIMES = ("heart_rate", "p", "pr", "qrs", "qt", "qtc_bazett", "p_axis", "qrs_axis", "t_axis")
+VOLTAGES = ("sokolow_lyon", "cornell")
+
+
+def close(found, other, names=TIMES, atol=6.0):
+    for name in names:
+        np.testing.assert_allclose(getattr(found, name), getattr(other, name), atol=atol, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def normal(simulated):
+    return measure(simulated("normal"))
+
+
+def test_a_normal_ecg_has_every_value_and_they_are_normal(normal):
+    assert not normal.reasons and not normal.qtc_doubt and not normal.paced and normal.regular
+    assert abs(normal.heart_rate - 72) < 3
+    for name, low, high in (("p", 70, 130), ("pr", 120, 200), ("qrs", 70, 110), ("qt", 300, 430)):
+        assert low < getattr(normal, name) < high, name
+    assert 0 < normal.qrs_axis < 90 and 0 < normal.p_axis < 90 and 0 < normal.t_axis < 90
+
+
+def test_qtc_follows_its_formulas(normal):
+    rr = normal.rr / 1000
+    assert normal.qtc == normal.qtc_bazett == pytest.approx(normal.qt / rr**0.5)
+    assert normal.qtc_fridericia == pytest.approx(normal.qt / rr ** (1 / 3))
+    assert normal.qtc_framingham == pytest.approx(normal.qt + 154 * (1 - rr))
+    assert normal.qtc_hodges == pytest.approx(normal.qt + 1.75 * (60 / rr - 60))
+
+
+@pytest.mark.parametrize("heart_rate", [45.0, 60.0, 100.0, 140.0])
+def test_the_heart_rate_is_the_planted_one(simulated, heart_rate):
+    found = measure(simulated("normal", heart_rate=heart_rate))
+    assert found.heart_rate == pytest.approx(heart_rate, rel=0.04)
+
+
+def test_axes_turn_with_the_heart(simulated, normal):
+    """The leads are no right-angled frame: the axis follows, not degree by degree."""
+    right, left = measure(simulated("normal", axis=40.0)), measure(simulated("normal", axis=-60.0))
+    for name in ("p_axis", "qrs_axis", "t_axis"):
+        turned = [getattr(m, name) for m in (left, normal, right)]
+        assert (np.diff(turned) > 12).all() and (np.diff(turned) < 110).all(), name
+
+
+def test_st_is_where_it_was_planted(simulated, normal):
+    found = measure(simulate_ecg("normal", 0, st_elevation={"V2": 0.3, "V3": 0.25}))
+    moved = found.st - normal.st
+    assert moved[[7, 8]] == pytest.approx([0.3, 0.25], abs=0.05)
+    assert (np.abs(np.delete(moved, [7, 8])) < 0.05).all()
+
+
+def test_amplitudes_and_indices_grow_with_the_voltage(simulated, normal):
+    double = measure(simulated("normal", gain=2.0, noise_mv=0.0))
+    for name in ("r_amplitude", "s_amplitude", *VOLTAGES):
+        np.testing.assert_allclose(getattr(double, name), 2 * getattr(normal, name), atol=0.15)
+    r, s = normal.r_amplitude, normal.s_amplitude
+    assert normal.sokolow_lyon == pytest.approx(s[6] + max(r[10], r[11]))
+    assert normal.cornell == pytest.approx(r[4] + s[8])
+    close(double, normal)
+
+
+def test_premature_beats_stay_out_of_the_median(simulated, normal):
+    found = measure(simulated("premature"))
+    wide = list(simulated("premature").truth["beats"])
+    assert not found.median.dominant[wide].any() and found.median.dominant.sum() >= 6
+    close(found, normal)
+
+
+@pytest.mark.parametrize("fs", [100.0, 128.0, 250.0, 360.0, 1000.0])
+def test_the_sampling_rate_does_not_matter(simulated, normal, fs):
+    ecg = simulated("normal")
+    other = replace(ecg, signal=resample(ecg.signal.astype(float), ecg.fs, fs).astype(np.float32), fs=fs)
+    close(measure(other), normal)
+
+
+def test_a_low_rate_says_that_spikes_cannot_be_seen(simulated):
+    found = measure(simulated("paced", fs=100.0))
+    assert not found.paced and "100 Hz" in found.reasons["pacing_spikes"]
+    assert "wide" in found.qtc_doubt
+
+
+def test_fifty_hertz_is_measured(simulated, normal):
+    close(measure(simulated("normal", fs=50.0)), normal, ("heart_rate", "pr", "qrs", "qt"), atol=25)
+
+
+@pytest.mark.parametrize("gain", [0.05, 20.0])
+def test_gain_moves_no_edge(simulated, normal, gain):
+    ecg = simulated("normal")
+    close(measure(replace(ecg, signal=ecg.signal * np.float32(gain))), normal, atol=1.0)
+
+
+def test_polarity_and_gain_of_one_lead_move_no_edge(simulated, normal):
+    ecg = simulated("normal")
+    signal = ecg.signal.copy()
+    signal[8] *= -3
+    close(measure(replace(ecg, signal=signal)), normal, ("p", "pr", "qrs", "qt"), atol=2.0)
+
+
+def test_a_shift_and_silence_around_move_nothing(simulated, normal):
+    ecg = simulated("normal")
+    silent = np.pad(ecg.signal, ((0, 0), (700, 600)), mode="edge")
+    close(measure(replace(ecg, signal=silent)), normal, ("heart_rate", "p", "pr", "qrs", "qt"), atol=4.0)
+    close(measure(replace(ecg, signal=ecg.signal[:, 137:] + 1.5)), normal, atol=6.0)
+
+
+@pytest.mark.parametrize("lost", [[0, 5], [1], list(range(6, 12)), list(range(6))])
+def test_absent_leads_are_named_and_the_others_measured(simulated, normal, lost):
+    ecg = simulated("normal")
+    signal = ecg.signal.copy()
+    signal[lost] = np.nan
+    found = measure(replace(ecg, signal=signal))
+    assert {lead for lead in LEADS if lead in found.reasons} == {LEADS[row] for row in lost}
+    assert np.isnan(found.st[lost]).all() and np.isfinite(np.delete(found.st, lost)).all()
+    close(found, normal, ("heart_rate", "pr", "qrs", "qt"), atol=15)
+    for name, needed in (("qrs_axis", {0, 5}), ("sokolow_lyon", {6, 10, 11}), ("cornell", {4, 8})):
+        assert np.isnan(getattr(found, name)) == bool(needed & set(lost)) == (name in found.reasons)
+
+
+def test_one_lead_is_enough_for_intervals(simulated, normal):
+    ecg = simulated("normal")
+    signal = np.full_like(ecg.signal, np.nan)
+    signal[1] = ecg.signal[1]
+    close(measure(replace(ecg, signal=signal)), normal, ("heart_rate", "pr", "qrs", "qt"), atol=20)
+
+
+def test_gaps_are_left_out(simulated, normal):
+    ecg = simulated("normal")
+    signal = ecg.signal.copy()
+    signal[2, 1000:1900] = np.nan
+    signal[:, 2500:2600] = np.nan
+    close(measure(replace(ecg, signal=signal)), normal, ("pr", "qrs", "qt"), atol=8)
+
+
+def test_unknown_units_give_no_voltage_and_no_axis(simulated, normal):
+    found = measure(replace(simulated("normal"), units_known=False))
+    for name in (*VOLTAGES, "p_axis", "qrs_axis", "t_axis"):
+        assert np.isnan(getattr(found, name)) and "unknown" in found.reasons[name]
+    for name in ("st", "r_amplitude", "s_amplitude"):
+        assert np.isnan(getattr(found, name)).all() and name in found.reasons
+    close(found, normal, ("heart_rate", "p", "pr", "qrs", "qt"), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fibrillation_has_no_p_and_no_reliable_qtc(simulated, seed):
+    found = measure(simulated("irregular", seed))
+    assert found.regular is False and found.irregular_without_p
+    for name in ("p", "pr", "p_axis"):
+        assert np.isnan(getattr(found, name)) and found.reasons[name]
+    assert "irregular" in found.qtc_doubt and np.isfinite(found.qrs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pacing_spikes_are_found(simulated, seed):
+    ecg = simulated("paced", seed)
+    found = measure(ecg)
+    delays = np.abs(found.pacing_spikes[:, None] - (ecg.truth["r_peaks"] - 0.1)).min(axis=1)
+    assert len(found.pacing_spikes) >= len(ecg.truth["r_peaks"]) - 1 and (delays < 0.005).all()
+    assert "paced" in found.qtc_doubt
+
+
+@pytest.mark.parametrize("kind", ["normal", "premature", "noise", "irregular", "high_voltage", "tachycardia"])
+def test_no_pacing_where_there_is_none(simulated, kind):
+    assert not measure(simulated(kind, 1)).paced
+
+
+def empty(n=5000, value=0.0):
+    return np.full((12, n), value, np.float32)
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        empty(),
+        empty(value=np.nan),
+        empty(20),
+        np.random.default_rng(0).normal(size=(12, 5000)).astype(np.float32),
+    ],
+    ids=["flat", "absent", "twenty samples", "noise"],
+)
+def test_without_beats_every_value_is_absent_and_says_why(signal):
+    found = measure(ECG(signal, 500.0))
+    for name in (*TIMES, *VOLTAGES, "rr", "rr_sd", "rmssd"):
+        assert np.isnan(getattr(found, name)) and found.reasons[name]
+    assert found.regular is None and not found.paced and found.median is None and not found.qtc_doubt
+
+
+def test_one_beat_has_a_shape_and_no_rate(simulated, normal):
+    ecg = simulated("normal")
+    r = ecg.truth["r_peaks"][3]
+    a, b = round((r - 0.4) * ecg.fs), round((r + 0.5) * ecg.fs)
+    found = measure(replace(ecg, signal=ecg.signal[:, a:b], truth={}), np.array([0.4]))
+    assert np.isnan(found.heart_rate) and found.reasons["heart_rate"] and np.isnan(found.qtc)
+    assert found.qrs == pytest.approx(normal.qrs, abs=12)
+
+
+def test_a_long_record_is_measured_in_a_stretch(simulated, normal):
+    ecg = simulated("normal", seconds=120.0)
+    silent = ecg.signal.copy()
+    silent[:, : round(25 * ecg.fs)] = 0
+    found = measure(replace(ecg, signal=silent))
+    assert found.span[0] >= 20 and 8 <= found.span[1] - found.span[0] <= 15
+    close(found, normal, ("heart_rate", "pr", "qrs", "qt"))
+
+
+def test_given_r_peaks_are_used_and_checked(simulated, normal):
+    ecg = simulated("normal")
+    found = measure(ecg, ecg.truth["r_peaks"][2:8])
+    assert len(found.median.r_peaks) == 6
+    close(found, normal)
+    with pytest.raises(ECGError, match="within the record"):
+        measure(ecg, np.array([1.0, 99.0]))
+
+
+def test_what_was_measured_is_read_only_and_plain(normal):
+    with pytest.raises(ValueError, match="read-only"):
+        normal.st[0] = 1
+    import json
+
+    plain = json.loads(json.dumps(normal.as_dict()))
+    assert plain["qrs"] == normal.qrs and len(plain["st"]) == 12 and plain["regular"] is True
+
+
+def test_a_device_measured_the_same():
+    from pydicom.data import get_testdata_file
+
+    found = measure(read_ecg(get_testdata_file("waveform_ecg.dcm")))
+    device = {"rr": (982, 5), "pr": (161, 15), "qrs": (75, 12), "qt": (368, 20), "qrs_axis": (52, 8),
+              "p_axis": (74, 8), "t_axis": (57, 8)}  # fmt: skip
+    for name, (value, off) in device.items():
+        assert getattr(found, name) == pytest.approx(value, abs=off), name
+
+
+@pytest.mark.data
+@pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
+def test_edges_lie_within_the_cse_tolerances_on_ludb():
+    from benchmarks.measure_ludb import CSE, by_record, records
+
+    held = list(records(Path(DATA) / "ludb"))
+    for edge, allowed in CSE.items():
+        errors = 1000 * by_record(held, edge)
+        assert np.nanstd(errors) <= allowed and abs(np.nanmean(errors)) <= 5, edge
+        assert np.isfinite(errors).sum() >= (88 if edge.startswith("P") else 99), edge
+    paced = [r.name for r in held if r.found.paced]
+    assert set(paced) == {"8", "72", "74", "90", "93", "104"}

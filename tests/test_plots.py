@@ -30,6 +30,7 @@ from clear_hug.plots import (
     plot_contributions,
     plot_curves,
     plot_ecg,
+    plot_error_map,
     plot_labels,
     plot_painted_ecg,
     plot_probabilities,
@@ -43,11 +44,10 @@ from clear_hug.plots.diagnosis import _bars_data, _windows_data
 from clear_hug.plots.explanation import _fall_data
 from clear_hug.plots.painted import _lead_colours
 from clear_hug.plots.paper import _ecg_data
-from clear_hug.plots.reconstruction import _rebuilt_data
 from clear_hug.plots.theme import DARK, DRAWN, LIGHT, along, ink_on, lead_rows, signed, stack, thin
 from clear_hug.plots.tokens import _token_map_data
 from clear_hug.plots.training import MACRO, _curves_data, _labels_data
-from clear_hug.reconstruct import Reconstruction
+from clear_hug.reconstruct import Reconstruction, as_the_model_sees_it
 from clear_hug.runs import list_runs
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
@@ -133,7 +133,10 @@ def every_figure(ecg, dark):
         "strip": lambda: plot_beat_strip(ecg, tokens, selected=1, dark=dark),
         "strips": lambda: plot_beat_strip(ecg, tokens, lead=None, dark=dark),
         "overlay": lambda: plot_beat_overlay(tokens, dark=dark),
-        "rebuilt": lambda: plot_reconstruction(tokens, rebuilt_of(tokens, hidden), 0, 10, dark=dark),
+        "rebuilt": lambda: plot_reconstruction(
+            as_the_model_sees_it(ecg), tokens, rebuilt_of(tokens, hidden), dark=dark
+        ),
+        "errors": lambda: plot_error_map(tokens, hidden, rebuilt_of(tokens, hidden), dark=dark),
         "probabilities": lambda: plot_probabilities(answer, checkpoint.description, dark=dark),
         "windows": lambda: plot_window_probabilities(answer, checkpoint, "MI", dark=dark),
         "leads": lambda: plot_contributions(leads, dark=dark),
@@ -464,36 +467,6 @@ def test_unknown_units_are_named_on_the_axes_of_beats(ecg):
     tokens = tokenize_beats(unknown)
     for figure in (plot_beat_strip(unknown, tokens), plot_beat_overlay(tokens)):
         assert "arbitrary units" in figure.layout.yaxis.title.text
-
-
-# reconstruction
-
-
-def test_each_sample_is_seen_or_hidden_and_hidden_ones_are_rebuilt(tokens):
-    hidden = (np.random.default_rng(0).random(tokens.valid.shape) < 0.4) & tokens.valid
-    data = _rebuilt_data(tokens, rebuilt_of(tokens, hidden), 0, 10, None)
-    seen, truth, rebuilt = (np.isfinite(a) for a in (data.visible, data.truth, data.rebuilt))
-    assert not (seen & truth).any()
-    np.testing.assert_array_equal(truth, rebuilt)
-    assert (seen | truth).sum() == (tokens.valid[..., None] & tokens.inside).sum()
-    np.testing.assert_allclose(data.rebuilt[rebuilt] - data.truth[truth], 0.1, atol=1e-6)
-    for row, lead in enumerate(LEADS):
-        spans = data.spans.get(lead, np.empty((0, 2)))
-        np.testing.assert_allclose(spans, tokens.windows[hidden[row]])
-        assert np.isfinite(data.rmse[row]) == hidden[row].any()
-    np.testing.assert_allclose(data.rmse[np.isfinite(data.rmse)], 0.1)
-
-
-def test_the_r_peak_stands_where_it_stood(tokens):
-    data = _rebuilt_data(tokens, rebuilt_of(tokens, np.zeros_like(tokens.valid)), 0, 10, ["II"])
-    middle = tokens.values[1, :, 48]
-    at = [int(np.argmin(np.abs(data.time - r))) for r in tokens.r_peaks]
-    np.testing.assert_allclose(data.visible[0, at], middle)
-
-
-def test_nothing_hidden_draws_the_record_alone(tokens):
-    figure = plot_reconstruction(tokens, rebuilt_of(tokens, np.zeros_like(tokens.valid)), 0, 10)
-    assert {t.name for t in figure.data} == {"hidden from the model", "seen by the model"}
 
 
 # diagnosis

@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 
 import clear_hug as ch
 from clear_hug.checkpoint import CHECKPOINTS, list_checkpoints
-from clear_hug.reconstruct import HIDE
+from clear_hug.reconstruct import hide_at_random, hide_beats
 from clear_hug.train.answers import pretraining
 
 GOLDEN = Path(__file__).parent / "golden" / "waveform_ecg.json"
@@ -36,7 +36,7 @@ def test_the_default_is_there_and_as_small_as_promised(shipped):
     files = {path.name: path.stat().st_size for path in (CHECKPOINTS / "small").iterdir()}
     assert set(files) == {
         "model.safetensors", "config.json", "metrics.json", "calibration.json", "README.md",
-        "faithfulness.json",
+        "faithfulness.json", "operating.json",
     }  # fmt: skip
     assert sum(files.values()) < BYTES
 
@@ -88,10 +88,10 @@ def test_probabilities_follow_the_logits(shipped, real):
 
 
 def test_hidden_beats_are_rebuilt_in_millivolt(shipped, real):
-    hidden = HIDE["80 % at random"][1](real, 0, 0, 0)
+    hidden = hide_at_random(real, 0.8, 0)
     rebuilt = ch.reconstruct(shipped, real, hidden)
     assert rebuilt.r2 > 0.75
-    one = ch.reconstruct(shipped, real, HIDE["One beat, all leads"][1](real, 0, 4, 0))
+    one = ch.reconstruct(shipped, real, hide_beats(real, [4]))
     assert one.r2 > 0.75
 
 

@@ -1,4 +1,4 @@
-"""Probabilities: one bar a label, and one step a window of a long record."""
+"""Probabilities: one bar a label, what other thresholds would miss, one step a window of a long record."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from clear_hug.plots.theme import axis, figure, layout, theme
 if TYPE_CHECKING:
     from clear_hug.checkpoint import Checkpoint
     from clear_hug.diagnosis import Diagnosis
+    from clear_hug.operating import Curve, Point
 
 ROW = 30  # px a label
 
@@ -24,6 +25,9 @@ ROW = 30  # px a label
 class Bars:
     """Labels from the top: tasks in the checkpoint's order, within each the most probable first.
 
+    bands : (label, 2) probabilities that the model is unsure between, 0 to 1; NaN where that is not known
+    unsure : (label,) bool, the probability lies in its band
+    known : (label,) True or False where the record's labels are known, else None
     at : (label,) rows, with one left free for the name of each task where there are several
     tasks : (task name, row) of those headings
     """
@@ -34,15 +38,24 @@ class Bars:
     probabilities: NDArray[np.float64]
     thresholds: NDArray[np.float64]
     called: NDArray[np.bool_]
+    bands: NDArray[np.float64]
+    unsure: NDArray[np.bool_]
+    known: tuple[bool | None, ...]
     at: NDArray[np.float64]
     tasks: tuple[tuple[str, float], ...]
 
 
-def _bars_data(diagnosis: Diagnosis, descriptions: Mapping[str, str], task: str | None) -> Bars:
-    known = list(dict.fromkeys(diagnosis.tasks))
-    if task is not None and task not in known:
-        raise ValueError(f"task = {task!r}; this diagnosis answers {', '.join(known)}.")
-    chosen = [task] if task is not None else known
+def _bars_data(
+    diagnosis: Diagnosis,
+    descriptions: Mapping[str, str],
+    task: str | None,
+    bands: NDArray[np.float64] | None = None,
+    known: Mapping[str, bool] | None = None,
+) -> Bars:
+    names = list(dict.fromkeys(diagnosis.tasks))
+    if task is not None and task not in names:
+        raise ValueError(f"task = {task!r}; this diagnosis answers {', '.join(names)}.")
+    chosen = [task] if task is not None else names
     rows: list[int] = []
     at: list[float] = []
     headings = []
@@ -57,20 +70,30 @@ def _bars_data(diagnosis: Diagnosis, descriptions: Mapping[str, str], task: str 
         at += [place + k for k in range(len(mine))]
         place += len(mine)
     targets = tuple(f"{diagnosis.tasks[i]}/{diagnosis.labels[i]}" for i in rows)
+    spans = np.full((len(rows), 2), np.nan) if bands is None else bands[rows]
+    p = diagnosis.probabilities[rows]
     return Bars(
         targets=targets,
         labels=tuple(diagnosis.labels[i] for i in rows),
         words=tuple(descriptions.get(target, "") for target in targets),
-        probabilities=diagnosis.probabilities[rows],
+        probabilities=p,
         thresholds=diagnosis.thresholds[rows],
         called=diagnosis.called[rows],
+        bands=np.clip(spans, 0, 1),
+        unsure=(p >= spans[:, 0]) & (p < spans[:, 1]),
+        known=tuple((known or {}).get(target) for target in targets),
         at=np.array(at),
         tasks=tuple(headings),
     )
 
 
 def plot_probabilities(
-    diagnosis: Diagnosis, descriptions: Mapping[str, str], task: str | None = None, dark: bool = False
+    diagnosis: Diagnosis,
+    descriptions: Mapping[str, str],
+    task: str | None = None,
+    dark: bool = False,
+    bands: NDArray[np.float64] | None = None,
+    known: Mapping[str, bool] | None = None,
 ) -> go.Figure:
     """Calibrated probability of each label, with the threshold at and above which it is called.
 
@@ -80,34 +103,54 @@ def plot_probabilities(
     descriptions : task/label -> plain words (`checkpoint.description`)
     task : its name; None = every task
     dark : theme
+    bands : (label,  2) probabilities that the model is unsure between, NaN where that is not known
+    known : task/label -> whether the record has it, for the labels that is known of
     """
     look = theme(dark)
-    data = _bars_data(diagnosis, descriptions, task)
+    data = _bars_data(diagnosis, descriptions, task, bands, known)
     colour = np.where(data.called, look.called, look.quiet)
-    words = [
-        f"<b>{p:.0%}</b>  called" if called else f"{p:.0%}"
-        for p, called in zip(data.probabilities, data.called, strict=True)
-    ]
     names = [
         f"{_wrap(words)}  <b>{label}</b>" if words else f"<b>{label}</b>"
         for label, words in zip(data.labels, data.words, strict=True)
     ]
     traces: list[Any] = [
         go.Bar(
+            x=data.bands[:, 1] - data.bands[:, 0],
+            base=data.bands[:, 0],
+            y=data.at,
+            orientation="h",
+            name="unsure",
+            width=0.94,
+            marker={
+                "color": look.band[0],
+                "line": {"width": 0},
+                "pattern": {
+                    "shape": "/",
+                    "size": 7,
+                    "solidity": 0.12,
+                    "fgcolor": look.hatch,
+                    "fillmode": "overlay",
+                },
+            },
+            hoverinfo="skip",
+        ),
+        go.Bar(
             x=data.probabilities,
             y=data.at,
             orientation="h",
             name="probability",
-            width=0.62,
+            width=0.5,
             marker={"color": colour, "line": {"width": 0}},
             customdata=np.array(
                 [
-                    [t, w, f"{h:.0%}"]
-                    for t, w, h in zip(data.targets, data.words, data.thresholds, strict=True)
+                    [t, w, f"{h:.1%}", _span(band)]
+                    for t, w, h, band in zip(
+                        data.targets, data.words, data.thresholds, data.bands, strict=True
+                    )
                 ]
             ),
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>probability %{x:.1%}"
-            "<br>called from %{customdata[2]}<extra></extra>",
+            "<br>called from %{customdata[2]}<br>%{customdata[3]}<extra></extra>",
         ),
         go.Scatter(
             x=data.thresholds,
@@ -123,7 +166,7 @@ def plot_probabilities(
             y=data.at,
             mode="text",
             name="value",
-            text=words,
+            text=_values(data),
             textposition="middle right",
             textfont={"size": 14, "color": np.where(data.called, look.called, look.ink).tolist()},
             hoverinfo="skip",
@@ -134,13 +177,14 @@ def plot_probabilities(
     shape = layout(
         look,
         "Probability of each label" + (f": {task}" if task else ""),
-        f"calibrated · upright tick: threshold, called from there on · {int(data.called.sum())} called",
+        f"calibrated · upright tick: threshold, called from there on · {int(data.called.sum())} called"
+        + (" · hatched: refer, the model is unsure" if np.isfinite(data.bands).any() else ""),
         height=66 + 52 + ROW * n + 12,
         margin={"l": 330, "r": 12, "t": 66, "b": 52},
         xaxis=axis(
             look,
             "probability",
-            range=[0, 1.2],
+            range=[0, 1.62],
             tickmode="array",
             tickvals=[0, 0.25, 0.5, 0.75, 1],
             tickformat=".0%",
@@ -156,12 +200,147 @@ def plot_probabilities(
             fixedrange=True,
         ),
         bargap=0.3,
+        barmode="overlay",
     )
     return figure(traces, shape)
 
 
+def _values(data: Bars) -> list[str]:
+    """What stands beside each bar: the probability, called, unsure, and what is known of the record."""
+    out = []
+    for p, called, unsure, known in zip(
+        data.probabilities, data.called, data.unsure, data.known, strict=True
+    ):
+        said = [word for word, so in (("called", called), ("refer", unsure)) if so]
+        if known or (called and known is not None):
+            said.append("known: yes" if known else "known: no")
+        number = f"<b>{p:.0%}</b>" if called else f"{p:.0%}"
+        out.append("  ".join([number, " · ".join(said)]).rstrip())
+    return out
+
+
+def _span(band: NDArray[np.float64]) -> str:
+    low, high = band
+    if not np.isfinite(low):
+        return "too few records to say where it is unsure"
+    return f"unsure from {low:.1%} to {high:.0%}" if high > low else "nowhere unsure"
+
+
 def _wrap(words: str) -> str:
     return "<br>".join(textwrap.wrap(words, 44))
+
+
+@dataclass(frozen=True, eq=False)
+class Trade:
+    """What each threshold would call, from the highest down.
+
+    false : (point,) share of the records without the label that are called;  found : of those with it
+    here : row of the highest threshold that this record reaches
+    chosen : (false, found) of the operating point, or None
+    bars : ((false low, high), (found low, high)), its 95 % intervals
+    """
+
+    thresholds: NDArray[np.float64]
+    false: NDArray[np.float64]
+    found: NDArray[np.float64]
+    here: int
+    chosen: tuple[float, float] | None
+    bars: tuple[tuple[float, float], tuple[float, float]] | None
+
+
+def _trade_data(curve: Curve, point: Point | None, probability: float) -> Trade:
+    order = np.argsort(-curve.thresholds)
+    thresholds = curve.thresholds[order]
+    chosen = bars = None
+    if point:
+        chosen = (1 - point.specificity, point.sensitivity)
+        low, high = point.specificity_95
+        bars = ((1 - high, 1 - low), point.sensitivity_95)
+    return Trade(
+        thresholds=thresholds,
+        false=1 - curve.specificity[order],
+        found=curve.sensitivity[order],
+        here=int(np.flatnonzero(probability >= thresholds)[0]),
+        chosen=chosen,
+        bars=bars,
+    )
+
+
+def plot_trade(
+    curve: Curve, point: Point | None, probability: float, target: str, dark: bool = False
+) -> go.Figure:
+    """A label's ROC curve, with the operating point and where this record stands on it.
+
+    Parameters
+    ----------
+    curve, point : from `clear_hug.operating`
+    probability : of this record, calibrated and not weighted anew
+    target : "task/label"
+    dark : theme
+    """
+    look = theme(dark)
+    data = _trade_data(curve, point, probability)
+    traces: list[Any] = [
+        go.Scatter(
+            x=data.false,
+            y=data.found,
+            mode="lines",
+            name="ROC",
+            line={"color": look.quiet, "width": 2},
+            customdata=data.thresholds,
+            hovertemplate="called from %{customdata:.1%}<br>finds %{y:.1%}, calls falsely %{x:.1%}"
+            "<extra></extra>",
+        ),
+        go.Scatter(
+            x=[data.false[data.here]],
+            y=[data.found[data.here]],
+            mode="markers",
+            name="this record",
+            marker={"symbol": "diamond", "size": 12, "color": look.accent},
+            hovertemplate=f"this record, {probability:.1%}: a threshold here calls it, a higher one does not"
+            "<extra></extra>",
+        ),
+    ]
+    if data.chosen and data.bars:
+        (left, right), (low, high) = data.bars
+        traces.append(
+            go.Scatter(
+                x=[data.chosen[0]],
+                y=[data.chosen[1]],
+                mode="markers",
+                name="operating point\u2003",  # Plotly cuts the last name of a legend short
+                error_x=_whiskers(data.chosen[0], left, right, look.ink),
+                error_y=_whiskers(data.chosen[1], low, high, look.ink),
+                marker={"symbol": "circle", "size": 10, "color": look.called},
+                hovertemplate="operating point: finds %{y:.1%}, calls falsely %{x:.1%}<extra></extra>",
+            )
+        )
+    shape = layout(
+        look,
+        f"ROC: {target}",
+        f"what other thresholds call of {curve.positives} records with it and {curve.negatives} without",
+        height=360,
+        margin={"l": 64, "r": 16, "t": 96, "b": 48},
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom"},
+        xaxis=axis(
+            look, "called among those without it (1 − specificity)", range=[-0.01, 1.01], tickformat=".0%"
+        ),
+        yaxis=axis(look, "called among those with it", range=[-0.01, 1.03], tickformat=".0%"),
+    )
+    return figure(traces, shape)
+
+
+def _whiskers(value: float, low: float, high: float, colour: str) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value],
+        "arrayminus": [value - low],
+        "color": colour,
+        "thickness": 1.5,
+        "width": 4,
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS, PAPER_3X4
+from clear_hug.plots.calipers import Caliper, draw_caliper
 from clear_hug.plots.theme import Theme, along, axis, figure, layout, reach, record_name, stack, theme, thin
 
 SMALL, LARGE = 1, 5  # mm, the squares of ECG paper
@@ -21,6 +23,9 @@ PULSE_EDGE = 2.0  # mm of base line on either side of the pulse
 MARGIN = 4.0  # mm, left of the pulse
 PAGE = 1180  # px, the width a wide page gives a print; sets the height alone, the aspect is locked
 LETTER = 2.5  # mm, the width of a letter of a lead's name on a narrow page
+HALF = 150.0  # mm; a shorter print stands beside another
+NARROW, WIDE = 62, 130  # letters of a line under such a print, and under others
+SD_A_MV = 4.0  # SD of a lead are drawn as high as 1 mV
 NOMINAL = 15.0  # mm from trough to peak for the median lead of a record in arbitrary units
 
 LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -29,6 +34,14 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "12x1": tuple((lead,) for lead in LEADS),
 }
 """name -> rows of lead names; the stretch shown is shared equally among the columns."""
+NEGATED = "-aVR"
+_FRONTAL = ("aVL", "I", NEGATED, "II", "aVF", "III")  # around the frontal plane, 30 degrees apart
+CABRERA: dict[str, tuple[tuple[str, ...], ...]] = {
+    "3x4": tuple(zip(_FRONTAL[:3], _FRONTAL[3:], LEADS[6:9], LEADS[9:], strict=True)),
+    "6x2": tuple(zip(_FRONTAL, LEADS[6:], strict=True)),
+    "12x1": tuple((lead,) for lead in (*_FRONTAL, *LEADS[6:])),
+}
+"""As `LAYOUTS`, the limb leads in Cabrera's order."""
 STATES = {"recorded": "", "derived": " derived", "flat": " flat", "absent": " absent"}  # beside the name
 DISTANCE = {"3x4": 25.0, "6x2": 20.0, "12x1": 15.0}  # mm between base lines, at least
 
@@ -60,7 +73,7 @@ class Paper:
 
     rows : (row,) mm, base lines from the top;  top, bottom : mm, edges of the paper
     start, stop : s, of the traces;  left : s, where the calibration pulse begins
-    gain : mm a mV (or a unit);  speed : mm/s
+    gain : mm a mV (or a unit);  speed : mm/s;  unit : "mV", "arbitrary units" or "SD"
     """
 
     strips: tuple[Strip, ...]
@@ -72,6 +85,7 @@ class Paper:
     left: float
     gain: float
     speed: float
+    unit: str = "mV"
 
 
 def _ecg_data(
@@ -83,6 +97,9 @@ def _ecg_data(
     speed: float,
     gain: float,
     letters: int = 0,
+    cabrera: bool = False,
+    at: float = 0.0,
+    unit: str | None = None,
 ) -> Paper:
     """Lay the leads out on paper; nothing is drawn here.
 
@@ -93,14 +110,18 @@ def _ecg_data(
     named = dict(zip(LEADS, ecg.signal, strict=True)) | dict(ecg.extra)
     if rhythm is not None and rhythm not in named:
         raise ValueError(f"rhythm = {rhythm!r}; expected one of {', '.join(named)}, or None.")
-    start = float(np.clip(start, 0.0, max(ecg.duration - 1 / ecg.fs, 0.0)))
-    rows: list[tuple[str, ...]] = list(LAYOUTS[layout])
+    named[NEGATED] = -ecg.signal[LEADS.index(NEGATED[1:])]
+    start = float(np.clip(start, min(at, 0.0), at + max(ecg.duration - 1 / ecg.fs, 0.0)))
+    rows: list[tuple[str, ...]] = list((CABRERA if cabrera else LAYOUTS)[layout])
     if layout == "12x1":
         rows += [(lead,) for lead in ecg.extra]
     elif rhythm is not None:
         rows.append((rhythm,))
 
-    scale = gain if ecg.units_known else _nominal_gain(ecg.signal)
+    if unit == "SD":
+        scale = gain / SD_A_MV
+    else:
+        scale = gain if ecg.units_known else _nominal_gain(ecg.signal)
     pieces: list[list[tuple[str, float, float, Any, Any]]] = []
     low, high = [], []
     for row in rows:
@@ -109,9 +130,10 @@ def _ecg_data(
         bounds = []
         for column, lead in enumerate(row):
             a, b = start + column * width, start + (column + 1) * width
-            first, last = round(a * ecg.fs), min(round(b * ecg.fs) + 1, ecg.n_samples)
+            first = max(0, round((a - at) * ecg.fs))
+            last = max(first, min(round((b - at) * ecg.fs) + 1, ecg.n_samples))
             values = named[lead][first:last]
-            time, mv = thin(np.arange(first, last) / ecg.fs, values)
+            time, mv = thin(at + np.arange(first, last) / ecg.fs, values)
             base = np.nanmedian(mv) if np.isfinite(mv).any() else 0.0
             mm = ((mv - base) * scale).astype(np.float32)
             cells.append((lead, a, b, (time, mv), mm))
@@ -127,7 +149,7 @@ def _ecg_data(
     for cells, base_mm in zip(pieces, bases.tolist(), strict=True):
         for lead, a, b, (time, mv), mm in cells:
             state = _state(ecg, lead, named)
-            width = 2 + LETTER * (len(lead + STATES[state]) + letters)
+            width = 4 + LETTER * (len(lead + STATES[state]) + letters)
             near = mm[time <= a + width / speed]
             strips.append(
                 Strip(
@@ -153,10 +175,12 @@ def _ecg_data(
         left=start - (PULSE_SECONDS * speed + 2 * PULSE_EDGE + SMALL) / speed,
         gain=scale,
         speed=speed,
+        unit=unit or ("mV" if ecg.units_known else "arbitrary units"),
     )
 
 
 def _state(ecg: ECG, lead: str, named: Mapping[str, Any]) -> str:
+    lead = lead.removeprefix("-")
     if not np.isfinite(named[lead]).any():
         return "absent"
     if lead in LEADS and ecg.flat[LEADS.index(lead)]:
@@ -183,6 +207,13 @@ def plot_ecg(
     gain: float = 10,
     marks: Sequence[float] | NDArray[np.floating] | None = None,
     dark: bool = False,
+    cabrera: bool = False,
+    at: float = 0.0,
+    unit: str | None = None,
+    name: str = "",
+    foot: str = "",
+    caliper: Caliper | None = None,
+    march: bool = False,
 ) -> go.Figure:
     """The ECG on paper.
 
@@ -195,10 +226,36 @@ def plot_ecg(
     speed : mm/s;  gain : mm/mV (a record in arbitrary units is scaled to be legible instead)
     marks : R peaks, s
     dark : theme
+    cabrera : the limb leads in Cabrera's order, from aVL to III by 30 degrees
+    at : s at which the first sample of `ecg` lies
+    unit : of the signal, where it is neither mV nor unknown: "SD"
+    name, foot : what of the record is shown: beside its name, and in the line under the trace
+    caliper : to draw, if any;  march : along the whole strip, at its interval
     """
-    paper = _ecg_data(ecg, start, seconds, layout, rhythm, speed, gain)
     look = theme(dark)
-    return figure(_paper_traces(paper, look, marks, ecg.units_known), _paper_layout(paper, ecg, look))
+    paper = _ecg_data(ecg, start, seconds, layout, rhythm, speed, gain, cabrera=cabrera, at=at, unit=unit)
+    return draw_paper(paper, ecg, look, marks, name, foot, caliper, march)
+
+
+def draw_paper(
+    paper: Paper,
+    ecg: ECG,
+    look: Theme,
+    marks: Sequence[float] | NDArray[np.floating] | None = None,
+    name: str = "",
+    foot: str = "",
+    caliper: Caliper | None = None,
+    march: bool = False,
+) -> go.Figure:
+    """A print that is laid out already; the rest as in `plot_ecg`."""
+    title = record_name(ecg) + (f" · {name}" if name else "")
+    drawn = figure(
+        _paper_traces(paper, look, marks, ecg.units_known),
+        _paper_layout(paper, ecg, look, title, foot=foot),
+    )
+    if caliper is not None:
+        draw_caliper(drawn, paper, caliper, march, look)
+    return drawn
 
 
 def _paper_traces(
@@ -212,7 +269,7 @@ def _paper_traces(
 ) -> list[Any]:
     """The traces of a print; where they are `faint`, `colours` are of the leads' names alone."""
     width = 1.0 if faint else 1.8 if colours else 1.3
-    unit = "mV" if units_known else "(arbitrary unit)"
+    unit = {"arbitrary units": "(arbitrary unit)"}.get(paper.unit, paper.unit)
     traces: list[Any] = []
     for strip in paper.strips:
         if strip.state == "absent":
@@ -308,14 +365,17 @@ def _above(strip: Strip, time: float) -> float:
     return min(top, strip.base + 40) + 2.5
 
 
-def _paper_layout(paper: Paper, ecg: ECG, look: Theme, title: str = "", words: str = "") -> dict[str, Any]:
-    parts = [f"{paper.speed:g} mm/s", f"{paper.start:.1f} to {paper.stop:.1f} s"]
-    if ecg.units_known:
-        parts.insert(1, f"{paper.gain:g} mm/mV")
-    else:
-        parts.append(
-            f"<b><span style='color:{look.accent}'>arbitrary units: voltage cannot be read</span></b>"
-        )
+def _paper_layout(
+    paper: Paper, ecg: ECG, look: Theme, title: str = "", words: str = "", foot: str = ""
+) -> dict[str, Any]:
+    """The paper; where there is a `foot`, it stands under the trace behind speed and gain."""
+    scale = [f"{paper.speed:g} mm/s"]
+    if paper.unit != "arbitrary units":
+        scale.append(f"{paper.gain:.3g} mm/{paper.unit}")
+    parts = [*([] if foot else scale), f"{paper.start:.1f} to {paper.stop:.1f} s"]
+    if not ecg.units_known:
+        unit = "arbitrary units" if paper.unit == "arbitrary units" else f"in {paper.unit} of each lead"
+        parts.append(f"<b><span style='color:{look.accent}'>{unit}: voltage cannot be read</span></b>")
     left, right = paper.left - MARGIN / paper.speed, paper.stop + PULSE_EDGE / paper.speed
     tall = paper.top - paper.bottom
     # as large as the page is wide, but a short stretch not so large that it leaves the screen
@@ -338,7 +398,7 @@ def _paper_layout(paper: Paper, ecg: ECG, look: Theme, title: str = "", words: s
     )
     y = axis(
         look,
-        f"{paper.gain:g} mm = 1 mV" if ecg.units_known else "arbitrary units",
+        paper.unit if paper.unit == "arbitrary units" else f"{paper.gain:.3g} mm = 1 {paper.unit}",
         range=[paper.bottom, paper.top],
         tick0=0,
         dtick=LARGE,
@@ -353,13 +413,16 @@ def _paper_layout(paper: Paper, ecg: ECG, look: Theme, title: str = "", words: s
     )
     title = title or record_name(ecg)
     subtitle = " · ".join([*parts, words] if words else parts)
-    height = round(tall * px) + 66 + 48
+    letters = NARROW if (paper.stop - paper.start) * paper.speed < HALF else WIDE
+    under = textwrap.wrap(" · ".join([*scale, foot]), letters) if foot else []
+    below = 48 + 18 * len(under)  # px
+    x["title"]["text"] = "<br>".join(["time (s)", *under])
     return layout(
         look,
         title,
         subtitle,
-        height=height,
-        margin={"l": 40, "r": 12, "t": 66, "b": 48},
+        height=round(tall * px) + 66 + below,
+        margin={"l": 40, "r": 12, "t": 66, "b": below},
         plot_bgcolor=look.paper,
         xaxis=x,
         yaxis=y,

@@ -1,9 +1,10 @@
-"""Hidden beats, and what the model makes of them."""
+"""Hidden beats on paper: what the model saw, what was hidden from it, and what was made of that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,219 +12,245 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens
+from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
+from clear_hug.plots.paper import DISTANCE, LARGE, Paper, Strip, _ecg_data, _paper_layout, _paper_traces
 from clear_hug.plots.theme import (
-    axis,
     boxes,
     figure,
-    layout,
     lead_rows,
     reach,
-    round_bar,
-    scale_bar,
+    record_name,
     signed,
     stack,
     theme,
-    time_axis,
     voltage_unit,
 )
 
 if TYPE_CHECKING:
     from clear_hug.reconstruct import Reconstruction
 
+Array = NDArray[np.float32]
+SUFFIX = 8  # letters beside a lead's name: "R² 0.93"
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One lead's samples of one kind, beat after beat with a gap (NaN) after each.
+
+    lead : its name;  time : s;  mm : height on the paper;  mv : in the record's own unit
+    """
+
+    lead: str
+    time: Array
+    mm: Array
+    mv: Array
+
 
 @dataclass(frozen=True, eq=False)
 class Rebuilt:
-    """What a reconstruction shows; (sample,) arrays with NaN where a kind of sample is not.
+    """What a reconstruction shows.
 
-    leads : names;  bases : (lead,) base lines in the record's unit
-    time : (sample,) s;  visible, truth, rebuilt : (lead, sample) in the record's unit, 0 at the base line:
-    what the model saw, what was hidden from it, what it made of that
-    spans : lead -> (n, 2) s, the windows of its hidden tokens
-    rmse : (lead,) root mean square error over its hidden tokens in view; NaN where none is
-    bottom, top : edges
+    paper : the leads shown, their traces without the hidden stretches
+    hidden : lines of what was hidden, as recorded;  rebuilt, linear : of what the two made of it
+    spans : lead -> (n, 2) s, the windows of its hidden tokens in view
+    edges : lead -> (2,) mm, bottom and top of its row
     """
 
-    leads: tuple[str, ...]
-    bases: NDArray[np.float64]
-    time: NDArray[np.float32]
-    visible: NDArray[np.float32]
-    truth: NDArray[np.float32]
-    rebuilt: NDArray[np.float32]
+    paper: Paper
+    hidden: tuple[Line, ...]
+    rebuilt: tuple[Line, ...]
+    linear: tuple[Line, ...]
     spans: dict[str, NDArray[np.float64]]
-    rmse: NDArray[np.float64]
-    bottom: float
-    top: float
+    edges: dict[str, tuple[float, float]]
 
 
 def _rebuilt_data(
+    ecg: ECG,
     tokens: BeatTokens,
-    reconstruction: Reconstruction,
+    rebuilt: Reconstruction,
+    linear: Reconstruction | None,
     start: float,
     seconds: float,
     leads: Sequence[str] | None,
 ) -> Rebuilt:
     rows = lead_rows(list(leads) if leads is not None else None)
-    stop = min(start + seconds, tokens.duration)
-    shown = np.flatnonzero((tokens.windows[:, 1] > start) & (tokens.windows[:, 0] < stop))
-    # one row of samples a beat, and a gap after it; the samples lie on the 100 Hz grid of the trace
-    centre = np.rint(tokens.r_peaks[shown] * TOKEN_FS)
-    offset = np.arange(TOKEN_SAMPLES + 1) - TOKEN_SAMPLES // 2
-    time = ((centre[:, None] + offset) / TOKEN_FS).astype(np.float32)
-    inside = np.zeros((shown.size, TOKEN_SAMPLES + 1), dtype=bool)
-    inside[:, :-1] = tokens.inside[shown]
-    grid = np.ix_(np.array(rows), shown)
-    valid, hidden = tokens.valid[grid], reconstruction.hidden[grid]
-    width = ((0, 0), (0, 0), (0, 1))
-    original = np.pad(tokens.values[grid], width)
-    model = np.pad(reconstruction.values[grid], width)
-
-    def only(values: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.float32]:
-        return np.where(which[..., None] & inside, values, np.float32(np.nan))[:, inside_or_gap]
-
-    inside_or_gap = inside.copy()  # the samples of the windows, and one gap a beat
-    inside_or_gap[:, -1] = True
-    visible, truth, rebuilt = only(original, valid & ~hidden), only(original, hidden), only(model, hidden)
-    reaches = np.array(
-        [reach(np.concatenate([v, t, r])) for v, t, r in zip(visible, truth, rebuilt, strict=True)]
-    )
-    spread = float(np.median(reaches[:, 1] - reaches[:, 0])) or 1.0
-    bases = stack(reaches[:, 0], reaches[:, 1], 0.15 * spread, 0.6 * spread, 3 * spread)
-    with np.errstate(invalid="ignore"):
-        square = np.where(hidden, reconstruction.rmse[grid], 0.0) ** 2 * inside.sum(axis=1)
-        n = (hidden * inside.sum(axis=1)).sum(axis=1)
-        rmse = np.sqrt(square.sum(axis=1) / np.where(n > 0, n, np.nan))
-    windows = np.clip(tokens.windows[shown], start, stop)
+    whole = _ecg_data(ecg, start, seconds, "12x1", None, 25, 10, letters=SUFFIX)
+    start, stop = whole.start, min(whole.stop, tokens.duration)
+    strips = [strip for row in rows for strip in whole.strips if strip.lead == LEADS[row]]
+    near = np.flatnonzero((tokens.windows[:, 1] > start) & (tokens.windows[:, 0] < stop))
+    values = {"hidden": tokens.values, "rebuilt": rebuilt.values}
+    if linear is not None:
+        values["linear"] = linear.values
+    found: dict[str, list[tuple[Array, Array]]] = {
+        kind: [
+            _samples(tokens, mv[row], near[rebuilt.hidden[row, near]], start, stop)
+            for row in rows
+        ]
+        for kind, mv in values.items()
+    }  # fmt: skip
+    level = [_level(strip, whole.gain) for strip in strips]
+    bounds = np.array(
+        [
+            reach(
+                np.concatenate(
+                    [strip.mm - strip.base, *((found[k][i][1] - zero) * whole.gain for k in found)]
+                )
+            )
+            for i, (strip, zero) in enumerate(zip(strips, level, strict=True))
+        ]
+    ).reshape(-1, 2)
+    paper = _of_rows(whole, strips, bounds)
+    lines = {
+        kind: tuple(
+            Line(strip.lead, time, ((mv - zero) * paper.gain + strip.base).astype(np.float32), mv)
+            for strip, zero, (time, mv) in zip(paper.strips, level, pieces, strict=True)
+            if time.size
+        )
+        for kind, pieces in found.items()
+    }
+    spans = {
+        LEADS[row]: np.clip(tokens.windows[near[rebuilt.hidden[row, near]]], start, stop) for row in rows
+    }
+    between = (paper.rows[1:] + paper.rows[:-1]) / 2
+    edges = np.concatenate([[paper.top], between, [paper.bottom]])
     return Rebuilt(
-        leads=tuple(LEADS[row] for row in rows),
-        bases=bases,
-        time=time[inside_or_gap],
-        visible=visible,
-        truth=truth,
-        rebuilt=rebuilt,
-        spans={LEADS[row]: windows[hidden[i]] for i, row in enumerate(rows) if hidden[i].any()},
-        rmse=rmse,
-        bottom=float(bases[-1]) + max(reaches[-1, 0], -3 * spread) - 0.1 * spread,
-        top=min(reaches[0, 1], 3 * spread) + 0.1 * spread,
+        paper=replace(paper, strips=tuple(_seen(strip, spans[strip.lead]) for strip in paper.strips)),
+        hidden=lines["hidden"],
+        rebuilt=lines["rebuilt"],
+        linear=lines.get("linear", ()),
+        spans={lead: some for lead, some in spans.items() if some.size},
+        edges={strip.lead: (edges[i + 1], edges[i]) for i, strip in enumerate(paper.strips)},
     )
+
+
+def _samples(
+    tokens: BeatTokens, values: Array, beats: NDArray[np.int64], start: float, stop: float
+) -> tuple[Array, Array]:
+    """Seconds and values of some beats of a lead (beat, 96), a gap after each; on the trace's own grid."""
+    offset = np.arange(TOKEN_SAMPLES + 1) - TOKEN_SAMPLES // 2
+    time = ((np.rint(tokens.r_peaks[beats] * TOKEN_FS)[:, None] + offset) / TOKEN_FS).astype(np.float32)
+    mv = np.full(time.shape, np.nan, dtype=np.float32)
+    mv[:, :-1] = np.where(tokens.inside[beats], values[beats], np.float32(np.nan))
+    mv[(time < start) | (time > stop)] = np.nan
+    kept = np.isfinite(mv)
+    kept[:, -1] = True
+    return time[kept], mv[kept]
+
+
+def _level(strip: Strip, gain: float) -> float:
+    """The voltage that lies on a strip's base line."""
+    away = strip.mv - (strip.mm - np.float32(strip.base)) / np.float32(gain)
+    return float(np.nanmedian(away)) if np.isfinite(away).any() else 0.0
+
+
+def _of_rows(paper: Paper, strips: Sequence[Strip], bounds: NDArray[np.float64]) -> Paper:
+    """The paper with these strips alone, one under the other."""
+    below, above = bounds[:, 0], bounds[:, 1]
+    least = DISTANCE["12x1"]
+    rows = stack(below, above, gap=4, least=least, most=3 * least, step=LARGE)
+    moved = tuple(
+        replace(
+            strip,
+            base=base,
+            mm=strip.mm + np.float32(base - strip.base),
+            label_at=strip.label_at + base - strip.base,
+        )
+        for strip, base in zip(strips, rows.tolist(), strict=True)
+    )
+    room = 3 * least / 2
+    return replace(
+        paper,
+        strips=moved,
+        rows=rows,
+        top=LARGE * math.ceil((min(max(float(above[0]), 10.0), room) + 7) / LARGE),
+        bottom=float(rows[-1]) + LARGE * math.floor((max(min(float(below[-1]), -5.0), -room) - 2) / LARGE),
+    )
+
+
+def _seen(strip: Strip, spans: NDArray[np.float64]) -> Strip:
+    """The strip with the hidden windows blank."""
+    if not spans.size:
+        return strip
+    at = np.rint(strip.time[:, None] * TOKEN_FS)
+    gone = ((at >= np.rint(spans[:, 0] * TOKEN_FS)) & (at < np.rint(spans[:, 1] * TOKEN_FS))).any(axis=1)
+    return replace(strip, mm=np.where(gone, np.float32(np.nan), strip.mm))
 
 
 def plot_reconstruction(
+    ecg: ECG,
     tokens: BeatTokens,
-    reconstruction: Reconstruction,
+    rebuilt: Reconstruction,
+    linear: Reconstruction | None = None,
     start: float = 0.0,
     seconds: float = 10.0,
     leads: Sequence[str] | None = None,
+    errors: Mapping[str, float] | None = None,
     dark: bool = False,
+    title: str = "Hidden beats, rebuilt from the others",
 ) -> go.Figure:
-    """Leads under one another: seen samples, hidden ones shaded with the truth, and the model's on top.
+    """Leads on paper, one under the other: the seen trace, hidden stretches shaded, the rebuilt on top.
 
     Parameters
     ----------
-    tokens, reconstruction : beats, and what `reconstruct` made of them
+    ecg : as the model sees it: the 100 Hz trace that the tokens were cut from
+    tokens, rebuilt : of the same record
+    linear : the same tokens by the linear baseline, as a third line; None = without
     start, seconds : stretch shown, s
     leads : names; None = all twelve
+    errors : lead -> R2, written beside its name
     dark : theme
+    title : of the figure
     """
     look = theme(dark)
-    data = _rebuilt_data(tokens, reconstruction, start, seconds, leads)
+    data = _rebuilt_data(ecg, tokens, rebuilt, linear, start, seconds, leads)
     unit = voltage_unit(tokens.units_known)
     x: list[float | None] = []
     y: list[float | None] = []
-    edges = np.concatenate([[data.top], (data.bases[1:] + data.bases[:-1]) / 2, [data.bottom]])
-    for i, lead in enumerate(data.leads):
-        if lead in data.spans:
-            more = boxes(data.spans[lead], edges[i + 1], edges[i])
-            x, y = x + more[0], y + more[1]
-    traces: list[Any] = [
-        go.Scatter(
-            x=x,
-            y=y,
-            mode="none",
-            fill="toself",
-            fillcolor=look.band[0],
-            line={"width": 0},
-            name="hidden from the model",
-            hoverinfo="skip",
-        )
-    ]
-    kinds = (
-        ("seen by the model", data.visible, {"color": look.ink, "width": 1.2}, False),
-        ("hidden, as recorded", data.truth, {"color": look.muted, "width": 1.4}, True),
-        ("rebuilt", data.rebuilt, {"color": look.accent, "width": 2.2}, True),
+    for lead, spans in data.spans.items():
+        more = boxes(spans, *data.edges[lead])
+        x, y = x + more[0], y + more[1]
+    shade = go.Scatter(
+        x=x,
+        y=y,
+        mode="none",
+        fill="toself",
+        fillcolor=look.band[0],
+        line={"width": 0},
+        name="hidden from the model",
+        hoverinfo="skip",
     )
-    for kind, values, line, of_hidden in kinds:
-        first = True
-        for i, lead in enumerate(data.leads):
-            if (of_hidden and lead not in data.spans) or not np.isfinite(values[i]).any():
-                continue
-            drawn = np.isfinite(values[i])
-            drawn |= np.roll(drawn, 1)  # and the gap that ends each beat
+    beside = {
+        lead: f"R² {signed(r2).removeprefix('+')}" for lead, r2 in (errors or {}).items() if np.isfinite(r2)
+    }
+    printed = _paper_traces(data.paper, look, None, ecg.units_known, None, beside)
+    for trace in printed:
+        trace.showlegend = False
+    kinds = (
+        ("as recorded", data.hidden, {"color": look.ink, "width": 1.3}),
+        ("rebuilt by the model", data.rebuilt, {"color": look.accent, "width": 2}),
+        ("linear baseline", data.linear, {"color": look.opposes, "width": 1.4, "dash": "4px,4px"}),
+    )
+    traces: list[Any] = [shade, *printed]
+    for kind, lines, line in kinds:
+        for i, part in enumerate(lines):
             traces.append(
                 go.Scatter(
-                    x=data.time[drawn],
-                    y=values[i, drawn] + np.float32(data.bases[i]),
-                    customdata=values[i, drawn],
+                    x=part.time,
+                    y=part.mm,
+                    customdata=part.mv,
                     mode="lines",
                     name=kind,
                     legendgroup=kind,
-                    showlegend=first,
+                    showlegend=i == 0,
                     line=line,
-                    hovertemplate=f"<b>{lead}</b> {kind}  %{{x:.2f}} s  %{{customdata:.3f}} {unit}"
+                    hovertemplate=f"<b>{part.lead}</b> {kind}  %{{x:.2f}} s  %{{customdata:.3f}} {unit}"
                     "<extra></extra>",
                 )
             )
-            first = False
-    n_hidden = int(reconstruction.hidden.sum())
-    words = [f"{n_hidden} of {int(tokens.valid.sum())} tokens hidden", "0.67 to 40 Hz"]
-    if n_hidden and np.isfinite(reconstruction.r2):
-        words.append(f"R² {signed(reconstruction.r2).removeprefix('+')} over all hidden samples")
-    bar = round_bar(data.top - data.bottom, len(data.leads))
-    notes = [
-        {
-            "text": f"{rmse:.2f}",
-            "x": 1.006,
-            "xref": "paper",
-            "xanchor": "left",
-            "y": base,
-            "yref": "y",
-            "showarrow": False,
-            "font": {"size": 12, "color": look.ink},
-        }
-        for rmse, base in zip(data.rmse, data.bases, strict=True)
-        if np.isfinite(rmse)
-    ]
-    if notes:
-        heading = {**notes[0], "text": f"error<br>RMS, {unit}" if tokens.units_known else "error<br>RMS"}
-        notes.append({**heading, "y": 1.0, "yref": "paper", "yanchor": "bottom"})
-    shape = layout(
-        look,
-        "Hidden beats, rebuilt from the others",
-        " · ".join(words),
-        height=150 + (66 * len(data.leads) if len(data.leads) > 3 else 160 * len(data.leads)),
-        showlegend=True,
-        margin={"l": 88, "r": 86, "t": 92, "b": 48},
-        annotations=notes,
-        shapes=[scale_bar(bar, start, data.bottom, look.ink)],
-        legend={
-            "orientation": "h",
-            "x": 1,
-            "xanchor": "right",
-            "y": 1,
-            "yanchor": "bottom",
-            "entrywidth": 150,
-            "entrywidthmode": "pixels",
-            "font": {"size": 13},
-        },  # fmt: skip
-        xaxis=time_axis(look, start, min(start + seconds, tokens.duration)),
-        yaxis=axis(
-            look,
-            f"leads, one scale; bar = {bar:g} {unit}",
-            range=[data.bottom, data.top],
-            tickmode="array",
-            tickvals=data.bases,
-            ticktext=[f"<b>{lead}</b>" for lead in data.leads],
-            showgrid=False,
-        ),
-    )
+    shape = _paper_layout(data.paper, ecg, look, f"{title}: {record_name(ecg)}", "0.67 to 40 Hz")
+    shape["margin"] = {**shape["margin"], "t": 92}
+    shape["height"] += 26
+    shape["showlegend"] = bool(data.spans)
+    shape["legend"] = {**shape["legend"], "font": {"size": 13}, "entrywidth": 168, "entrywidthmode": "pixels"}
     return figure(traces, shape)

@@ -18,6 +18,7 @@ from clear_hug.train.decoder import decoder
 from clear_hug.train.evaluate import evaluate
 from clear_hug.train.faithfulness import faithfulness
 from clear_hug.train.finetune import finetune
+from clear_hug.train.operating import operating
 from clear_hug.train.pretrain import pretrain
 from clear_hug.train.run import RunError
 
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Any] = {
     "baseline": baseline,
     "evaluate": evaluate,
     "faithfulness": faithfulness,
+    "operating": operating,
 }
 VALUES = (["true"], ["false"])  # of --resume, which may also stand alone
 

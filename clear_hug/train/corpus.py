@@ -38,9 +38,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from clear_hug.beats import BeatTokens, Window, cut_tokens, split_windows, tokens_and_trace
+from clear_hug.datasets import CorpusError, Item, list_records, read_record
 from clear_hug.leads import N_LEADS
 from clear_hug.tasks import Task
-from clear_hug.train.sources import CorpusError, Item, list_records, read_record
 
 FORMAT = 2  # of a shard; another one is prepared anew
 PART_RECORDS = 32  # at least, and more in a large source:
@@ -241,7 +241,7 @@ class Corpus:
     ----------
     shards : list of folders, one a source
     records : a dict a record, a row of records.csv each
-    fold : (record,) int; 1 to 10, 0 where the source has no folds (see `clear_hug.train.sources`)
+    fold : (record,) int; 1 to 10, 0 where the source has no folds (see `clear_hug.datasets`)
     statements : list of tuples, None for a record without labels
     vocabulary : (record,) str; what they are written in, "" without labels
     labelled : (record,) bool; there are statements, in whatever vocabulary (see `labelled_for`)

@@ -245,17 +245,30 @@ def calibrate(
         logits, truth = predict(model, data, watch), data.labels(tasks, watch)
         words = f"folds {list(watch_folds)}, which it did not learn from"
     elif calibration:
-        logits, truth, words = _out_of_fold(data, tasks, calibration)
+        found = out_of_fold(data, tasks, calibration)
+        logits, truth, words = found.logits, found.truth, found.words
     else:
         return None, None, "nothing"
     platt = fit_platt(logits, truth)
     return platt, best_thresholds(expit(platt[:, 0] * logits + platt[:, 1]), truth), words
 
 
-def _out_of_fold(
-    data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
-    """Logits and labels of the folds that each run watched and did not learn from, one after another."""
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """What runs said of the folds that each watched and did not learn from, one run after another.
+
+    logits, truth : (record, label);  parts : (record,) row of the run;  folds : all;  words : the same
+    """
+
+    logits: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    parts: NDArray[np.int64]
+    folds: tuple[int, ...]
+    words: str
+
+
+def out_of_fold(data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path]) -> OutOfFold:
+    """Logits and labels of the folds that each run watched and did not learn from."""
     logits: list[NDArray[np.float32]] = []
     rows: list[NDArray[np.int64]] = []
     folds: list[int] = []
@@ -277,7 +290,9 @@ def _out_of_fold(
         words = (
             f"folds {sorted(folds)}, by a model of the same recipe that learned from folds {list(learned)}"
         )
-    return np.concatenate(logits), data.labels(tasks, np.concatenate(rows)), words
+    parts = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+    truth = data.labels(tasks, np.concatenate(rows))
+    return OutOfFold(np.concatenate(logits), truth, parts, tuple(folds), words)
 
 
 def learn_from(

@@ -5,6 +5,14 @@ address of the page, so that a link shows what its sender saw; an uploaded ECG n
 its own session alone. Results live in caches keyed by the digest of the record and of the checkpoint.
 """
 
+from clear_hug.ui.edits import (
+    chosen_beat,
+    edit_files,
+    edit_tools,
+    pick_in_strip,
+    pick_in_table,
+    time_to_add,
+)
 from clear_hug.ui.menus import choices, menu, number, other_menu, several
 from clear_hug.ui.page import guard, open_page
 from clear_hug.ui.pick import (
@@ -35,17 +43,22 @@ from clear_hug.ui.show import (
     say,
     show,
     show_facts,
+    show_lead_quality,
     show_missing,
     show_paper,
+    show_quality,
     trust_line,
 )
 from clear_hug.ui.switches import chosen_token, pick_token, switches
 
 __all__ = [
     "MOST_UPLOADS", "UPLOADS", "UPLOAD_SHOWN", "Page", "Record",
-    "against_menu", "bullets", "choices", "chosen_token", "detector_menu", "download", "guard", "link",
-    "list_records", "menu", "model_line", "number", "open_page", "other_menu", "other_record",
-    "pick_built_in", "pick_from_folder", "pick_token", "pick_upload", "read_record", "say", "several",
-    "show", "show_facts", "show_missing", "show_paper", "show_upload_error", "switches", "target_menu",
-    "training_runs", "trust_line", "upload",
+    "against_menu", "bullets", "choices", "chosen_beat", "chosen_token", "detector_menu", "download",
+    "edit_files", "edit_tools", "guard", "link", "list_records", "menu", "model_line",
+    "number", "open_page", "other_menu", "other_record",
+    "pick_built_in", "pick_from_folder", "pick_in_strip", "pick_in_table", "pick_token",
+    "pick_upload", "read_record", "say", "several", "show",
+    "show_facts", "show_lead_quality", "show_missing",
+    "show_paper", "show_quality", "show_upload_error", "switches", "target_menu",
+    "time_to_add", "training_runs", "trust_line", "upload",
 ]  # fmt: skip

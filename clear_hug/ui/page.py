@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import streamlit as st
@@ -18,6 +19,7 @@ from clear_hug.diagnosis import pick_device
 from clear_hug.ecg import ECGError
 from clear_hug.qrs import DETECTORS
 from clear_hug.removal import TooManyParts
+from clear_hug.ui.edits import say_edited
 from clear_hug.ui.menus import linked_menu
 from clear_hug.ui.records import (
     DEFAULT_RECORD,
@@ -31,7 +33,7 @@ from clear_hug.ui.records import (
     warn_of,
 )
 from clear_hug.ui.results import Page, checkpoint_folders
-from clear_hug.ui.show import html, say
+from clear_hug.ui.show import html, say, show_quality
 from clear_hug.words import NOTICE
 
 log = logging.getLogger(__name__)
@@ -64,7 +66,13 @@ def open_page(title: str) -> Page:
     warn_of("record", records)
     warn_of("detector", DETECTORS)
     warn_of("model", folders)
-    return Page(record, detector, model, dark=st.context.theme.type == "dark")
+    page = Page(record, detector, model, dark=st.context.theme.type == "dark")
+    say_edited(page)
+    with guard(), suppress(ECGError):  # of a record that cannot be read: the page itself says so
+        show_quality(page)
+        judged = page.quality.acceptable
+        st.sidebar.caption(f"Signal quality: {'not judged' if math.isnan(judged) else f'{judged:.2f}'}")
+    return page
 
 
 @contextmanager

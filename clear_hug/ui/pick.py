@@ -9,7 +9,7 @@ from dataclasses import replace
 import streamlit as st
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import EXTENSIONS
+from clear_hug.io import READERS
 from clear_hug.qrs import DETECTORS
 from clear_hug.ui.menus import _chosen, linked_menu
 from clear_hug.ui.records import (
@@ -20,14 +20,13 @@ from clear_hug.ui.records import (
     data_folder,
     folder_records,
     list_records,
-    upload,
     warn_of,
 )
 from clear_hug.ui.results import Page
 from clear_hug.ui.show import say
+from clear_hug.ui.wizard import ask_about_upload, first_read
 
 log = logging.getLogger(__name__)
-UPLOAD_TYPES = [extension.lstrip(".") for extension in (*EXTENSIONS, ".zip")]
 
 
 def detector_menu(page: Page) -> None:
@@ -127,11 +126,11 @@ def pick_upload() -> None:
     """An uploader; what cannot be read is said in a sentence, and the record shown stays."""
     st.file_uploader(
         "Your file, or all files of a WFDB record",
-        UPLOAD_TYPES,
+        None,  # known by content: a hospital's files have any extension, or none
         accept_multiple_files=True,
         key="uploader",
         on_change=_uploaded,
-        help=f"One of {', '.join(UPLOAD_TYPES)}; a WFDB record needs its .hea and .dat at once. "
+        help=f"{', '.join(READERS)}, or a .zip of one record; a WFDB record needs its .hea and .dat at once. "
         "The file stays in this session, and is in no link.",
     )
 
@@ -140,6 +139,7 @@ def show_upload_error() -> None:
     """What was wrong with the last upload, in a sentence; until another one is tried."""
     if said := st.session_state.get("upload_failed"):
         st.error(say(said))
+    ask_about_upload()
 
 
 def _uploaded() -> None:
@@ -148,9 +148,10 @@ def _uploaded() -> None:
     if not files:
         return
     try:
-        upload({file.name: file.getvalue() for file in files})
+        first_read({file.name: file.getvalue() for file in files})
     except ECGError as error:
-        st.session_state["upload_failed"] = str(error)
-    except Exception:
-        log.exception("an upload failed")
+        names = ", ".join(file.name for file in files[:4])  # to the one who chose them, and in no log
+        st.session_state["upload_failed"] = f"{names}: {error}"
+    except Exception as error:
+        log.error("an upload failed: %s", type(error).__name__)  # its text may quote the file
         st.session_state["upload_failed"] = "This file cannot be read. The log of the app has the details."

@@ -11,13 +11,15 @@ from typing import Any
 
 import streamlit as st
 
+from clear_hug.cohort import list_entries
 from clear_hug.ecg import ECG, ECGError
-from clear_hug.io import find_records, read_ecg, read_ecg_upload
+from clear_hug.io import read_ecg, read_ecg_upload
 from clear_hug.simulate import SIMULATED, TITLES
 from clear_hug.ui.show import say
 
 MOST_OPTIONS = 2000  # in one menu; above it a search field narrows the list
 UPLOADS = "uploads"  # session_state: id -> ECG, of this session alone
+UPLOAD_NAMES = "upload_names"  # session_state: id -> the file's name, which may be a patient's
 UPLOAD_SHOWN = {"record": "upload_shown", "with_record": "upload_beside"}  # session_state: ids looked at
 MOST_UPLOADS = 5
 
@@ -52,18 +54,16 @@ def data_folder() -> str:
 @st.cache_data(ttl=60, max_entries=4, show_spinner="Listing the folder ...")
 def folder_records(folder: str) -> dict[str, Record]:
     """Ids are hashes: a file's name may be a patient's, and a link must not carry it."""
-    records = {}
-    for path in find_records(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        key = "folder-" + hashlib.sha256(path.relative_to(folder).as_posix().encode()).hexdigest()[:16]
-        records[key] = Record(key, name, "folder", str(path))
-    return records
+    return {
+        entry.key: Record(entry.key, entry.title, "folder", str(entry.path)) for entry in list_entries(folder)
+    }
 
 
 def list_records() -> dict[str, Record]:
     """All that this session may open: id -> Record, built in first, then its uploads, then the folder."""
+    names = st.session_state.get(UPLOAD_NAMES, {})
     uploads = {
-        key: Record(key, ecg.record_id or "your file", "upload")
+        key: Record(key, names.get(key) or ecg.record_id or "your file", "upload")
         for key, ecg in st.session_state.get(UPLOADS, {}).items()
     }
     try:
@@ -104,12 +104,19 @@ def read_record(record: Record) -> ECG:
     return built_in(record.id)
 
 
-def upload(files: Mapping[str, bytes]) -> str:
-    """Keep an uploaded ECG in this session and show it; returns its id. Raises ECGError."""
-    ecg = read_ecg_upload(files)
-    key = f"upload-{ecg.digest[:16]}"
+def upload(files: Mapping[str, bytes], **asked: Any) -> str:
+    """Keep an uploaded ECG in this session and show it; returns its id. Raises ECGError.
+
+    files : name -> content;  **asked : options of `read_ecg_upload`
+    """
+    ecg = read_ecg_upload(files, **asked)
+    header = next((name for name in files if name.lower().endswith(".hea")), next(iter(files)))
+    name = Path(header).stem
+    key = f"upload-{hashlib.sha256((ecg.digest + name).encode()).hexdigest()[:16]}"
     others = {k: v for k, v in st.session_state.get(UPLOADS, {}).items() if k != key}
     st.session_state[UPLOADS] = dict([*others.items(), (key, ecg)][-MOST_UPLOADS:])
+    names = {**st.session_state.get(UPLOAD_NAMES, {}), key: name}
+    st.session_state[UPLOAD_NAMES] = {k: v for k, v in names.items() if k in st.session_state[UPLOADS]}
     choose(record=key)
     return key
 

@@ -5,17 +5,19 @@ A cache is keyed by the content of the record and of the checkpoint, never by a 
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from clear_hug.beats import BeatTokens, tokenize_beats
+from clear_hug.beats import BeatTokens, NoBeats, select_beats, tokenize_beats
 from clear_hug.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
@@ -23,19 +25,27 @@ from clear_hug.checkpoint import (
     list_checkpoints,
     load_checkpoint,
 )
+from clear_hug.datasets import known_labels
 from clear_hug.diagnosis import Diagnosis, Tick, diagnose
 from clear_hug.ecg import ECG, WINDOW_SECONDS
+from clear_hug.edits import EditedPeaks
 from clear_hug.explain import METHODS, Attribution, Look, explain, look
 from clear_hug.faithfulness import Proof, prove
+from clear_hug.gate import Gate, check_input
 from clear_hug.gradients import Gradients, integrated_gradients
-from clear_hug.measure import BeatFacts, measure_beats
+from clear_hug.measure import BeatFacts, Measurements, measure, measure_beats
+from clear_hug.quality import Quality, assess_quality, undo_reversal
 from clear_hug.reconstruct import Reconstruction, reconstruct
 from clear_hug.removal import Game, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
+from clear_hug.ui.edits import edits_of
 from clear_hug.ui.menus import keep_in
 from clear_hug.ui.records import Record, built_in, choice, read_record, stamps_of
-from clear_hug.ui.show import in_time
+from clear_hug.ui.show import SET_RIGHT, in_time, in_turn
 
+MANY_BEATS = 300  # of a record; above it beats are measured and drawn a stretch at a time
+NEAR_SECONDS = 60.0  # on each side of such a stretch, that say what is usual there
+T = TypeVar("T")
 DISTURBANCES = 3  # times that a map is made anew with slight noise, for its proof
 
 
@@ -44,6 +54,16 @@ def checkpoint_folders() -> dict[str, Path]:
     folders = {name: CHECKPOINTS / name for name in list_checkpoints()}
     own = os.environ.get("CLEAR_HUG_CHECKPOINT")
     return {Path(own).name: Path(own), **folders} if own else folders
+
+
+@st.cache_resource(max_entries=64, show_spinner="Measuring ...")
+def _measure(digest: str, r_peaks: bytes, _ecg: ECG) -> Measurements:
+    return measure(_ecg, np.frombuffer(r_peaks) if r_peaks else None)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Looking at the signal ...")
+def _quality(digest: str, _ecg: ECG) -> Quality:
+    return assess_quality(_ecg)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model ...")
@@ -58,24 +78,22 @@ def _tokens(digest: str, method: str, _ecg: ECG) -> BeatTokens:
     return tokenize_beats(_ecg, method)
 
 
-@st.cache_resource(max_entries=256, show_spinner="Asking the model ...")
-def _diagnose(
-    model: str, digest: str, method: str, _checkpoint: Checkpoint, _tokens: BeatTokens
-) -> Diagnosis:
-    return diagnose(_checkpoint, _tokens)
+@st.cache_resource(max_entries=32, show_spinner="Cutting the beats at the edited R peaks ...")
+def _tokens_at(digest: str, peaks: str, _ecg: ECG, _r_peaks: NDArray[np.float64]) -> BeatTokens:
+    return tokenize_beats(_ecg, r_peaks=_r_peaks)
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _diagnose_without(
-    model: str, digest: str, method: str, hidden: bytes, _checkpoint: Checkpoint, _tokens: BeatTokens
-) -> Diagnosis:
-    mask = np.frombuffer(hidden, dtype=bool).reshape(_tokens.valid.shape)
-    return diagnose(_checkpoint, _tokens, mask)
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _facts(digest: str, method: str, first: int, last: int, _tokens: BeatTokens) -> BeatFacts:
+    return measure_beats(_tokens)
 
 
-@st.cache_resource(max_entries=64, show_spinner="Looking at what the answer is made of ...")
-def _look(model: str, digest: str, method: str, _checkpoint: Checkpoint, _tokens: BeatTokens) -> Look:
-    return look(_checkpoint, _tokens, rollout=True)
+class Near(NamedTuple):
+    """Some beats of a record, in order: the row of the first, their tokens and facts."""
+
+    first: int
+    tokens: BeatTokens
+    facts: BeatFacts
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -85,18 +103,14 @@ def _game(
     return Game(_checkpoint, _tokens, parts_of(_tokens, level))  # remembers what it was asked
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
+@st.cache_resource(max_entries=1024, show_spinner=False)
 def _results(model: str, digest: str, method: str, *question: str) -> dict[str, Any]:
     """Where the result of one question is kept; a computation that was stopped leaves it empty."""
     return {}
 
 
-@st.cache_resource(max_entries=64, show_spinner="Rebuilding the hidden beats ...")
-def _reconstruct(
-    model: str, digest: str, method: str, hidden: bytes, _checkpoint: Checkpoint, _tokens: BeatTokens
-) -> Reconstruction:
-    mask = np.frombuffer(hidden, dtype=bool).reshape(_tokens.valid.shape)
-    return reconstruct(_checkpoint, _tokens, mask)
+def _digest(mask: NDArray[np.bool_]) -> str:
+    return hashlib.sha256(mask.tobytes()).hexdigest()
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -123,12 +137,54 @@ class Page:
     dark: bool
 
     @cached_property
-    def ecg(self) -> ECG:
+    def recorded(self) -> ECG:
+        """As it was read."""
         return read_record(self.record)
+
+    @property
+    def set_right(self) -> str | None:
+        """The exchange of electrodes that the reader set right in this session, if any."""
+        chosen: dict[str, str] = st.session_state.get(SET_RIGHT, {})
+        return chosen.get(self.recorded.digest)
+
+    @cached_property
+    def ecg(self) -> ECG:
+        """What every page is about: as read, or with exchanged leads set right (another digest)."""
+        return undo_reversal(self.recorded, self.set_right) if self.set_right else self.recorded
+
+    @property
+    def quality(self) -> Quality:
+        return _quality(self.ecg.digest, self.ecg)
+
+    @cached_property
+    def edits(self) -> EditedPeaks | None:
+        """The R peaks as they were edited by hand; None where the detector's stand."""
+        return edits_of(self.ecg, self.detector)
+
+    @property
+    def beats_by(self) -> str:
+        """Whose R peaks these are: the detector, or the detector and a reader; part of every key."""
+        return f"{self.detector}, by hand {self.edits.digest}" if self.edits else self.detector
 
     @cached_property
     def tokens(self) -> BeatTokens:
+        if self.edits:
+            return _tokens_at(self.ecg.digest, self.edits.digest, self.ecg, self.edits.seconds)
         return _tokens(self.ecg.digest, self.detector, self.ecg)
+
+    @cached_property
+    def r_peaks(self) -> NDArray[np.float64] | None:
+        """(beat,) s; None where no beat was found."""
+        try:
+            return self.tokens.r_peaks
+        except NoBeats:
+            return None
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """Measured at the R peaks that are shown; without any, `measure` says why."""
+        found = self.r_peaks
+        return _measure(self.ecg.digest, b"" if found is None else found.tobytes(), self.ecg)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -138,24 +194,64 @@ class Page:
                 "No checkpoint is there, so that this page has no model to ask. Put one into "
                 "checkpoints/, or name its folder in CLEAR_HUG_CHECKPOINT, and start the app again."
             )
-        files = ("model.safetensors", "config.json", "calibration.json", "faithfulness.json")
-        return _checkpoint(str(folder), stamps_of(*(folder / file for file in files)))
+        told = ("config", "calibration", "faithfulness", "operating")
+        names = ("model.safetensors", *(f"{name}.json" for name in told))
+        return _checkpoint(str(folder), stamps_of(*(folder / name for name in names)))
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return self.checkpoint.digest, self.ecg.digest, self.detector
+        return self.checkpoint.digest, self.ecg.digest, self.beats_by
+
+    def _once(self, label: str, work: Callable[[], T], *question: str) -> T:
+        """What the model answers, asked once for all sessions and in turn with them."""
+        kept = _results(*self.key, *question)
+        if "result" not in kept:
+            with st.spinner(label), in_turn():
+                if "result" not in kept:  # another session may have asked the same meanwhile
+                    kept["result"] = work()
+        found: T = kept["result"]
+        return found
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
-        return _diagnose(*self.key, self.checkpoint, self.tokens)
+        return self._once("Asking the model ...", lambda: diagnose(self.checkpoint, self.tokens), "diagnosis")
+
+    @cached_property
+    def gate(self) -> Gate:
+        """What is unusual about the record, to be said before an answer is read."""
+
+        def work() -> Gate:
+            return check_input(self.ecg, self.tokens, self.checkpoint, self.quality)
+
+        return self._once("Looking at what is unusual ...", work, "gate")
+
+    @cached_property
+    def known(self) -> dict[str, bool]:
+        """task/label -> whether the record has it, for the checkpoint's labels that its data set tells."""
+        told = known_labels(self.record.path) if self.record.kind == "folder" else {}
+        tasks = [task for task in self.checkpoint.tasks if task.name in told]
+        return {f"{t.name}/{label}": label in told[t.name] for t in tasks for label in t.labels}
 
     @cached_property
     def beat_facts(self) -> BeatFacts:
-        return measure_beats(self.tokens)
+        return _facts(self.ecg.digest, self.beats_by, 0, self.tokens.n_beats, self.tokens)
+
+    def beats_near(self, start: float, seconds: float) -> Near:
+        """The beats that those of a stretch are held against: all, or of a long record its neighbours."""
+        r_peaks = self.tokens.r_peaks
+        if r_peaks.size <= MANY_BEATS:
+            return Near(0, self.tokens, self.beat_facts)
+        first, last = np.searchsorted(r_peaks, [start - NEAR_SECONDS, start + seconds + NEAR_SECONDS])
+        near = select_beats(self.tokens, np.arange(first, last))
+        return Near(int(first), near, _facts(self.ecg.digest, self.beats_by, int(first), int(last), near))
 
     def without(self, hidden: NDArray[np.bool_]) -> Diagnosis:
         """The diagnosis with the tokens of `hidden` (12, beat) left out."""
-        return _diagnose_without(*self.key, hidden.tobytes(), self.checkpoint, self.tokens)
+
+        def work() -> Diagnosis:
+            return diagnose(self.checkpoint, self.tokens, hidden)
+
+        return self._once("Asking the model ...", work, "without", _digest(hidden))
 
     def logit_without(self, hidden: NDArray[np.bool_], target: str, against: str = "") -> float:
         """The logit of a label, or how far it stands above another's, with tokens left out."""
@@ -191,13 +287,26 @@ class Page:
         if source is Game:
             seen = self.game(level)
         elif source is Look:
-            seen = _look(*self.key, self.checkpoint, self.tokens)  # one pass for all labels and levels
+            seen = self._look  # one pass for all labels and levels
         else:
             seen = self._gradients(target, method, against, tick)
         held = against or None
-        return explain(
-            self.checkpoint, self.tokens, target, method, level, seen=seen, against=held, tick=tick
-        )
+
+        def work() -> Attribution:
+            return explain(
+                self.checkpoint, self.tokens, target, method, level, seen=seen, against=held, tick=tick
+            )
+
+        if tick or source is not Game:  # in turn already, or nothing but sums
+            return work()
+        return self._once("Leaving parts out ...", work, target, method, level, against)
+
+    @property
+    def _look(self) -> Look:
+        def work() -> Look:
+            return look(self.checkpoint, self.tokens, rollout=True)
+
+        return self._once("Looking at what the answer is made of ...", work, "look")
 
     def _gradients(self, target: str, method: str, against: str, tick: Tick | None) -> Gradients:
         kept = _results(*self.key, target, method, "gradients", against)
@@ -214,16 +323,20 @@ class Page:
     def proof(self, why: Attribution) -> Proof:
         """How far a map may be believed."""
         failed = ",".join(self.checkpoint.faithfulness.get("unusable", ()))
-        kept = _results(*self.key, why.target, why.method, why.level, why.against, "proof", failed)
-        if "result" not in kept:
-            with st.spinner("Putting the map to the proof ..."):
-                game = self.game(why.level)
-                kept["result"] = prove(self.checkpoint, self.tokens, why, game, disturbances=DISTURBANCES)
-        found: Proof = kept["result"]
-        return found
+
+        def work() -> Proof:
+            game = self.game(why.level)
+            return prove(self.checkpoint, self.tokens, why, game, disturbances=DISTURBANCES)
+
+        question = (why.target, why.method, why.level, why.against, "proof", failed)
+        return self._once("Putting the map to the proof ...", work, *question)
 
     def reconstruct(self, hidden: NDArray[np.bool_]) -> Reconstruction:
-        return _reconstruct(*self.key, hidden.tobytes(), self.checkpoint, self.tokens)
+
+        def work() -> Reconstruction:
+            return reconstruct(self.checkpoint, self.tokens, hidden)
+
+        return self._once("Rebuilding the hidden beats ...", work, "rebuilt", _digest(hidden))
 
     @property
     def ranking(self) -> list[int]:

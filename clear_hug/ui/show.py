@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+import torch
 
 from clear_hug.diagnosis import Diagnosis, Tick
 from clear_hug.ecg import ECG
 from clear_hug.explain import Attribution
 from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof
+from clear_hug.leads import LEADS
 from clear_hug.reconstruct import Reconstruction
+from clear_hug.turns import Turns
 from clear_hug.words import facts, missing
 
 if TYPE_CHECKING:
     from clear_hug.ui.results import Page
 
+SET_RIGHT = "leads_set_right"  # session_state: digest of a record as read -> a key of REVERSALS
+TURNS = Turns(max(1, (os.cpu_count() or 1) // torch.get_num_threads()))  # of all sessions, at the model
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
@@ -45,13 +53,19 @@ def link(page: str, label: str, **choices: str) -> None:
     st.page_link(f"pages/{page}.py", label=label, query_params={**st.query_params.to_dict(), **choices})
 
 
-def show(figure: Any, key: str, alt: str) -> None:
+def show(figure: Any, key: str, alt: str, on_box: Callable[[], None] | None = None) -> None:
     """Draw a figure over the whole width; `alt` says in words what it shows."""
-    st.plotly_chart(figure, width="stretch", theme=None, key=key, config=CHART, alt=alt)
+    how: dict[str, Any] = {"width": "stretch", "theme": None, "key": key, "config": CHART, "alt": alt}
+    if on_box is not None:
+        how |= {"on_select": on_box, "selection_mode": "box"}
+    st.plotly_chart(figure, **how)
 
 
-def show_paper(figure: Any, key: str, alt: str) -> None:
-    """Draw ECG paper as high as the width of the page makes it: a millimetre is as long as it is high."""
+def show_paper(figure: Any, key: str, alt: str, on_box: Callable[[], None] | None = None) -> None:
+    """Draw ECG paper as high as the width of the page makes it: a millimetre is as long as it is high.
+
+    `on_box` is called when a box has been drawn on it; the box then stands in the session under `key`.
+    """
     x, y = figure.layout.xaxis, figure.layout.yaxis
     margin = figure.layout.margin
     shape = (y.range[1] - y.range[0]) * y.scaleratio / (x.range[1] - x.range[0])
@@ -64,7 +78,7 @@ def show_paper(figure: Any, key: str, alt: str) -> None:
     )
     figure.update_layout(height=None, autosize=True)
     with st.container(key=f"paper_{key}"):
-        show(figure, key, alt)
+        show(figure, key, alt, on_box)
 
 
 # What takes its time
@@ -90,10 +104,24 @@ def in_time(kept: dict[str, Any], name: str, label: str, work: Callable[[Tick], 
             shown = st.progress(0.0, text=label)
         button.button("Stop", key=f"stop-{name}", on_click=_set, args=(stopped, True))
     try:
-        kept["result"] = work(lambda share: _tick(shown, share, label))
+        with in_turn():
+            kept["result"] = work(lambda share: _tick(shown, share, label))
     finally:
         place.empty()
     return kept["result"]
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Wait until the model may be asked; the page says at which place in line."""
+    place = st.empty()
+
+    def tell(ahead: int) -> None:
+        place.info(f"The model is busy: place {ahead} in line.")
+
+    with TURNS.take(tell):
+        place.empty()
+        yield
 
 
 def _tick(shown: Any, share: float, label: str) -> None:
@@ -115,6 +143,50 @@ def show_missing(page: Page) -> None:
     """What the model could not see of the record: it belongs beside every answer."""
     for sentence in missing(page.tokens):
         st.warning(say(sentence))
+
+
+def show_quality(page: Page) -> None:
+    """What is doubtful in the signal, in a line that stands on every page; nothing where nothing is."""
+    quality, words = page.quality, []
+    button = ""
+    if page.set_right:
+        words.append(f":orange-badge[leads set right] {say(page.ecg.warnings[-1])}")
+        button = "As recorded"
+    if quality.reasons:
+        colour = "red" if quality.doubtful else "orange"
+        value = "" if math.isnan(quality.acceptable) else f" {quality.acceptable:.2f}"
+        words.append(f":{colour}-badge[signal quality{value}] {say(' '.join(quality.reasons))}")
+    if quality.reversal and not button:
+        button = "Set right"
+    if not button:
+        if words:
+            st.markdown(words[0])
+        return
+    line, place = st.columns([6, 1], vertical_alignment="center")
+    line.markdown("  \n".join(words))
+    place.button(button, key=f"set_right_{page.recorded.digest[:8]}", width="stretch", on_click=_set_right,
+                 args=(page.recorded.digest, None if page.set_right else quality.reversal))  # fmt: skip
+
+
+def show_lead_quality(page: Page) -> None:
+    """The quality of each lead and what is wrong with it, as a table."""
+    quality = page.quality
+    rows = {
+        "Lead": LEADS,
+        "Quality, 0 to 1": quality.leads.round(2),
+        "What is wrong": ["; ".join(said) for said in quality.lead_reasons],
+    }
+    st.dataframe(rows, hide_index=True)
+    st.caption(
+        "How to read this: 1 is a clean lead, below 0.5 read it with care; an absent lead has no value. The "
+        f"record as a whole: {quality.acceptable:.2f}, the chance that readers would accept it, told from "
+        "records that readers judged."
+    )
+
+
+def _set_right(digest: str, reversal: str | None) -> None:
+    chosen = {k: v for k, v in st.session_state.get(SET_RIGHT, {}).items() if k != digest}
+    st.session_state[SET_RIGHT] = {**chosen, digest: reversal} if reversal else chosen
 
 
 def trust_line(proof: Proof) -> None:

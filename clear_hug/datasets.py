@@ -3,6 +3,7 @@
 `list_records(folder)` gives a table with a row a record, `read_record` reads one. A layout is found by
 what lies in the folder (`LAYOUTS`); any other folder of readable ECGs is read file by file. What a WFDB
 header says of its record (`# Dx: 426783006,...`, `# Patient ID: ...`) is learned when it is read.
+`known(path)` says the same of a single file: the labels that its data set or its header gives it.
 
 PTB-XL's folds are its own. Elsewhere the patients of records with labels to learn (SNOMED codes) are
 dealt to ten folds by a hash of their name, so that every run, rank and machine agrees; a record whose
@@ -18,7 +19,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from numpy.typing import NDArray
 from clear_hug.ecg import ECG, ECGError, ecg_from_leads
 from clear_hug.io import find_records, read_ecg
 from clear_hug.leads import LEADS
+from clear_hug.tasks import TASKS
 
 # Arrays at hand: signals.npz, key `signals` (record, lead, sample) int16 -> fs, counts a mV (None: unknown).
 ARRAYS: dict[str, tuple[float, float | None]] = {
@@ -126,6 +129,110 @@ def read_record(folder: Path, item: Item) -> tuple[ECG, Item]:
     return ecg, replace(item, patient=patient, fold=fold)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a record beside its signal.
+
+    Attributes
+    ----------
+    labels : task name -> its labels that the record has, for every task of its vocabulary; {} without labels
+    statements : as the data set writes them
+    vocabulary : what they are written in (SCP, SNOMED), "" without labels
+    source : the file that says so, by name, "" without labels
+    age : years or None;  sex : "F", "M" or None
+    """
+
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    statements: tuple[str, ...] = ()
+    vocabulary: str = ""
+    source: str = ""
+    age: float | None = None
+    sex: str | None = None
+
+
+def known(path: str | Path) -> Known:
+    """What the data set around a file, or the file's own header, says of it; nothing where they are silent.
+
+    Parameters
+    ----------
+    path : of a record as `find_records` lists it (for WFDB its header)
+
+    Raises
+    ------
+    ECGError : a table of labels around the file is torn
+
+    """
+    path = Path(path)
+    for folder in path.parents:
+        for table in _tables(folder):
+            stat = table.stat()
+            told = _told(table, (stat.st_mtime_ns, stat.st_size))
+            if found := told.get(path.relative_to(folder).with_suffix("").as_posix()):
+                return _known_of(found, table.name)
+    notes = header_notes(path.with_suffix(".hea"))
+    codes = _codes(notes)
+    facts: dict[str, Any] = {"age": _age(notes.get("age")), "sex": _sex(notes.get("sex", ""))}
+    if codes:
+        facts |= {"statements": json.dumps(codes), "vocabulary": "SNOMED"}
+    item = Item(path.stem, "files", path.name, **facts)
+    return _known_of(item, path.with_suffix(".hea").name)
+
+
+def known_labels(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """Task name -> the labels that a record is known to have; {} where none are at hand (see `known`)."""
+    return dict(known(path).labels)
+
+
+def label_tables(path: str | Path) -> list[Path]:
+    """The tables of the data sets around a file, of which one may name its labels."""
+    return [table for folder in Path(path).parents for table in _tables(folder)]
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Tables of labels in a folder, by name; other data sets have a REFERENCE.csv too, of other columns."""
+    ptbxl, reference = folder / "ptbxl_database.csv", folder / "REFERENCE.csv"
+    found = [ptbxl] if ptbxl.is_file() else []
+    if reference.is_file():
+        with reference.open(encoding="utf-8-sig", errors="replace") as f:
+            if f.readline().startswith("Recording,First_label"):
+                found.append(reference)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
+    """Record, by its path below the table's folder and without suffix -> what the table says of it."""
+    folder = table.parent
+    try:
+        if table.name == "REFERENCE.csv":
+            items = [Item(**row) for row in _table(folder, "cpsc2018").to_dict("records")]
+            return {Path(item.where).with_suffix("").as_posix(): item for item in items}
+        rows = _rows(table)
+        facts = pd.DataFrame(_ptbxl_facts(rows)).assign(layout="ptbxl", where="").to_dict("records")
+    except (CorpusError, OSError, KeyError, ValueError, SyntaxError) as error:
+        raise ECGError(f"{table.name} around the record cannot be read: {error}.") from error
+    told = {}
+    for row, fact in zip(rows, facts, strict=True):
+        item = Item(**{str(key): value for key, value in fact.items()})
+        told.update({row[name]: item for name in ("filename_hr", "filename_lr") if row.get(name)})
+    return told
+
+
+def _known_of(item: Item, source: str) -> Known:
+    statements = tuple(json.loads(item.statements)) if item.statements else ()
+    tasks = [task for task in TASKS.values() if item.statements and task.vocabulary == item.vocabulary]
+    labels = {
+        task.name: tuple(
+            label for label, there in zip(task.labels, task.encode(statements), strict=True) if there
+        )
+        for task in tasks
+    }
+    vocabulary = item.vocabulary if tasks else ""
+    return Known(
+        labels, statements, vocabulary, source if tasks else "", _or_none(item.age), item.sex or None
+    )
+
+
 def fold_of(patient: str) -> int:
     """1 to 10, from the patient's name alone."""
     return 1 + int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % FOLDS
@@ -134,9 +241,9 @@ def fold_of(patient: str) -> int:
 def _table(folder: Path, layout: str) -> pd.DataFrame:
     columns = {key: list(values) for key, values in LAYOUTS[layout].table(folder).items()}
     table = pd.DataFrame({**columns, "layout": layout})
-    for name, field in Item.__dataclass_fields__.items():
+    for name, column in Item.__dataclass_fields__.items():
         if name not in table:
-            table[name] = field.default
+            table[name] = column.default
     return table[list(Item.__dataclass_fields__)]
 
 
@@ -323,10 +430,15 @@ def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
     patient = notes.get("patient id", "")
     if not item.patient and patient:
         item = replace(item, patient=f"{folder.name}-{patient}")
-    codes = [code for code in re.split(r"[,\s]+", notes.get("dx", "")) if code.isdigit()]
+    codes = _codes(notes)
     if not item.statements and codes:
         item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED", fold=BY_PATIENT)
     return ecg, item
+
+
+def _codes(notes: Mapping[str, str]) -> list[str]:
+    """SNOMED CT codes of a challenge header."""
+    return [code for code in re.split(r"[,\s]+", notes.get("dx", "")) if code.isdigit()]
 
 
 def header_notes(path: Path) -> dict[str, str]:

@@ -1,0 +1,370 @@
+"""Broken files by the thousand: `make fuzz`, or `python -m benchmarks.fuzz --mutants 200 --formats EDF`.
+
+Each mutant of a file of each format is read in a worker under limits (2 GiB of address space, 5 s of CPU).
+A worker that dies is a finding and is started again at the next mutant; results stand in a folder, so that a
+run goes on where it was stopped. Counted: crashes, hangs, errors that are no sentence, files opened outside
+the temporary folder, and ECGs that came back changed (rate, length, leads, amplitude) without a word.
+
+The libraries in C (HDF5, MAT, Parquet, XLSX) run in a process apart when the app reads; here they run in the
+worker itself, for speed: their crashes are counted as contained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+BYTES, SECONDS = 2 * 2**30, 5.0
+APART = ("HDF5", "MAT", "Parquet", "XLSX")
+
+
+def light_package() -> None:
+    """Make `clear_hug.x` importable without the package's own imports: torch alone would fill the limit."""
+    package = types.ModuleType("clear_hug")
+    package.__path__ = [str(ROOT / "clear_hug")]
+    sys.modules["clear_hug"] = package
+
+
+def real(*parts: str) -> Path | None:
+    data = os.environ.get("CLEAR_HUG_DATA")
+    path = Path(data, *parts) if data else None
+    return path if path and path.is_file() else None
+
+
+def seeds(folder: Path) -> dict[str, tuple[dict[str, bytes], str]]:
+    """Format -> the files of one record, and where they come from."""
+    from pydicom.data import get_testdata_file
+    from scipy.io import savemat
+
+    from clear_hug.io import read_ecg
+    from clear_hug.leads import LEADS
+    from tests.written_formats import WRITTEN
+
+    dicom = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+    ecg = read_ecg(dicom)
+    mv, fs = ecg.signal[:, ::4].astype(np.float64), 250.0  # 10 s
+    found: dict[str, tuple[dict[str, bytes], str]] = {}
+
+    def put(name: str, path: Path | None, where: str = "real") -> None:
+        if path is not None:
+            found[name] = ({f"m{path.suffix}": path.read_bytes()}, where)
+
+    for name, (file, write) in WRITTEN.items():
+        put(name, write(folder / file, mv, fs), "written")
+    header = real("ptbxl", "records100", "00000", "00001_lr.hea") or next(
+        iter(Path(os.environ.get("CLEAR_HUG_DATA", "/nowhere")).glob("ptbxl/records100/*/*_lr.hea")), None
+    )
+    if header is not None:
+        text = header.read_text().replace(header.stem, "m")
+        found["WFDB"] = ({"m.hea": text.encode(), "m.dat": header.with_suffix(".dat").read_bytes()}, "real")
+    else:
+        import wfdb
+
+        wfdb.wrsamp("m", fs=fs, units=["mV"] * 12, sig_name=list(LEADS), p_signal=mv.T, fmt=["16"] * 12,
+                    write_dir=str(folder))  # fmt: skip
+        found["WFDB"] = ({n: (folder / n).read_bytes() for n in ("m.hea", "m.dat")}, "written")
+    put("DICOM waveform", dicom)
+    put("HL7 aECG", real("formats", "hl7_aecg", "ecg_hl7.xml"))
+    put("GE MUSE XML", real("formats", "ge_muse_xml", "muse_ecg_deidentified_1.xml"))
+    put("CardioSoft XML", real("formats", "ge_muse_xml", "ukbb_scrubbed.xml"))
+    put("Philips Sierra XML", real("formats", "philips_sierra_xml", "2020-5-18_15-48-11.xml"))
+    put("SCP-ECG", real("formats", "scp", "Example.scp"))
+    put("CSV", real("formats", "csv", "00001_lr_100hz.csv"))
+    put("MAT", real("formats", "mat", "JS00001.mat"))
+    if "CSV" not in found:
+        np.savetxt(folder / "m.csv", mv.T, delimiter=",", fmt="%.4f", header=",".join(LEADS), comments="")
+        put("CSV", folder / "m.csv", "written")
+    if "MAT" not in found:
+        savemat(folder / "m.mat", {"val": np.round(mv * 1000).astype(np.int16)})
+        put("MAT", folder / "m.mat", "written")
+    np.save(folder / "m.npy", mv.astype(np.float32))
+    put("NPY", folder / "m.npy", "written")
+    np.savez_compressed(
+        folder / "m.npz", signal=mv.astype(np.float32), fs=fs, units="mV", leads=np.array(LEADS)
+    )
+    put("NPZ", folder / "m.npz", "written")
+    import h5py
+    import pandas as pd
+
+    with h5py.File(folder / "m.h5", "w") as file:
+        dataset = file.create_dataset("ecg", data=mv.astype(np.float32), compression="gzip")
+        dataset.attrs["fs"], dataset.attrs["units"] = fs, "mV"
+    put("HDF5", folder / "m.h5", "written")
+    table = pd.DataFrame(mv.T.astype(np.float32), columns=[f"{lead} (mV)" for lead in LEADS])
+    table.to_parquet(folder / "m.parquet")
+    put("Parquet", folder / "m.parquet", "written")
+    table.set_axis(np.arange(len(table)) / fs, axis=0).iloc[:500].to_excel(
+        folder / "m.xlsx", index_label="Time (s)"
+    )
+    put("XLSX", folder / "m.xlsx", "written")
+    return found
+
+
+_NASTY = (
+    b"0",
+    b"-1",
+    b"1",
+    b"99999999999999999999",
+    b"1e308",
+    b"nan",
+    b"inf",
+    b"2147483647",
+    b"65536",
+    b"0.0001",
+)
+_WORDS = (b"\0" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80", b"\x01\x00\x00\x00", b"\xff\x7f")
+_SPLICES = (
+    b"../../etc/passwd", b"/etc/passwd", b"http://x/y", b"s3://b/k", b'<!DOCTYPE a [<!ENTITY b "c">]>',
+    b"&b;", b'<!ENTITY x SYSTEM "file:///etc/passwd">', b"\n\n", b"%s%n",
+    b"<a>" * 50, b"[" * 200, b"{", b"}",
+    b"PK\x03\x04",
+)  # fmt: skip
+
+
+def mutate(content: bytes, rng: random.Random) -> bytes:
+    """One to three changes: flips, lengths and numbers made absurd, truncation, deletion, splices."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        n = len(data)
+        if n < 2:
+            break
+        # Headers are where a reader can be misled: half of the changes fall into the first 2 kB.
+        at = rng.randrange(min(n, 2048)) if rng.random() < 0.5 else rng.randrange(n)
+        kind = rng.randrange(9)
+        if kind == 0:
+            for _ in range(rng.randint(1, 8)):
+                where = min(n - 1, at + rng.randrange(64))
+                data[where] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            data[at : at + rng.randint(1, 8)] = rng.randbytes(rng.randint(1, 8))
+        elif kind == 2:
+            del data[at:]
+        elif kind == 3:
+            del data[at : at + rng.choice((1, 2, 16, 512, n // 4))]
+        elif kind == 4:
+            start = rng.randrange(n)
+            data[at:at] = data[start : start + rng.choice((4, 32, 512, n // 8))]
+        elif kind == 5:
+            word = rng.choice(_WORDS)
+            data[at : at + len(word)] = word
+        elif kind == 6:
+            found = [m for m in re.finditer(rb"\d+(\.\d+)?", bytes(data[at : at + 400]))]
+            if found:
+                number = rng.choice(found)
+                data[at + number.start() : at + number.end()] = rng.choice(_NASTY)
+        elif kind == 7:
+            data[at:at] = rng.choice(_SPLICES)
+        else:
+            size = rng.choice((2, 4))
+            value = int.from_bytes(data[at : at + size], "little")
+            changed = (value * rng.choice((0, 2, 256, -1)) + rng.choice((-1, 0, 1))) % 256**size
+            data[at : at + size] = changed.to_bytes(size, "little")
+    return bytes(data)
+
+
+def spans(ecg: Any) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        high, low = np.nanpercentile(ecg.signal, (99.5, 0.5), axis=1)
+    return np.asarray(high - low)
+
+
+def changed(ecg: Any, was: Any) -> str:
+    """How an ECG differs from the unbroken file's in a way that nothing in its warnings tells."""
+    if set(ecg.warnings) - set(was.warnings):
+        return ""
+    if abs(ecg.fs / was.fs - 1) > 1e-3:
+        return "fs"
+    if abs(ecg.n_samples / was.n_samples - 1) > 0.02:
+        return "length"
+    if ecg.absent_leads != was.absent_leads or ecg.units_known != was.units_known:
+        return "leads"
+    with np.errstate(all="ignore"):
+        ratio = spans(ecg) / spans(was)
+    return "amplitude" if (np.abs(np.log2(ratio[np.isfinite(ratio) & (ratio > 0)])) > 1).any() else ""
+
+
+def worker(name: str, start: int, stop: int, out: str, files: str) -> None:
+    """Read mutants [start, stop) of a format; one line a mutant goes to `out` as soon as it is known."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    light_package()
+    from clear_hug.ecg import ECGError
+    from clear_hug.io import apart, arrays, open, tables
+
+    about = json.loads(Path(files).read_text())
+    record = {k: bytes.fromhex(v) for k, v in about.items()}
+    if name in APART:
+
+        def here(kind: str, path: Path, most_values: int, *_: Any) -> tuple[Any, Any]:
+            found = apart._Found(most_values)
+            try:
+                apart.LIBRARIES[kind](str(path), found)
+            except apart.Refused:
+                raise
+            except MemoryError:
+                raise apart.Refused("needs more memory than a file of its kind may") from None
+            except Exception as error:
+                raise apart.Refused(f"cannot be read as {kind} ({type(error).__name__})") from None
+            return found.arrays, found.said
+
+        arrays.read_apart = tables.read_apart = here  # type: ignore[assignment]
+    was = open.read_ecg_upload(record)
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    private = tempfile.mkdtemp(prefix="fuzz_")
+    tempfile.tempdir = private
+    allowed = (
+        private,
+        sys.prefix,
+        sys.base_prefix,
+        str(ROOT),
+        "/usr/share/zoneinfo",
+        "/proc/self",
+        "/dev/null",
+    )
+    strayed: list[str] = []
+
+    def watch(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], str | bytes):
+            path = os.path.abspath(os.fsdecode(args[0]))
+            writes = isinstance(args[1], str) and set(args[1]) & set("wax+")
+            if not path.startswith(allowed) or (writes and not path.startswith((private, "/dev/null"))):
+                strayed.append(path)
+        elif event in ("socket.connect", "socket.getaddrinfo", "os.system", "os.exec", "pickle.find_class"):
+            strayed.append(event)
+
+    sys.addaudithook(watch)
+    with Path(out).open("a", buffering=1) as log:
+        for i in range(start, stop):
+            rng = random.Random(f"{name}:{i}")
+            mutant = dict(record)
+            target = rng.choice(sorted(mutant)) if len(mutant) < 2 or rng.random() > 0.7 else "m.hea"
+            mutant[target] = mutate(mutant[target], rng)
+            strayed.clear()
+            signal.setitimer(
+                signal.ITIMER_PROF, SECONDS
+            )  # kills: a library in C would not come back to Python
+            began = time.process_time()
+            try:
+                ecg = open.read_ecg_upload(mutant)
+                result = changed(ecg, was) or (
+                    "read" if not set(ecg.warnings) - set(was.warnings) else "warned"
+                )
+                # An attribute of the value that is no number would break a page later.
+                assert np.isfinite(ecg.fs) and ecg.signal.shape[0] == 12
+            except ECGError as error:
+                text = str(error)
+                bad = "\n" in text or "Traceback" in text or private in text or len(text) > 700
+                result = "no sentence" if bad else "refused"
+            except BaseException as error:
+                result = f"raised {type(error).__name__}"
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            if strayed:
+                result = f"strayed {strayed[0][:80]}"
+            log.write(json.dumps([i, result, round(time.process_time() - began, 3)]) + "\n")
+
+
+def fuzz(name: str, mutants: int, state: Path, record: dict[str, bytes], nice: int) -> None:
+    """Run a format to its number of mutants, starting a worker again wherever one died."""
+    out = state / f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.jsonl"
+    files = out.with_suffix(".seed")
+    files.write_text(json.dumps({k: v.hex() for k, v in record.items()}))
+    done = len(results(out))
+    while done < mutants:
+        command = [sys.executable, "-m", "benchmarks.fuzz", "--nice", str(nice), "--worker",
+                   name, str(done), str(mutants), str(out), str(files)]  # fmt: skip
+        status = subprocess.run(
+            command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False
+        )
+        after = len(results(out))
+        if after >= mutants:
+            break
+        if after == done and status.returncode == 1:
+            raise RuntimeError(f"{name}: the worker does not start: {status.stderr.decode()[-800:]}")
+        what = (
+            "hang" if -status.returncode in (signal.SIGPROF, signal.SIGXCPU) else f"crash {status.returncode}"
+        )
+        with out.open("a") as log:
+            log.write(json.dumps([after, what, SECONDS]) + "\n")
+        done = after + 1
+
+
+def results(path: Path) -> list[tuple[int, str, float]]:
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text().splitlines():
+        try:
+            found.append(tuple(json.loads(line)))
+        except ValueError:
+            break  # a line that a dying worker left half written
+    return found
+
+
+def table(state: Path, names: dict[str, str]) -> None:
+    silent = ("fs", "length", "leads", "amplitude")
+    print(f"{'format':20s} {'seed':8s} {'mutants':>8s} {'refused':>8s} {'warned':>7s} {'same':>7s} "
+          f"{'changed, no word':>17s} {'no sentence':>12s} {'strayed':>8s} {'hang':>5s} {'crash':>6s} "
+          f"{'max s':>6s}")  # fmt: skip
+    for name, where in names.items():
+        rows = results(state / f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.jsonl")
+        count = Counter(re.split(r"[ :]", r[1])[0] if r[1] != "no sentence" else r[1] for r in rows)
+        quiet = ", ".join(f"{k} {count[k]}" for k in silent if count[k]) or "0"
+        bad = count["no sentence"] + count["raised"]
+        longest = max((r[2] for r in rows), default=0.0)
+        print(f"{name:20s} {where:8s} {len(rows):8d} {count['refused']:8d} {count['warned']:7d} "
+              f"{count['read']:7d} {quiet:>17s} {bad:12d} "
+              f"{count['strayed']:8d} {count['hang']:5d} {count['crash']:6d} "
+              f"{longest:6.2f}")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--mutants", type=int, default=20_000, help="of each format")
+    parser.add_argument("--formats", nargs="*", help="these alone")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--state", type=Path, default=Path(tempfile.gettempdir()) / "clear_hug_fuzz")
+    parser.add_argument("--nice", type=int, default=19, help="of the workers")
+    parser.add_argument("--table", action="store_true", help="print what is known, run nothing")
+    parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        os.nice(given.nice)
+        name, start, stop, out, files = given.worker
+        worker(name, int(start), int(stop), out, files)
+        return
+    light_package()
+    given.state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        found = seeds(Path(folder))
+    chosen = {n: found[n] for n in found if not given.formats or n in given.formats}
+    if not given.table:
+        run: Callable[[str], None] = lambda n: fuzz(n, given.mutants, given.state, chosen[n][0], given.nice)  # noqa: E731
+        with ThreadPoolExecutor(given.jobs) as pool:
+            list(pool.map(run, chosen))
+    table(given.state, {n: where for n, (_, where) in chosen.items()})
+
+
+if __name__ == "__main__":
+    main()

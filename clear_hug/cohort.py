@@ -1,0 +1,712 @@
+"""Many records at once: an index of a folder (metadata, labels, answers, embeddings), and its use.
+
+`build` reads every record of a folder once and writes what it finds into one SQLite file for each
+(folder, checkpoint, detector); `open_cohort` gives it back as a `Cohort`. An index is a cache: it holds no
+name of a file, is private to its user, and may be deleted at any time. Building goes on where it was
+stopped, reads a changed file again, and keeps a record that cannot be read with the sentence that says why.
+
+    python -m clear_hug.cohort FOLDER --checkpoint checkpoints/small
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clear_hug.beats import BeatTokens, split_windows, tokens_and_trace
+from clear_hug.checkpoint import Checkpoint, load_checkpoint
+from clear_hug.datasets import Known, known, label_tables
+from clear_hug.diagnosis import BATCH, hide, probabilities, run
+from clear_hug.ecg import ECG, ECGError, freeze
+from clear_hug.io import find_records, read_ecg
+from clear_hug.leads import LEADS
+from clear_hug.model import CLEARHUG
+from clear_hug.quality import assess_quality
+from clear_hug.reconstruct import reconstruct
+
+FORMAT = 1  # of an index; another one is built anew
+HIDDEN_SHARE = 0.5  # of a record's tokens, drawn from a fixed seed, that are rebuilt for its novelty
+TRACE_COLUMNS = 125  # of a thumbnail; each keeps the lowest and the highest sample of its stretch
+TRACE_SECONDS = 10.0
+SILENT = 120.0  # s without a sign of life, after which a builder is taken for dead
+NAME = "{record}"  # stands for a file's name in a sentence that an index keeps
+UNKNOWN = -1  # truth of a label that nobody has told
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record of a folder.
+
+    key : a hash, for links;  title : its name below the folder, for people;  path : of its file
+    """
+
+    key: str
+    title: str
+    path: Path
+
+
+def list_entries(folder: str | Path) -> list[Entry]:
+    """The records of a folder; a key carries no name, since a file's name may be a patient's."""
+    found = []
+    for path in find_records(folder):
+        below = path.relative_to(folder)
+        key = "folder-" + hashlib.sha256(below.as_posix().encode()).hexdigest()[:16]
+        found.append(Entry(key, below.with_suffix("").as_posix(), path))
+    return found
+
+
+# One record
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """What an index keeps of one record.
+
+    Attributes
+    ----------
+    logits : (label,) float32, as `diagnose` gives them
+    embedding : (width,) float32; the lead tokens relative to the average record's, mean over the leads there
+    novelty : mean square of what the model could not foretell of a hidden half, over that of the half itself
+    quality : 0 to 1, of `assess_quality`
+    trace : (2 * TRACE_COLUMNS,) int8; lowest and highest value of each stretch of a thumbnail, 127 = `peak`
+    peak : mV or the record's own unit;  lead : which lead `trace` is
+    seconds : length;  beats : number;  rate : beats/min, NaN below two beats
+    age : years or None;  sex : "F", "M" or None
+    """
+
+    logits: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    novelty: float
+    quality: float
+    trace: NDArray[np.int8]
+    peak: float
+    lead: str
+    seconds: float
+    beats: int
+    rate: float
+    age: float | None
+    sex: str | None
+
+
+def describe(checkpoint: Checkpoint, ecg: ECG, detector: str = "clear") -> Described:
+    """What an index keeps of a record.
+
+    Raises
+    ------
+    ECGError : it holds no beat
+    """
+    tokens, trace = tokens_and_trace(ecg, detector)
+    logits, embedding = embed(checkpoint, tokens)
+    row = LEADS.index("II") if tokens.present[LEADS.index("II")] else int(np.argmax(tokens.present))
+    heights, peak = _thumbnail(trace[row], 100.0)
+    return Described(
+        logits,
+        embedding,
+        novelty_of(checkpoint, tokens),
+        assess_quality(ecg).acceptable,
+        heights,
+        peak,
+        LEADS[row],
+        ecg.duration,
+        tokens.n_beats,
+        tokens.heart_rate,
+        ecg.age,
+        ecg.sex,
+    )
+
+
+def embed(checkpoint: Checkpoint, tokens: BeatTokens) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits (label,) and embedding (width,) of a record in one pass; the means over its windows."""
+    windows = split_windows(tokens)
+    nothing = np.zeros_like(tokens.valid)
+
+    def work(model: CLEARHUG, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, places = [], []
+        for i in range(0, len(windows), BATCH):
+            encoded = model.encode(hide(windows[i : i + BATCH], nothing).to(device))
+            with torch.autocast(device.type, enabled=False):
+                logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).float())
+                there = encoded.lead_there[..., None]
+                off = torch.where(there, encoded.lead_tokens.float() - model.hug.reference, 0.0)
+                places.append(off.sum(1) / there.sum(1).clamp_min(1))
+        both = (torch.cat(parts).double().mean(0).float().cpu().numpy() for parts in (logits, places))
+        return next(both), next(both)
+
+    return run(checkpoint, work)[0]
+
+
+def novelty_of(checkpoint: Checkpoint, tokens: BeatTokens) -> float:
+    """1 - R2 of a hidden half of the tokens, the same half each time; NaN where it cannot be hidden."""
+    there = np.flatnonzero(tokens.valid)
+    drawn = np.random.default_rng(0).choice(there, int(HIDDEN_SHARE * there.size), replace=False)
+    hidden = np.zeros(tokens.valid.size, dtype=bool)
+    hidden[drawn] = True
+    try:
+        return 1 - reconstruct(checkpoint, tokens, hidden.reshape(tokens.valid.shape)).r2
+    except ECGError:  # a window of which nothing was left
+        return float("nan")
+
+
+def _thumbnail(trace: NDArray[np.float32], fs: float) -> tuple[NDArray[np.int8], float]:
+    """(2 * TRACE_COLUMNS,) int8 heights of the first `TRACE_SECONDS`, and what 127 stands for."""
+    shown = trace[: int(TRACE_SECONDS * fs)]
+    columns = np.array_split(shown, min(TRACE_COLUMNS, shown.size))
+    ends = np.array([(part.min(), part.max()) for part in columns], dtype=np.float64)
+    peak = float(np.abs(ends).max()) or 1.0
+    heights = np.zeros((TRACE_COLUMNS, 2), dtype=np.int8)
+    heights[: len(ends)] = np.rint(127 * ends / peak)
+    return heights.ravel(), peak
+
+
+# Many records
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Many records, one row each; a record that could not be read keeps its row, and its numbers are NaN.
+
+    Attributes
+    ----------
+    keys, titles : (record,) str
+    said : (record,) str; why a record could not be read, "" where it could
+    targets : (label,) "task/label";  thresholds : (label,)
+    probabilities : (record, label) calibrated
+    truth : (record, label) int8; 1 and 0 where the label is known, else `UNKNOWN`
+    labels : (record,) str; the known labels in words, "" without
+    embedding : (record, width) float32
+    novelty, quality, age (years), seconds, beats, rate (beats/min) : (record,) float64, NaN where unknown
+    sex : (record,) "F", "M" or ""
+    traces : (record, 2 * TRACE_COLUMNS) int8;  peaks : (record,);  leads : (record,) str
+    """
+
+    keys: NDArray[np.str_]
+    titles: NDArray[np.str_]
+    said: NDArray[np.object_]
+    targets: tuple[str, ...]
+    thresholds: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    truth: NDArray[np.int8]
+    labels: NDArray[np.object_]
+    embedding: NDArray[np.float32]
+    novelty: NDArray[np.float64]
+    quality: NDArray[np.float64]
+    age: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    beats: NDArray[np.float64]
+    rate: NDArray[np.float64]
+    sex: NDArray[np.str_]
+    traces: NDArray[np.int8]
+    peaks: NDArray[np.float64]
+    leads: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        freeze(self)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def read(self) -> NDArray[np.bool_]:
+        """(record,) True where the record could be read."""
+        return np.array([not sentence for sentence in self.said], dtype=bool)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Key -> row."""
+        return {key: row for row, key in enumerate(self.keys.tolist())}
+
+    def column(self, target: str) -> int:
+        return self.targets.index(target)
+
+    def top(self, task: str) -> NDArray[np.int64]:
+        """(record,) the column of the most probable label of a task; -1 where the record was not read."""
+        columns = np.array([k for k, target in enumerate(self.targets) if target.split("/")[0] == task])
+        if not len(self):
+            return np.zeros(0, dtype=np.int64)
+        found = columns[np.nan_to_num(self.probabilities[:, columns], nan=-1.0).argmax(axis=1)]
+        return np.where(self.read, found, -1)
+
+    def uncertainty(self, target: str) -> NDArray[np.float64]:
+        """(record,) 1 at the label's threshold, falling to 0 where the probability is 0 or 1."""
+        p, threshold = self.probabilities[:, self.column(target)], self.thresholds[self.column(target)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            below, above = p / threshold, (1 - p) / (1 - threshold)
+        return np.where(p < threshold, below, above)
+
+    def error(self, target: str) -> NDArray[np.float64]:
+        """(record,) |probability - truth|; NaN where the truth is unknown."""
+        truth = self.truth[:, self.column(target)]
+        return np.where(truth == UNKNOWN, np.nan, np.abs(self.probabilities[:, self.column(target)] - truth))
+
+    def values(self, by: str, target: str) -> NDArray[np.float64]:
+        """(record,) the numbers that a key of `SORTS` names."""
+        return SORTS[by](self, target)
+
+    def order(
+        self, rows: NDArray[np.int64], by: str, target: str, descending: bool = True
+    ) -> NDArray[np.int64]:
+        """`rows` sorted by a key of `SORTS`; ties by title, and last those that have no such number."""
+        value = self.values(by, target)[rows]
+        value = np.where(np.isfinite(value), -value if descending else value, np.inf)
+        return rows[np.lexsort((rows, value))]
+
+    def neighbours(self, row: int, most: int = 6) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Rows of the records most like one, and their cosine similarity; the most alike first."""
+        if not self.read[row]:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        alike = self._directions @ self._directions[row]
+        alike[row] = -np.inf
+        alike[~self.read] = -np.inf
+        rows = np.argsort(-alike, kind="stable")[:most]
+        rows = rows[np.isfinite(alike[rows])]
+        return rows, alike[rows].astype(np.float64)
+
+    @cached_property
+    def _directions(self) -> NDArray[np.float32]:
+        filled = np.nan_to_num(self.embedding)
+        length = np.linalg.norm(filled, axis=1, keepdims=True)
+        directions: NDArray[np.float32] = filled / np.maximum(length, 1e-12)
+        return directions
+
+    @cached_property
+    def map(self) -> tuple[NDArray[np.float32], tuple[float, float]]:
+        """(record, 2) place of each record on the two main axes of the embeddings, and each axis's share."""
+        places = np.full((len(self), 2), np.nan, dtype=np.float32)
+        if not self.read.any():
+            return places, (0.0, 0.0)
+        places[self.read], shares = project(self.embedding[self.read])
+        places.flags.writeable = False
+        return places, shares
+
+
+def _by_name(cohort: Cohort, target: str) -> NDArray[np.float64]:
+    return np.arange(len(cohort), dtype=np.float64)
+
+
+SORTS: dict[str, Callable[[Cohort, str], NDArray[np.float64]]] = {
+    "probability": lambda cohort, target: cohort.probabilities[:, cohort.column(target)],
+    "uncertainty": lambda cohort, target: cohort.uncertainty(target),
+    "error": lambda cohort, target: cohort.error(target),
+    "novelty": lambda cohort, target: cohort.novelty,
+    "quality": lambda cohort, target: cohort.quality,
+    "age": lambda cohort, target: cohort.age,
+    "name": _by_name,
+}
+"""What records are sorted by -> (cohort, target) -> (record,) numbers."""
+
+
+def project(embedding: NDArray[np.floating]) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """The two principal components of embeddings, of a sign that does not depend on the machine.
+
+    Parameters
+    ----------
+    embedding : (record, width), finite
+
+    Returns
+    -------
+    places : (record, 2);  shares : of the variance that each of the two axes shows
+    """
+    x = np.asarray(embedding, dtype=np.float64)
+    x = x - x.mean(axis=0)
+    values, vectors = np.linalg.eigh(x.T @ x)
+    axes = vectors[:, ::-1][:, :2]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    total = float(values.sum()) or 1.0
+    shares = np.clip(values[::-1][:2] / total, 0, 1)
+    return (x @ axes).astype(np.float32), (float(shares[0]), float(shares[1]))
+
+
+def make_cohort(checkpoint: Checkpoint, records: Sequence[tuple[str, str, Described | str, Known]]) -> Cohort:
+    """A cohort from (key, title, what is described or why it cannot be read, what is known of it)."""
+    n, targets = len(records), checkpoint.targets
+    read = [(row, found) for row, (_, _, found, _) in enumerate(records) if isinstance(found, Described)]
+    rows = [row for row, _ in read]
+    numbers = {}
+    for name in ("novelty", "quality", "seconds", "beats", "rate", "peak"):
+        numbers[name] = np.full(n, np.nan)
+        numbers[name][rows] = [getattr(found, name) for _, found in read]
+    numbers["peaks"] = numbers.pop("peak")
+    logits = np.full((n, len(targets)), np.nan)
+    embedding = np.full((n, checkpoint.model.clear.config.width), np.nan, dtype=np.float32)
+    traces = np.zeros((n, 2 * TRACE_COLUMNS), dtype=np.int8)
+    if read:
+        logits[rows] = np.stack([found.logits for _, found in read])
+        embedding[rows] = np.stack([found.embedding for _, found in read])
+        traces[rows] = np.stack([found.trace for _, found in read])
+    age, sex, leads = np.full(n, np.nan), [""] * n, [""] * n
+    for row, (_, _, found, told) in enumerate(records):
+        known_age, sex[row] = told.age, told.sex or ""
+        if isinstance(found, Described):
+            leads[row], sex[row] = found.lead, sex[row] or found.sex or ""
+            known_age = found.age if known_age is None else known_age
+        age[row] = np.nan if known_age is None else known_age
+    return Cohort(
+        keys=np.array([record[0] for record in records], dtype=np.str_),
+        titles=np.array([record[1] for record in records], dtype=np.str_),
+        said=np.array([found if isinstance(found, str) else "" for _, _, found, _ in records], dtype=object),
+        targets=targets,
+        thresholds=np.array(checkpoint.thresholds),
+        probabilities=probabilities(checkpoint, logits),
+        truth=_truth(checkpoint, [told for _, _, _, told in records]),
+        labels=np.array([_words_of(told) for _, _, _, told in records], dtype=object),
+        embedding=embedding,
+        age=age,
+        sex=np.array(sex, dtype=np.str_),
+        traces=traces,
+        leads=np.array(leads, dtype=np.str_),
+        **numbers,
+    )
+
+
+def _truth(checkpoint: Checkpoint, told: Sequence[Known]) -> NDArray[np.int8]:
+    """(record, label) 1 and 0 where a record's labels are known for the task, else `UNKNOWN`."""
+    column: dict[str, dict[str, int]] = {task.name: {} for task in checkpoint.tasks}
+    for k, target in enumerate(checkpoint.targets):
+        task, label = target.split("/", 1)
+        column[task][label] = k
+    asked: dict[str, list[int]] = {task: [] for task in column}
+    there: list[tuple[int, int]] = []
+    for row, one in enumerate(told):
+        for task in one.labels.keys() & column.keys():
+            asked[task].append(row)
+            there += [(row, column[task][label]) for label in one.labels[task]]
+    truth = np.full((len(told), len(checkpoint.targets)), UNKNOWN, dtype=np.int8)
+    for task, rows in asked.items():
+        truth[np.ix_(rows, list(column[task].values()))] = 0
+    if there:
+        truth[tuple(np.array(there).T)] = 1
+    return truth
+
+
+def _words_of(told: Known) -> str:
+    """The known labels of the finest tasks in a line: statements where a task has them, else none."""
+    names = [label for task in ("all", "cpsc2018", "csn") for label in told.labels.get(task, ())]
+    return ", ".join(dict.fromkeys(names))
+
+
+# The index
+
+
+def cache_folder() -> Path:
+    """Where indexes lie: below CLEAR_HUG_CACHE, or the user's cache; for its user's eyes alone.
+
+    Raises
+    ------
+    ECGError : it cannot be made
+    """
+    named = os.environ.get("CLEAR_HUG_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(named) / "clear-hug" / "cohorts"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise ECGError(
+            f"the cache folder {folder} cannot be made ({error.strerror}); name another in CLEAR_HUG_CACHE."
+        ) from error
+    return folder
+
+
+def index_path(folder: str | Path, digest: str, detector: str) -> Path:
+    """The file of an index: one for each folder, checkpoint and detector."""
+    what = repr((str(Path(folder).resolve()), digest, detector, FORMAT))
+    return cache_folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.sqlite"
+
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE IF NOT EXISTS records (
+    key TEXT PRIMARY KEY, stamp TEXT, said TEXT, known TEXT, logits BLOB, embedding BLOB, novelty REAL,
+    quality REAL, trace BLOB, peak REAL, lead TEXT, seconds REAL, beats INTEGER, rate REAL, age REAL, sex TEXT
+);
+"""
+_COLUMNS = (
+    "key", "stamp", "said", "known", "logits", "embedding", "novelty", "quality", "trace", "peak", "lead",
+    "seconds", "beats", "rate", "age", "sex",
+)  # fmt: skip
+_INSERT = f"INSERT OR REPLACE INTO records VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """An index; one that is torn is begun anew, since it is only a cache."""
+    try:
+        index = _connect(path)
+    except sqlite3.OperationalError as error:  # locked, or a full disk: not torn
+        raise ECGError(f"the index {path.name} cannot be opened ({error}); try again later.") from error
+    except sqlite3.DatabaseError:
+        path.unlink(missing_ok=True)
+        index = _connect(path)
+    try:
+        with index:
+            yield index
+    finally:
+        index.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        path.touch(mode=0o600)
+    index = sqlite3.connect(path, timeout=30)
+    try:
+        index.execute("PRAGMA synchronous=OFF")
+        index.executescript(_TABLES)
+    except sqlite3.DatabaseError:
+        index.close()
+        raise
+    return index
+
+
+def _meta(index: sqlite3.Connection) -> dict[str, str]:
+    return dict(index.execute("SELECT name, value FROM meta"))
+
+
+def _note(index: sqlite3.Connection, **values: object) -> None:
+    index.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(name, str(value)) for name, value in values.items()]
+    )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an index is.
+
+    done, unread : records that stand in it, and those of them that could not be read
+    wanted : somebody asked for it to be built, and nobody to stop;  alive : a builder is at work
+    rate : records/s of the builder, 0 where it has not told yet
+    """
+
+    done: int = 0
+    unread: int = 0
+    wanted: bool = False
+    alive: bool = False
+    rate: float = 0.0
+
+
+def progress(path: Path) -> Progress:
+    """How far an index is; nothing where there is none."""
+    if not path.exists():
+        return Progress()
+    with _opened(path) as index:
+        meta = _meta(index)
+        done, unread = index.execute("SELECT count(*), coalesce(sum(said != ''), 0) FROM records").fetchone()
+    alive = bool(meta.get("builder")) and time.time() - float(meta.get("seen", 0)) < SILENT
+    return Progress(done, unread, meta.get("wanted") == "1", alive, float(meta.get("rate", 0)))
+
+
+def ask(path: Path, wanted: bool) -> None:
+    """Note that an index is to be built, or that its builder is to stop after the record at hand."""
+    with _opened(path) as index:
+        _note(index, wanted=int(wanted))
+
+
+def stamps(entries: Iterable[Entry]) -> dict[str, str]:
+    """Key -> when the files of each record, and the tables of its labels, were written, and their lengths."""
+    told: dict[Path, tuple[dict[str, str], str]] = {}
+    lines = {}
+    for entry in entries:
+        folder, name = entry.path.parent, entry.path.name
+        if folder not in told:
+            tables = " ".join(_stamp(table.stat()) for table in label_tables(entry.path))
+            told[folder] = (_stamps_in(folder), tables)
+        there, tables = told[folder]
+        stem = name.removesuffix(".hea")
+        beside = (f"{stem}.dat", f"{stem}.mat") if name.endswith(".hea") else ()
+        lines[entry.key] = " ".join(filter(None, (*(there.get(file) for file in (name, *beside)), tables)))
+    return lines
+
+
+def _stamps_in(folder: Path) -> dict[str, str]:
+    try:
+        with os.scandir(folder) as files:
+            return {file.name: _stamp(file.stat()) for file in files if file.is_file()}
+    except OSError:  # gone since it was listed
+        return {}
+
+
+def _stamp(stat: os.stat_result) -> str:
+    return f"{stat.st_mtime_ns}:{stat.st_size}"
+
+
+def waiting(path: Path, stamped: dict[str, str]) -> list[str]:
+    """Keys of the records that the index lacks, or whose files changed since."""
+    there: dict[str, str] = {}
+    if path.exists():
+        with _opened(path) as index:
+            there = dict(index.execute("SELECT key, stamp FROM records"))
+    return [key for key, stamp in stamped.items() if there.get(key) != stamp]
+
+
+def build(
+    folder: str | Path,
+    checkpoint: Checkpoint,
+    detector: str = "clear",
+    go_on: Callable[[], bool] = lambda: True,
+) -> Progress:
+    """Index what is new or changed in a folder, record by record, until that is done or it is to stop.
+
+    Only one builder works on an index: a second one returns at once.
+
+    Parameters
+    ----------
+    folder : of ECG files
+    checkpoint, detector : by whom records are read
+    go_on : asked between two records; False stops, and a later build goes on from there
+
+    """
+    path = index_path(folder, checkpoint.digest, detector)
+    me = uuid.uuid4().hex
+    with _opened(path) as index:
+        index.execute("BEGIN IMMEDIATE")
+        meta = _meta(index)
+        if meta.get("builder") and time.time() - float(meta.get("seen", 0)) < SILENT:
+            return progress(path)
+        _note(index, builder=me, seen=time.time(), wanted=1, rate=0)
+    try:
+        _build(path, me, list_entries(folder), checkpoint, detector, go_on)
+    finally:
+        with _opened(path) as index:
+            if _meta(index).get("builder") == me:
+                _note(index, builder="")
+    return progress(path)
+
+
+def _build(
+    path: Path,
+    me: str,
+    entries: list[Entry],
+    checkpoint: Checkpoint,
+    detector: str,
+    go_on: Callable[[], bool],
+) -> None:
+    stamped = stamps(entries)
+    todo = set(waiting(path, stamped))
+    began, n = time.monotonic(), 0
+    with _opened(path) as index:
+        gone = set(dict(index.execute("SELECT key, key FROM records"))) - stamped.keys()
+        index.executemany("DELETE FROM records WHERE key = ?", [(key,) for key in gone])
+        for entry in (entry for entry in entries if entry.key in todo):
+            meta = _meta(index)
+            if meta.get("builder") != me or meta.get("wanted") != "1" or not go_on():
+                return
+            # What ends the whole process twice (memory, a fault in a library) is not tried a third time.
+            tries = 1 + int(meta.get("tries", 0)) if meta.get("at") == entry.key else 1
+            _note(index, at=entry.key, tries=tries, seen=time.time())
+            index.commit()
+            found = _read(entry, checkpoint, detector) if tries <= 2 else _FATAL
+            told = Known()
+            try:
+                told = known(entry.path)
+            except ECGError as error:
+                found = _nameless(str(error), entry)
+            index.execute(_INSERT, _row(entry.key, stamped[entry.key], found, told))
+            n += 1
+            rate = n / (time.monotonic() - began)
+            _note(index, at="", tries=0, seen=time.time(), rate=f"{rate:.2f}")
+            index.commit()
+        _note(index, wanted=0)
+
+
+_FATAL = f"{NAME} ended the program twice while it was read; it was left out."
+
+
+def _read(entry: Entry, checkpoint: Checkpoint, detector: str) -> Described | str:
+    """What is described of a record, or the sentence that says why it cannot be."""
+    try:
+        return describe(checkpoint, read_ecg(entry.path), detector)
+    except (ECGError, OSError) as error:
+        return _nameless(str(error), entry)
+    except Exception as error:  # of many kinds: the file may be anything, and the others are to be read
+        return f"{NAME} could not be read ({type(error).__name__})."
+
+
+def _nameless(sentence: str, entry: Entry) -> str:
+    """A sentence without the file's name, which may be a patient's."""
+    for name in (str(entry.path), entry.path.name, entry.path.stem):
+        sentence = sentence.replace(name, NAME)
+    return sentence
+
+
+def _row(key: str, stamp: str, found: Described | str, told: Known) -> tuple[object, ...]:
+    labels = {name: list(labels) for name, labels in told.labels.items()}
+    facts = {"labels": labels, "age": told.age, "sex": told.sex}
+    head = (key, stamp, found if isinstance(found, str) else "", json.dumps(facts))
+    if isinstance(found, str):
+        return (*head, *[None] * (len(_COLUMNS) - len(head)))
+    return (
+        *head, found.logits.tobytes(), found.embedding.tobytes(), found.novelty, found.quality,
+        found.trace.tobytes(), found.peak, found.lead, found.seconds, found.beats, found.rate, found.age,
+        found.sex,
+    )  # fmt: skip
+
+
+def open_cohort(path: Path, entries: Sequence[Entry], checkpoint: Checkpoint) -> Cohort:
+    """What an index holds of the records of a folder, in the order of `entries`, without those it lacks."""
+    rows: dict[str, tuple[Any, ...]] = {}
+    if path.exists():
+        with _opened(path) as index:
+            rows = {row[0]: row for row in index.execute(f"SELECT {', '.join(_COLUMNS)} FROM records")}
+    there = (entry for entry in entries if entry.key in rows)
+    return make_cohort(
+        checkpoint, [(entry.key, entry.title, *_from_row(rows[entry.key], entry)) for entry in there]
+    )
+
+
+def _from_row(row: tuple[Any, ...], entry: Entry) -> tuple[Described | str, Known]:
+    kept = dict(zip(_COLUMNS, row, strict=True))
+    told = json.loads(str(kept["known"]))
+    labels = {name: tuple(labels) for name, labels in told["labels"].items()}
+    what = Known(labels, age=told["age"], sex=told["sex"])
+    if kept["said"]:
+        return str(kept["said"]).replace(NAME, entry.path.name), what
+    numbers = {
+        name: float("nan") if kept[name] is None else float(kept[name])  # SQLite keeps NaN as NULL
+        for name in ("novelty", "quality", "peak", "seconds", "rate")
+    }
+    return (
+        Described(
+            np.frombuffer(kept["logits"], dtype=np.float32),
+            np.frombuffer(kept["embedding"], dtype=np.float32),
+            trace=np.frombuffer(kept["trace"], dtype=np.int8),
+            lead=kept["lead"],
+            beats=kept["beats"],
+            age=kept["age"],
+            sex=kept["sex"],
+            **numbers,
+        ),
+        what,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Build the index of a folder at low priority; ends with the process that started it."""
+    parser = argparse.ArgumentParser(prog="python -m clear_hug.cohort", description="Index a folder of ECGs.")
+    parser.add_argument("folder")
+    parser.add_argument("--checkpoint", default="small", help="a folder, or the name of one that ships")
+    parser.add_argument("--detector", default="clear")
+    told = parser.parse_args(arguments)
+    if hasattr(os, "nice"):
+        os.nice(10)  # whoever looks at a page comes first
+    torch.set_num_threads(1)
+    parent = os.getppid()
+    checkpoint = load_checkpoint(told.checkpoint)
+    done = build(told.folder, checkpoint, told.detector, go_on=lambda: os.getppid() == parent)
+    print(f"{done.done} records in the index, {done.unread} of which could not be read.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""check_input(ecg, tokens, checkpoint) -> Gate: what is unusual about a record, said before a number is read.
+
+Limits come from the records that a checkpoint learned its labels from: its operating.json keeps, for each
+measure, the range that holds 99 % of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_hug.beats import BeatTokens, split_windows
+from clear_hug.checkpoint import Checkpoint
+from clear_hug.ecg import ECG, ECGError
+from clear_hug.leads import LEADS, N_LEADS
+from clear_hug.reconstruct import reconstruct
+from clear_hug.words import missing, runs_of_leads
+
+if TYPE_CHECKING:
+    from clear_hug.quality import Quality
+
+QUANTILES = (0.005, 0.995)  # of the training records; what lies beyond is unusual
+ACCEPTABLE = 0.5  # chance that people would accept the record
+SHORT = 0.9  # of the shortest stretch read in training; a record may miss a little at its ends
+
+RATE, BEATS, SECONDS, SCALE, UNTOLD = "heart_rate", "beats", "seconds", "scale", "not_rebuilt"
+"""Measures: beats/min; beats and seconds of each stretch that is read at once; median SD of the leads (mV);
+1 - R2 of all tokens, each rebuilt while half of them are hidden. SCALE and UNTOLD stand for each lead too, as
+"scale/V1"."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What is to be known before an answer is read.
+
+    sentences : what is unusual, the gravest first
+    compared : the record was held against what training showed
+    """
+
+    sentences: tuple[str, ...]
+    compared: bool
+
+    @property
+    def ok(self) -> bool:
+        """Nothing unusual was found."""
+        return not self.sentences
+
+
+def input_measures(checkpoint: Checkpoint, tokens: BeatTokens) -> dict[str, float]:
+    """Measure -> its value for a record; those that it does not have are left out."""
+    windows = split_windows(tokens)
+    found = {
+        RATE: tokens.heart_rate,
+        BEATS: float(np.mean([w.tokens.n_beats for w in windows])),
+        SECONDS: float(np.mean([w.stop - w.start for w in windows])),
+    }
+    if np.isfinite(tokens.lead_scale).any():
+        found[SCALE] = float(np.nanmedian(tokens.lead_scale))
+        found |= _each(SCALE, tokens.lead_scale)
+    whole, leads = _untold(checkpoint, tokens)
+    found |= {UNTOLD: whole, **_each(UNTOLD, leads)}
+    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def _each(name: str, values: Iterable[float]) -> dict[str, float]:
+    return {f"{name}/{lead}": float(value) for lead, value in zip(LEADS, values, strict=True)}
+
+
+def _untold(checkpoint: Checkpoint, tokens: BeatTokens) -> tuple[float, Floats]:
+    """1 - R2 of all tokens, and (12,) of each lead's; hidden as a chessboard's colours are, one by one."""
+    lead, beat = np.indices(tokens.valid.shape)
+    error, power = np.zeros(N_LEADS), np.zeros(N_LEADS)
+    for colour in (0, 1):
+        hidden = (lead + beat) % 2 == colour
+        try:
+            rebuilt = reconstruct(checkpoint, tokens, hidden)
+        except ECGError:  # a stretch with a single token, from which nothing is foretold
+            continue
+        some = rebuilt.hidden[..., None] & tokens.inside
+        truth = np.where(some, tokens.values, 0).astype(np.float64)
+        error += np.square(np.where(some, rebuilt.values, 0) - truth).sum(axis=(1, 2))
+        power += np.square(truth).sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.divide(error.sum(), power.sum())), error / power
+
+
+def limits_of(measured: Iterable[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """Measure -> its range over training records and how many had it, for operating.json."""
+    table: dict[str, list[float]] = {}
+    for record in measured:
+        for name, value in record.items():
+            table.setdefault(name, []).append(value)
+    return {
+        name: {"range": [float(f"{q:.4g}") for q in np.quantile(values, QUANTILES)], "records": len(values)}
+        for name, values in table.items()
+    }
+
+
+def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Quality | None = None) -> Gate:
+    """What is unusual about a record.
+
+    Parameters
+    ----------
+    ecg, tokens : of the record
+    checkpoint : whose training it is held against, where its operating.json tells
+    quality : of `assess_quality(ecg)`
+    """
+    said = missing(tokens)
+    if quality is not None and (quality.acceptable < ACCEPTABLE or quality.reversal):
+        said += quality.reasons
+    limits = checkpoint.operating.get("input", {})
+    if limits:
+        said += _beyond(input_measures(checkpoint, tokens), limits)
+    if ecg.simulated:
+        said += ["This ECG is simulated; the model was trained on real ones."]
+    return Gate(tuple(said), bool(limits))
+
+
+def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Where a record lies outside of what training showed, in sentences."""
+
+    def side(name: str) -> str:
+        if name not in measured or name not in limits:
+            return ""
+        low, high = limits[name]["range"]
+        return "below" if measured[name] < low else "above" if measured[name] > high else ""
+
+    def trained(name: str, unit: str, digits: int) -> str:
+        low, high = limits[name]["range"]
+        return (
+            f"99 % of the training records have {low:.{digits}f} to {high:.{digits}f} {unit}".rstrip() + "."
+        )
+
+    said = []
+    short = SECONDS in limits and measured[SECONDS] < SHORT * limits[SECONDS]["range"][0]
+    if way := side(RATE):
+        said.append(
+            f"The heart rate, {measured[RATE]:.0f}/min, lies {way} what training showed: "
+            f"{trained(RATE, '', 0)}"
+        )
+    elif (way := side(BEATS)) and not short:
+        what = f"{measured[BEATS]:.0f} beats in {measured[SECONDS]:.1f} s"
+        said.append(f"{what} lie {way} what training showed: {trained(BEATS, '', 0)}")
+    if short:
+        said.append(
+            f"The model reads {measured[SECONDS]:.1f} s at a time here; the training records are "
+            f"{limits[SECONDS]['range'][0]:.3g} s long."
+        )
+    if way := side(SCALE):
+        said.append(
+            f"The leads' usual scale, {measured[SCALE]:.3f} mV (SD), lies {way} what training showed: "
+            f"{trained(SCALE, 'mV', 3)} Is the unit right?"
+        )
+    else:
+        for way, words in (("above", "larger"), ("below", "smaller")):
+            rows = [row for row, lead in enumerate(LEADS) if side(f"{SCALE}/{lead}") == way]
+            if rows:
+                said.append(f"{_of(rows)} {words} than in 99.5 % of the training records.")
+    rows = [row for row, lead in enumerate(LEADS) if side(f"{UNTOLD}/{lead}") == "above"]
+    where = f", least of all {runs_of_leads(rows)}" if 0 < len(rows) < len(LEADS) else ""
+    why = "noise, misplaced electrodes, or a heart unlike those of training."
+    if side(UNTOLD) == "above":
+        low = 1 - limits[UNTOLD]["range"][1]
+        said.append(
+            f"Beats are foretold by the others worse than in training{where} (R² {1 - measured[UNTOLD]:.2f}; "
+            f"99.5 % of the training records reach {low:.2f}): {why}"
+        )
+    elif rows:
+        said.append(f"{_of(rows)} foretold by the rest worse than in 99.5 % of the training records: {why}")
+    return said
+
+
+def _of(rows: list[int]) -> str:
+    return f"Lead {runs_of_leads(rows)} is" if len(rows) == 1 else f"Leads {runs_of_leads(rows)} are"

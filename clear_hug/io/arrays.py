@@ -1,0 +1,408 @@
+"""Arrays of numbers: NPY, NPZ, MAT, HDF5 and Parquet. What they do not say is guessed, with the reason."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_hug.ecg import ECGError
+from clear_hug.io.apart import Refused, read_apart
+from clear_hug.io.identities import LIMB, OFF, misfit
+from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
+from clear_hug.io.recording import (
+    Asked,
+    Channel,
+    NeedsAnswer,
+    Recording,
+    sex_of,
+    within,
+    years,
+)
+from clear_hug.leads import LEADS, canonical_lead
+
+MOST_LEADS = 20  # an axis no longer than this may be that of the leads
+_CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
+# The orders in which twelve leads are met, the usual one first.
+ORDERS: dict[int, tuple[tuple[str, ...], ...]] = {
+    12: (
+        LEADS,
+        ("I", "II", "III", "aVL", "aVR", "aVF", *_CHEST),
+        ("aVL", "I", "-aVR", "II", "aVF", "III", *_CHEST),
+        ("aVL", "I", "aVR", "II", "aVF", "III", *_CHEST),
+        ("I", "II", *_CHEST, "III", "aVR", "aVL", "aVF"),
+        (*_CHEST, "I", "II", "III", "aVR", "aVL", "aVF"),
+        ("III", "aVF", "II", "aVR", "I", "aVL", *_CHEST),
+    ),
+    8: (("I", "II", *_CHEST), (*_CHEST, "I", "II")),
+    6: (LIMB,),
+    3: (("I", "II", "III"),),
+    15: ((*LEADS, "X", "Y", "Z"),),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file of arrays says beside them, under any of the usual keys."""
+
+    fs: float | None = None
+    unit: str = ""
+    gain: float | None = None  # values a mV
+    names: tuple[str, ...] = ()
+    age: float | None = None
+    sex: str | None = None
+
+
+_FS = re.compile(
+    r"^(fs|fsecg|fsamp|sf|sr|hz|freq|frequency|samp(l(e|ing))?(freq|frequency|rate)(hz)?|rate(hz)?)$"
+)
+_UNIT = re.compile(r"^(ecg|signal|lead)?units?$")
+_NAMES = re.compile(
+    r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns)$"
+)
+
+
+def facts(said: Mapping[str, Any]) -> Facts:
+    """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
+    fs = unit = gain = age = sex = None
+    names: tuple[str, ...] = ()
+    for place, value in said.items():
+        key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
+        if _FS.match(key):
+            fs = fs or _number(value)
+        elif _UNIT.match(key):
+            texts = [value] if isinstance(value, str) else value
+            if isinstance(texts, list) and len({str(t).strip().lower() for t in texts}) == 1:
+                unit = unit or str(texts[0]).strip()
+        elif key in ("gain", "adcgain"):
+            gain = gain or _number(value)
+        elif _NAMES.match(key) and not names:
+            texts = re.split(r"[,;|\s]+", value.strip("[]() ")) if isinstance(value, str) else value
+            texts = [str(t).strip(" '\"") for t in texts] if isinstance(texts, list) else []
+            if sum(canonical_lead(t.lstrip("-")) is not None for t in texts) * 2 > len(texts):
+                names = tuple(texts)
+        elif key in ("age", "sex", "gender"):
+            if key == "age":
+                age = years(value)
+            else:
+                sex = sex_of(value)
+    return Facts(fs, unit or "", gain, names, age, sex)
+
+
+def _number(value: Any) -> float | None:
+    match = re.match(r"^\s*(\d+(?:\.\d+)?(?:[eE]\d+)?)", str(value))
+    number = float(match[1]) if match else 0.0
+    return number if 0 < number < 1e9 else None
+
+
+def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, asked: Asked) -> Recording:
+    """Leads of one array: which axis is theirs, and in what order, said or guessed with a reason."""
+    shape = " x ".join(f"{n:,}" for n in values.shape)
+    values = np.squeeze(values)
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or values.dtype.kind not in "iuf":
+        raise ECGError(
+            f"{path.name} holds an array of {shape}; expected one record: leads by samples. "
+            "Save one record by itself."
+        )
+    said: list[str] = []
+    guessed: list[str] = []
+    given = tuple(asked.leads) if isinstance(asked.leads, Sequence) else known.names
+    if asked.orientation:
+        rows = asked.orientation == "rows"
+    elif given and (values.shape[0] == len(given)) != (values.shape[1] == len(given)):
+        rows = values.shape[0] == len(given)
+    else:
+        few, many = sorted(values.shape)
+        if few > MOST_LEADS or few == many:
+            raise NeedsAnswer(
+                f"{path.name} holds an array of {shape}, of which neither axis can be told to be the leads; "
+                "say it: orientation='rows' or 'columns'.",
+                "orientation",
+            )  # fmt: skip
+        rows = values.shape[0] == few
+        if few > 1:
+            guessed.append("orientation")
+            axis, other = ("rows", "columns") if rows else ("columns", "rows")
+            said.append(
+                f"Leads are taken to stand in {axis}, since {few} {axis} and {many:,} {other} are there."
+            )
+    leads = values if rows else values.T
+    within("leads", len(leads), path.name)
+    names: Sequence[str] = known.names
+    if len(names) != len(leads):
+        names, why = guess_leads(path, leads, asked)
+        if why:
+            guessed.append("leads")
+            said.append(why)
+    unit = known.unit
+    if known.gain and not unit:
+        leads, unit = leads / known.gain, "mV"
+        said.append(f"The file names a gain of {known.gain:g}, which is taken for values a mV.")
+    channels = [
+        Channel(n, np.asarray(x, np.float64), known.fs, unit) for n, x in zip(names, leads, strict=True)
+    ]
+    return Recording(source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed))
+
+
+def guess_leads(path: Path, leads: NDArray[Any], asked: Asked) -> tuple[Sequence[str], str]:
+    """Names for unnamed leads (lead, sample), and the reason ("" where the caller names them)."""
+    n = len(leads)
+    if isinstance(asked.leads, Sequence):
+        if len(asked.leads) != n:
+            raise ECGError(f"`leads` names {len(asked.leads)} leads, and {path.name} holds {n}.")
+        return list(asked.leads), ""
+    orders = ORDERS.get(n)
+    if orders is None:
+        raise NeedsAnswer(
+            f"{path.name} has {n} column{'s' if n > 1 else ''} of values and no heading that names leads; "
+            f"expected the twelve in the order {', '.join(LEADS)}, a heading, or leads=[...].",
+            "leads", channels=n,
+        )  # fmt: skip
+    rows = np.nan_to_num(np.asarray(leads, np.float64))
+    rows = rows - np.median(rows, axis=1, keepdims=True)
+
+    def off(order: Sequence[str]) -> float:
+        limb = [i for i, name in enumerate(order) if name.lstrip("-") in LIMB]
+        signs = np.array([-1.0 if order[i].startswith("-") else 1.0 for i in limb])
+        known = tuple(order[i].lstrip("-") for i in limb)
+        return misfit(rows[limb] * signs[:, None], known) if len(limb) > 2 else 0.0
+
+    fits = [order for order in orders if off(order) <= OFF]
+    usual = orders[0]
+    if n == 8:
+        return usual, f"The 8 unnamed leads are taken for {', '.join(usual)}: the usual eight."
+    if usual in fits:
+        how = "the standard order" if n in (12, 15) else f"{', '.join(usual)}"
+        return (
+            usual,
+            f"The {n} unnamed leads are taken in {how}, since they obey II = I + III in it."
+            if n != 3
+            else (f"The 3 unnamed leads are taken for {how}, since they obey II = I + III."),
+        )
+    if fits:
+        return fits[0], (
+            f"The unnamed leads do not obey II = I + III in the standard order; they do in the order "
+            f"{', '.join(fits[0])}, which is taken."
+        )
+    if n in (12, 15):
+        return usual, "The unnamed columns do not obey II = I + III: are they in the standard order?"
+    raise NeedsAnswer(
+        f"{path.name} has {n} unnamed leads, which cannot be told ({', '.join(usual)} would obey "
+        "II = I + III); say them: leads=[...].",
+        "leads", channels=n,
+    )  # fmt: skip
+
+
+_LIKELY = re.compile(r"^(ecg|ekg|signals?|data|val|values?|tracings?|waveforms?|psignal|x|samples?|record)$")
+
+
+def _choose(
+    path: Path, source: str, arrays: dict[str, NDArray[Any]], said: dict[str, Any], asked: Asked
+) -> Recording:
+    """The record among a file's arrays: leads by name, or one array of leads by samples."""
+    known = facts(said | {k: v.ravel().tolist() for k, v in arrays.items() if v.size == 1})
+    named = {}
+    for place, values in arrays.items():
+        name = re.split(r"/", place)[-1]
+        if (
+            np.squeeze(values).ndim == 1
+            and canonical_lead(re.split(r"[(\[]", name)[0].lstrip("-")) is not None
+        ):
+            named[name] = np.squeeze(values)
+    if len(named) > 1 or (named and len(named) == len(arrays)):
+        long = max(v.size for v in named.values())
+        channels = [Channel(n, v, known.fs, known.unit) for n, v in named.items() if v.size == long]
+        return Recording(source, channels, known.age, known.sex, bare=True)
+    usable = {place: v for place, v in arrays.items() if v.ndim >= 1 and v.size >= 100}
+    likely = {
+        p: v for p, v in usable.items() if _LIKELY.match(re.sub(r"[^a-z]", "", p.split("/")[-1].lower()))
+    }
+    two = {
+        p: v
+        for p, v in (likely or usable).items()
+        if np.squeeze(v).ndim == 2 and min(np.squeeze(v).shape) <= MOST_LEADS
+    }
+    pick = two or likely or usable
+    if not pick:
+        raise ECGError(f"{path.name} holds no array of leads by samples.")
+    place = max(pick, key=lambda p: pick[p].size)
+    recording = from_array(path, source, pick[place], known, asked)
+    if len(two) > 1:
+        note = f"{len(two)} arrays may hold the record; the largest is read."
+        recording = Recording(**{**vars(recording), "warnings": (*recording.warnings, note)})
+    return recording
+
+
+# NPY, NPZ
+
+_PICKLED = "holds pickled Python objects, which can run code when they are opened, and is not read"
+
+
+def is_npy(path: Path, head: bytes) -> bool:
+    return head.startswith(b"\x93NUMPY")
+
+
+def _load_npy(name: str, content: bytes) -> NDArray[Any]:
+    """One .npy, after its header was checked against what is there."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+    except Exception:  # numpy evaluates the header as Python's literals: many errors can come of it
+        raise ECGError(f"{name} is not a NumPy array, or its header is broken.") from None
+    if dtype.hasobject:
+        raise ECGError(f"{name} {_PICKLED}.")
+    n = int(np.prod([float(k) for k in shape])) if shape else 1
+    within("values", n, name)
+    if n * dtype.itemsize > len(content) - file.tell():
+        raise ECGError(f"{name} is cut short: its header promises {n:,} values.")
+    if n * dtype.itemsize < len(content) - file.tell():
+        raise ECGError(
+            f"{name} holds more bytes than the {n:,} values that its header promises: it is broken."
+        )
+    file.seek(0)
+    array: NDArray[Any] = np.load(file, allow_pickle=False)
+    return array
+
+
+def read_npy(path: Path, asked: Asked) -> Recording:
+    within("bytes", path.stat().st_size, path.name)
+    values = _load_npy(path.name, path.read_bytes())
+    if values.dtype.names:
+        arrays = {f"/{name}": values[name] for name in values.dtype.names}
+        return _choose(path, "NPY", {k: v for k, v in arrays.items() if v.dtype.kind in "iuf"}, {}, asked)
+    return from_array(path, "NPY", values, Facts(), asked)
+
+
+def is_npz(path: Path, head: bytes) -> bool:
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def may_hold_one_record(path: Path) -> bool:
+    """Whether an .npy or .npz has an array of leads by samples, by the headers alone: data sets hold many."""
+    try:
+        if path.suffix.lower() == ".npy":
+            with path.open("rb") as file:
+                shapes = [_shape(file)]
+        else:
+            with zipfile.ZipFile(path) as archive:
+                members = [archive.open(member) for member in archive.infolist()[: LIMITS["files"].most]]
+                shapes = [_shape(member) for member in members]
+    except Exception:  # a broken file: opening it says so
+        return True
+    sizes = [sorted(n for n in shape if n > 1) for shape in shapes]
+    return any(
+        size and (len(size) == 1 or (len(size) == 2 and size[0] <= MOST_LEADS)) and size[-1] >= 100
+        for size in sizes
+    )
+
+
+def _shape(file: Any) -> tuple[int, ...]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return tuple(shape) if dtype.kind in "iuf" else ()
+
+
+def read_npz(path: Path, asked: Asked) -> Recording:
+    arrays: dict[str, NDArray[Any]] = {}
+    said: dict[str, Any] = {}
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        within("files", len(members), path.name)
+        within("unpacked", sum(member.file_size for member in members), path.name)
+        for member in members:
+            with archive.open(member) as file:
+                content = file.read(LIMITS["unpacked"].most)
+            values = _load_npy(path.name, content)
+            name = f"/{Path(member.filename).stem}"
+            if values.dtype.kind in "SU" and values.size <= 300:
+                texts = [str(t) for t in np.atleast_1d(values).ravel().astype(str)]
+                said[name] = texts if len(texts) > 1 else texts[0]
+            elif values.dtype.kind in "iuf" and values.size == 1:
+                said[name] = float(values.ravel()[0])
+            elif values.dtype.kind in "iuf":
+                arrays[name] = values
+    return _choose(path, "NPZ", arrays, said, asked)
+
+
+# MAT, HDF5, Parquet: by libraries in C, in a process apart
+
+
+def _apart(kind: str, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    within("bytes", path.stat().st_size, path.name)
+    try:
+        return read_apart(kind, path, LIMITS["values"].most, APART_BYTES, APART_SECONDS)
+    except Refused as refused:
+        raise ECGError(f"{path.name} {refused}.") from None
+
+
+def is_hdf5(path: Path, head: bytes) -> bool:
+    magic = b"\x89HDF\r\n\x1a\n"
+    return head.startswith(magic) or any(head[at : at + 8] == magic for at in (512, 1024, 2048))
+
+
+def read_hdf5(path: Path, asked: Asked) -> Recording:
+    arrays, said = _apart("HDF5", path)
+    kind = "MAT 7.3" if any(place.endswith("@MATLAB_class") for place in said) else "HDF5"
+    return _choose(path, kind, arrays, said, asked)
+
+
+def is_mat(path: Path, head: bytes) -> bool:
+    """MATLAB 5 by its text, MATLAB 4 by its twenty-byte header of small numbers."""
+    if head.startswith(b"MATLAB 5.0 MAT-file"):
+        return True
+    if len(head) < 24:
+        return False
+    for order in ("<i4", ">i4"):
+        kind, rows, columns, imaginary, name = np.frombuffer(head[:20], order).tolist()
+        plausible = 0 <= kind < 5000 and rows > 0 and columns > 0 and imaginary in (0, 1) and 1 < name < 64
+        if plausible and re.fullmatch(rb"[A-Za-z]\w*\0", head[20 : 20 + name]):
+            return True
+    return False
+
+
+def read_mat(path: Path, asked: Asked) -> Recording:
+    arrays, said = _apart("MAT", path)
+    recording = _choose(path, "MAT", arrays, said, asked)
+    if {"/ECG/data", "/ECG/sex", "/ECG/age"} <= {*arrays, *said} and recording.channels[0].fs is None:
+        note = "The file is laid out as CPSC2018's are, whose rate is 500 Hz: it is taken."
+        channels = [Channel(c.name, c.samples, 500.0, c.unit) for c in recording.channels]
+        more = {
+            "channels": channels,
+            "warnings": (*recording.warnings, note),
+            "guessed": (*recording.guessed, "fs"),
+        }
+        recording = Recording(**{**vars(recording), **more})
+    return recording
+
+
+def is_parquet(path: Path, head: bytes) -> bool:
+    return head.startswith(b"PAR1")
+
+
+def read_parquet(path: Path, asked: Asked) -> Recording:
+    from clear_hug.io.tables import from_columns
+
+    arrays, said = _apart("Parquet", path)
+    columns = {place.lstrip("/"): values for place, values in arrays.items()}
+    return from_columns(path, "Parquet", columns, facts(said), asked)

@@ -1,0 +1,275 @@
+"""All that ecgdatakit reads: DICOM, HL7 aECG, GE MUSE, Philips, Mortara, SCP-ECG, EDF, ISHNE, MFER, Kardia.
+
+Its samples were compared with the raw files for DICOM, EDF, GE MUSE, HL7 aECG, Philips Sierra and SCP-ECG;
+the others rest on ecgdatakit's word.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clear_hug.ecg import ECGError
+from clear_hug.io.recording import (
+    Asked,
+    Channel,
+    Reader,
+    Recording,
+    filter_words,
+    measured,
+    plain,
+    sex_of,
+    within,
+    years,
+)
+from clear_hug.leads import LEADS, canonical_lead
+
+AVERAGED = ", without its averaged beats"  # beside the format of a file that holds them too
+SHORTEST_RHYTHM = 2.0  # s; a DICOM group below this is an averaged beat, whatever its label says
+
+
+@cache
+def _parsers() -> dict[str, Any]:
+    from ecgdatakit import FileParser
+
+    return {parser.FORMAT_NAME: parser for parser in FileParser().parsers}
+
+
+_WORTH_SAYING = re.compile(
+    r"checksum|CRC|experimental|truncated|gaps|missing samples|scale|offset|rounded|not loaded|"
+    r"only the first",
+    re.IGNORECASE,
+)
+
+
+def _parse(path: Path) -> tuple[Any, list[str]]:
+    """A record of ecgdatakit, and those of its warnings that are of use.
+
+    The others may quote the file: pydicom's "Invalid value for VR PN" names the patient.
+    """
+    from ecgdatakit import FileParser
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        record = FileParser.parse(path)
+    texts = dict.fromkeys(str(w.message) for w in caught)
+    return record, [plain(t, path) for t in texts if _WORTH_SAYING.search(t) and "for VR" not in t]
+
+
+def _recording(source: str, record: Any, channels: list[Channel], said: list[str]) -> Recording:
+    device, filters = record.recording.device, record.recording.acquisition.filters
+    notch = filters.notch if filters.notch_active is not False else None
+    return Recording(
+        source, channels, years(record.patient.age), sex_of(record.patient.sex), tuple(said),
+        stored=_stored(record), device=_device(source, device),
+        filters=filter_words(filters.highpass, filters.lowpass, notch),
+    )  # fmt: skip
+
+
+def _device(source: str, device: Any) -> str:
+    """Maker and model; formats whose field for them is free text may hold a name there, and are left out."""
+    if source in ("EDF", "ISHNE"):
+        return ""
+    words = [str(w).strip() for w in (device.manufacturer, device.model) if w and str(w).strip()]
+    return " ".join(dict.fromkeys(words))[:60]
+
+
+_ALSO = {
+    "heart_rate": ("Ventricular Heart Rate", "VentricularRate", "MDC_ECG_HEART_RATE"),
+    "p_duration": ("P Duration", "PDuration", "MDC_ECG_TIME_PD_P", "pdur", "p_duration"),
+    "qtc": ("QTc Interval", "QTCorrected", "MDC_ECG_TIME_PD_QTc", "qtc", "QTc"),
+}  # under which names ecgdatakit leaves what it has no field for
+
+
+def _stored(record: Any) -> dict[str, float]:
+    """The device's own measurements, or what follows from the device's own onsets and offsets."""
+    gm, beside = record.measurements, record.annotations
+
+    def also(name: str) -> float | None:
+        found = (re.match(r"\s*(-?\d+(?:\.\d+)?)", str(beside[key])) for key in _ALSO[name] if key in beside)
+        return next((float(match[1]) for match in found if match), None)
+
+    def between(start: str, end: str) -> float | None:
+        try:
+            return float(beside[f"median_{end}_ms"]) - float(beside[f"median_{start}_ms"])
+        except (KeyError, ValueError):
+            return None
+
+    def first(*values: float | None) -> float | None:
+        return next((value for value in values if value is not None), None)
+
+    by_rr = round(60_000 / gm.rr_interval, 1) if gm.rr_interval else None
+    return measured(
+        heart_rate=first(also("heart_rate"), gm.heart_rate, by_rr),
+        p_duration=first(also("p_duration"), between("p_onset", "p_offset")),
+        pr=first(gm.pr_interval, between("p_onset", "qrs_onset")),
+        qrs=first(gm.qrs_duration, between("qrs_onset", "qrs_offset")),
+        qt=first(gm.qt_interval, between("qrs_onset", "t_offset")),
+        qtc=first(also("qtc"), gm.qtc_bazett),
+        p_axis=gm.p_axis, qrs_axis=gm.qrs_axis, t_axis=gm.t_axis,
+    )  # fmt: skip
+
+
+def _channels(record: Any) -> list[Channel]:
+    return [
+        Channel(
+            lead.label,
+            np.asarray(lead.samples),
+            _exact_rate(record, lead),
+            "" if lead.is_raw else lead.units,
+        )
+        for lead in record.leads
+    ]
+
+
+def _exact_rate(record: Any, lead: Any) -> float:
+    """The sampling rate before ecgdatakit rounds it to a whole number (EDF, aECG and DICOM tell)."""
+    meta = record.raw_metadata
+    rates = [
+        meta.get("exact_sampling_rates", {}).get(lead.label),
+        meta.get("rhythm_time", {}).get("sampling_rate_exact"),
+        *(group["sampling_frequency"] for group in meta.get("multiplex_groups", [])),
+    ]
+    near = [rate for rate in rates if rate and abs(rate - lead.sampling_rate) <= 0.5]
+    return float(near[0] if near else lead.sampling_rate)
+
+
+def _read(path: Path, source: str) -> Recording:
+    record, said = _parse(path)
+    return _recording(source, record, _channels(record), said)
+
+
+def _read_muse(path: Path, source: str) -> Recording:
+    """GE MUSE XML; the rate stands in up to three places, and they need not agree."""
+    recording = _read(path, source)
+    stated = re.findall(rb"<(?:ECG)?SampleBase>\s*(\d+)\s*<", path.read_bytes())
+    rates = sorted({int(rate[:9]) for rate in stated})
+    if len(rates) < 2 or not recording.channels:
+        return recording
+    said = (
+        f"The file contradicts itself on the sampling rate ({' and '.join(map(str, rates))} Hz); "
+        f"the waveform's own, {recording.channels[0].fs:g} Hz, is used."
+    )
+    return replace(recording, warnings=(*recording.warnings, said))
+
+
+def _read_ishne(path: Path, source: str) -> Recording:
+    """ISHNE; ecgdatakit does not compare the length that the header promises with what is there."""
+    record, said = _parse(path)
+    promised, there = (record.raw_metadata.get(key, 0) for key in ("ecg_size", "samples_per_lead"))
+    if 0 < there < promised:
+        said.append(f"The header promises {promised:,} samples a lead and {there:,} are there: cut short?")
+    return _recording(source, record, _channels(record), said)
+
+
+def _read_dicom(path: Path, source: str) -> Recording:
+    """DICOM waveform: the rhythm groups joined where they run side by side, averaged beats left out."""
+    record, said = _parse(path)
+    groups = record.raw_metadata.get("multiplex_groups", [])
+    seconds = [g["samples"] / g["sampling_frequency"] for g in groups]
+    if len(groups) < 2 and (not seconds or seconds[0] >= SHORTEST_RHYTHM):
+        return _recording(source, record, _channels(record), said)
+    channels, said, averaged = _join_groups(path, said)
+    # the device's own mean beats are no part of the record: told, and no warning
+    return _recording(source + AVERAGED * averaged, record, channels, said)
+
+
+def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str], bool]:
+    """Channels of the rhythm groups, what is to be said, and whether averaged beats lie beside them."""
+    import pydicom
+
+    ds = pydicom.dcmread(path)
+    parser = _parsers()["DICOM Waveform"]()
+    little = parser._is_little_endian(ds)
+    read = [parser._read_group(wave, i, little) for i, wave in enumerate(ds.WaveformSequence)]
+    found = [g for g in read if g is not None]
+    length = [g["num_samples"] / g["sampling_frequency"] for g in found]
+    longest = max(length)
+    rhythm = [
+        g for g, s in zip(found, length, strict=True)
+        if s >= max(SHORTEST_RHYTHM, 0.5 * longest) and not (g["is_median"] and s < longest)
+    ]  # fmt: skip
+    if not rhythm:
+        raise ECGError(
+            f"{path.name} holds averaged beats alone (the longest group lasts {longest:.3g} s); "
+            "no rhythm strip is in it."
+        )
+    base = max(rhythm, key=lambda g: sum(canonical_lead(lead.label) in LEADS for lead in g["leads"]))
+    taken: set[str | None] = set()
+    joined = []
+    for group in (base, *(g for g in rhythm if g is not base)):
+        shape = (group["num_samples"], group["sampling_frequency"])
+        names = {canonical_lead(lead.label) for lead in group["leads"]}
+        if shape != (base["num_samples"], base["sampling_frequency"]) or (names - {None}) & taken:
+            continue
+        taken |= names - {None}
+        joined.append(group)
+    left = [g for g in found if not any(g is one for one in joined)]
+    others = sum(
+        not (g["is_median"] or g["num_samples"] / g["sampling_frequency"] < SHORTEST_RHYTHM) for g in left
+    )
+    said = [sentence for sentence in said if "multiplex group" not in sentence]
+    if len(joined) > 1:
+        said.append(f"Leads of {len(joined)} waveform groups, which run side by side, are joined.")
+    if others:
+        said.append(
+            f"{others} more waveform group{'s' if others > 1 else ''} (other stretches or rates) left out."
+        )
+    channels = [
+        Channel(
+            lead.label,
+            lead.samples * lead.resolution + lead.offset,
+            group["sampling_frequency"],
+            lead.resolution_unit,
+        )
+        for group in joined
+        for lead in group["leads"]
+    ]
+    return channels, said, len(left) > others
+
+
+def _format(
+    name: str,
+    source: str,
+    *extensions: str,
+    read: Callable[[Path, str], Recording] = _read,
+    limit: str = "bytes",
+) -> Reader:
+    """A format by ecgdatakit's name for it."""
+
+    def recognise(path: Path, head: bytes) -> bool:
+        return bool(_parsers()[name].can_parse(path, head))
+
+    def checked(path: Path, asked: Asked) -> Recording:
+        within(limit, path.stat().st_size, path.name)
+        return read(path, source)
+
+    return Reader(checked, extensions, recognise)
+
+
+def _is_dicom(path: Path, head: bytes) -> bool:
+    return head[128:132] == b"DICM" or bool(_parsers()["DICOM Waveform"].can_parse(path, head))
+
+
+KIT: Mapping[str, Reader] = {
+    "DICOM waveform": replace(
+        _format("DICOM Waveform", "DICOM waveform", ".dcm", ".dicom", read=_read_dicom), recognise=_is_dicom
+    ),
+    "HL7 aECG": _format("HL7 aECG", "HL7 aECG", ".xml", limit="text"),
+    "GE MUSE XML": _format("GE MUSE XML", "GE MUSE XML", ".xml", read=_read_muse, limit="text"),
+    "Philips Sierra XML": _format("Philips Sierra XML", "Philips Sierra XML", ".xml", limit="text"),
+    "Mortara ELI XML": _format("Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", limit="text"),
+    "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp"),
+    "EDF": _format("EDF/EDF+", "EDF", ".edf"),
+    "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
+    "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr"),
+    "Kardia JSON": _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"),
+}
+"""Format -> reader."""

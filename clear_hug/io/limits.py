@@ -1,0 +1,42 @@
+"""How much is read at once: every limit in one place, each with the sentence that it is refused in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound.
+
+    most : what is still read
+    words : the sentence, with {name} (of the file), {found} and {most}
+    """
+
+    most: int
+    words: str
+
+    def exceeded(self, found: float, name: str) -> str:
+        """The sentence that refuses `found`, or "" where it is within the limit."""
+        if found <= self.most:
+            return ""
+        return self.words.format(name=name, found=f"{found:,.0f}", most=f"{self.most:,}")
+
+
+LIMITS: dict[str, Limit] = {
+    "bytes": Limit(250_000_000, "{name} is larger than the {most} bytes that are read at once."),
+    # A tree of XML takes ten times its text, a table of text four times.
+    "text": Limit(64_000_000, "{name} is larger than the {most} bytes of text that are read at once."),
+    # An hour of twelve leads at 1000 Hz is 43 million values.
+    "values": Limit(60_000_000, "{name} claims {found} values; at most {most} are read at once."),
+    "leads": Limit(256, "{name} claims {found} channels; at most {most} are read."),
+    "segments": Limit(10_000, "{name} joins {found} segments; at most {most} are read."),
+    "files": Limit(500, "{name} holds {found} files; at most {most} are unpacked."),
+    "unpacked": Limit(250_000_000, "{name} unpacks to more than {most} bytes."),
+}
+"""What is limited -> its limit."""
+
+MIN_SECONDS = 1.0  # shorter than one beat at 60/min is not an ECG to read
+MOST_LISTED = 50_000  # records of a folder
+APART_SECONDS = 20.0  # for a library that runs in a process of its own
+APART_BYTES = 2_000_000_000  # of address space, for the same

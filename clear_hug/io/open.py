@@ -1,0 +1,326 @@
+"""Open a file, an upload or a folder: by content, under limits, and in words where it cannot be done."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clear_hug.ecg import ECG, ECGError
+from clear_hug.io import arrays, tables
+from clear_hug.io.cardiosoft import is_cardiosoft, read_cardiosoft
+from clear_hug.io.kit import KIT
+from clear_hug.io.limits import LIMITS, MOST_LISTED
+from clear_hug.io.physionet import is_lone_samples, is_wfdb, read_wfdb, segments_of
+from clear_hug.io.recording import Asked, NeedsAnswer, Reader, first_bytes, plain, some, within
+from clear_hug.io.standard import to_ecg
+
+READERS: dict[str, Reader] = {
+    "WFDB": Reader(read_wfdb, (".hea", ".dat", ".mat"), is_wfdb),
+    "CardioSoft XML": Reader(read_cardiosoft, (".xml",), is_cardiosoft),
+    **KIT,
+    "HDF5": Reader(arrays.read_hdf5, (".h5", ".hdf5", ".mat"), arrays.is_hdf5),
+    "MAT": Reader(arrays.read_mat, (".mat",), arrays.is_mat),
+    "NPY": Reader(arrays.read_npy, (".npy",), arrays.is_npy),
+    "NPZ": Reader(arrays.read_npz, (".npz",), arrays.is_npz),
+    "Parquet": Reader(arrays.read_parquet, (".parquet",), arrays.is_parquet),
+    "XLSX": Reader(tables.read_xlsx, (".xlsx",), tables.is_xlsx),
+    "CSV": Reader(tables.read_table, (".csv", ".tsv", ".txt"), tables.is_table),
+}
+"""Format -> reader; the first that recognises a file reads it."""
+
+EXTENSIONS: tuple[str, ...] = tuple(
+    dict.fromkeys(e for reader in READERS.values() for e in reader.extensions)
+)
+"""What such files are called; an upload is known by its content (a .zip is taken too)."""
+
+_LISTED_BY_CONTENT = {
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".npz",
+    ".npy",
+    ".h5",
+    ".hdf5",
+    ".parquet",
+    ".xlsx",
+    ".ecg",
+    ".mat",
+}
+
+
+def read_ecg(
+    path: str | os.PathLike[str],
+    *,
+    fs: float | None = None,
+    unit: str | None = None,
+    leads: Sequence[str] | Mapping[str, str] | None = None,
+    orientation: str | None = None,
+) -> ECG:
+    """Read one ECG file of any known format.
+
+    What the file does not say is guessed where a reason is at hand, which `ECG.warnings` gives, and
+    `ECG.guessed` names; each guess, and whatever the file says, can be overridden.
+
+    Parameters
+    ----------
+    path : for WFDB the header, or its .dat or .mat; the other file lies beside it. A .zip or a folder
+        that holds one record is read too.
+    fs : Hz
+    unit : "mV", "uV" or "V", what the file's values are in
+    leads : the leads of the channels in the file's order, or a mapping of the file's names to leads;
+        "-aVR" is aVR turned over
+    orientation : "columns" or "rows", where the leads of an array or table are
+
+    Returns
+    -------
+    ECG : signal (12, sample) float32 in mV, missing limb leads derived, other missing leads NaN
+
+    Raises
+    ------
+    ECGError : no ECG that can be read, in one sentence that names the file but not its folder
+    """
+    return _read(Path(path), Asked(fs, unit, leads, orientation))
+
+
+def _read(path: Path, asked: Asked) -> ECG:
+    try:
+        if path.is_dir():
+            return _read(_only_record(path), asked)
+        if not path.is_file():
+            raise ECGError(f"{path.name} does not exist.")
+        if path.stat().st_size == 0:
+            raise ECGError(f"{path.name} is empty (0 bytes); export or copy it again.")
+        head = first_bytes(path)
+        reader = reader_of(path, head)
+        if reader is None and is_zip(head):
+            return replace(_read_files({path.name: path.read_bytes()}, asked), record_id=path.stem)
+        within("bytes", path.stat().st_size, path.name)
+        if reader is None:
+            if is_lone_samples(path, head):
+                raise ECGError(f"{path.name} needs its header {path.with_suffix('.hea').name} beside it.")
+            raise ECGError(f"{path.name} is not an ECG in a known format ({', '.join(READERS)}).")
+        return to_ecg(path, reader.read(path, asked), asked)
+    except ECGError:
+        raise
+    except MemoryError:
+        raise ECGError(f"{path.name} is too large for this machine's memory.") from None
+    except Exception as error:
+        # Nothing is chained: a library's error quotes the file, and a log would keep it.
+        raise ECGError(
+            f"{path.name} cannot be read: {plain(str(error) or type(error).__name__, path)}"
+        ) from None
+
+
+def reader_of(path: Path, head: bytes) -> Reader | None:
+    """The first format that recognises a file."""
+    return next((r for r in READERS.values() if r.recognise(path, head)), None)
+
+
+def _only_record(folder: Path) -> Path:
+    found = find_records(folder, limit=2)
+    if len(found) == 1:
+        return found[0]
+    raise ECGError(
+        f"{folder.name} is a folder{' without an ECG' if not found else ' of several records'}; "
+        "name a record in it (find_records lists them)."
+    )
+
+
+def read_ecg_upload(
+    files: Mapping[str, bytes],
+    *,
+    fs: float | None = None,
+    unit: str | None = None,
+    leads: Sequence[str] | Mapping[str, str] | None = None,
+    orientation: str | None = None,
+) -> ECG:
+    """Read the one record that uploaded files hold: a file, the files of a WFDB record, or a .zip.
+
+    The files pass through a private temporary folder that is removed in any case; of their names
+    only the last part is used. A name may be a patient's: neither the ECG nor an error carries it.
+
+    Parameters
+    ----------
+    files : name -> content
+    fs, unit, leads, orientation : as for `read_ecg`
+
+    Raises
+    ------
+    ECGError : as `read_ecg`; and for no record, or more than one
+    """
+    asked = Asked(fs, unit, leads, orientation)
+    try:
+        return replace(_read_files(files, asked), record_id="")
+    except NeedsAnswer as error:
+        raise NeedsAnswer(_nameless(str(error), files), *error.asks, channels=error.channels) from None
+    except ECGError as error:
+        raise ECGError(_nameless(str(error), files)) from None
+
+
+def _read_files(files: Mapping[str, bytes], asked: Asked) -> ECG:
+    flat = _unpack(files)
+    with tempfile.TemporaryDirectory(prefix="clear_hug_") as folder:
+        for name, content in flat.items():
+            try:
+                (Path(folder) / name).write_bytes(content)
+            except (OSError, UnicodeError, ValueError):
+                raise ECGError("a file's name cannot be stored; rename it.") from None
+        records = _records_among([Path(folder) / name for name in flat])
+        if not records:
+            raise ECGError(f"no ECG among {some(flat)}; known formats: {', '.join(READERS)}.")
+        if len(records) > 1:
+            names = some([record.name for record in records])
+            raise ECGError(f"{len(records)} records at once ({names}); upload one at a time.")
+        return _read(records[0], asked)
+
+
+def _records_among(paths: list[Path]) -> list[Path]:
+    """The records among a few files, by content: headers speak for their data."""
+    if len(paths) == 1:
+        return paths
+    heads = {path: first_bytes(path) for path in paths}
+    headers = [path for path in paths if READERS["WFDB"].recognise(path, heads[path]) and not _is_data(path)]
+    others = [
+        path for path in paths
+        if path not in headers and not _is_data(path) and reader_of(path, heads[path]) is not None
+    ]  # fmt: skip
+    for path in headers:  # a header of several segments speaks for theirs
+        if segments := segments_of(heads[path]):
+            headers = [header for header in headers if header == path or header.stem not in segments]
+    if headers or others:
+        return sorted(headers + others)
+    return [path for path in sorted(paths) if _is_data(path)][:1]
+
+
+def _is_data(path: Path) -> bool:
+    """A file of samples that its header speaks for, or would."""
+    suffix = path.suffix.lower()
+    return suffix == ".dat" or (suffix == ".mat" and path.with_suffix(".hea").is_file())
+
+
+def _nameless(said: str, files: Mapping[str, bytes]) -> str:
+    """A sentence about uploads without their names, which may be a patient's."""
+    names = set(files)
+    for content in files.values():
+        if is_zip(content[:4]):
+            try:
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    names |= set(archive.namelist()[: LIMITS["files"].most])
+            except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+                continue
+    bases = {re.split(r"[/\\]", name)[-1] for name in names}
+    for base in sorted(bases - {""}, key=len, reverse=True):
+        stem, extension = os.path.splitext(base)
+        kind = f"the {extension} file" if re.fullmatch(r"\.\w{1,8}", extension) else "the file"
+        said = said.replace(base, kind)
+        if stem:  # a file that another one names, and that is not there
+            said = re.sub(rf"(?<![\w.]){re.escape(stem)}(\.\w{{1,8}})\b", r"the \1 file", said)
+    return said[:1].upper() + said[1:]
+
+
+def is_zip(head: bytes) -> bool:
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Files by base name, zips opened; refuses two of one name, and what exceeds a limit."""
+    flat: dict[str, bytes] = {}
+    room = LIMITS["unpacked"].most
+
+    def add(name: str, content: bytes) -> None:
+        nonlocal room
+        base = re.split(r"[/\\]", name)[-1].replace("\0", "")
+        if base in ("", ".", "..") or base.startswith(".") or "__MACOSX" in name:
+            return
+        if base in flat:
+            raise ECGError(f"two files are named {base}; upload one record at a time.")
+        room -= len(content)
+        if room < 0:
+            raise ECGError(
+                f"the upload is larger than the {LIMITS['unpacked'].most:,} bytes that are read at once."
+            )
+        flat[base] = content
+
+    for name, content in files.items():
+        if not is_zip(content[:4]) or _is_record_in_zip(content):
+            if name.lower().endswith(".zip"):
+                raise ECGError(f"{Path(name).name} cannot be opened as a .zip archive.")
+            add(name, content)
+            continue
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                members = [member for member in archive.infolist() if not member.is_dir()]
+                within("files", len(members), Path(name).name)
+                if sum(member.file_size for member in members) > room:
+                    raise ECGError(
+                        LIMITS["unpacked"].exceeded(float("inf"), Path(name).name).replace("inf", "more")
+                    )
+                for member in members:
+                    add(member.filename, archive.read(member))
+        except ECGError:
+            raise
+        except Exception:  # zipfile raises errors of many kinds for a broken archive
+            raise ECGError(f"{Path(name).name} cannot be opened as a .zip archive.") from None
+    if not flat:
+        raise ECGError("nothing was uploaded; choose a file.")
+    return flat
+
+
+def _is_record_in_zip(content: bytes) -> bool:
+    """A format that is itself a .zip: XLSX, or NPZ."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+    except Exception:
+        return False
+    return "xl/workbook.xml" in names or (bool(names) and all(name.endswith(".npy") for name in names))
+
+
+def find_records(folder: str | os.PathLike[str], limit: int = MOST_LISTED) -> list[Path]:
+    """The records under a folder, sorted; one entry a record (for WFDB its header).
+
+    Names decide, and for tables and arrays the content: a table of labels is not an ECG. A header
+    without its data is listed, so that opening it can say so.
+
+    Raises
+    ------
+    ECGError : not a folder
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ECGError(f"{root.name} is not a folder.")
+    found: list[Path] = []
+    for where, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        base = Path(where)
+        for name in sorted(names):
+            extension = os.path.splitext(name)[1].lower()
+            if name.startswith(".") or extension not in EXTENSIONS:
+                continue
+            path = base / name
+            if extension in (".dat", ".mat") and (extension == ".dat" or path.with_suffix(".hea").exists()):
+                continue  # a header speaks for them
+            if extension in _LISTED_BY_CONTENT and not _is_listed(path):
+                continue
+            found.append(path)
+            if len(found) >= limit:
+                return sorted(found)
+    return sorted(found)
+
+
+def _is_listed(path: Path) -> bool:
+    try:
+        head = first_bytes(path)
+        reader = reader_of(path, head)
+        if reader is READERS["NPY"] or reader is READERS["NPZ"]:
+            return arrays.may_hold_one_record(path)
+        return reader is not None and (reader is not READERS["CSV"] or tables.looks_like_table(head))
+    except OSError:
+        return False

@@ -1,0 +1,184 @@
+"""What a reader hands over: channels in the file's own names and units, and what the file says beside."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from clear_hug.ecg import ECGError
+from clear_hug.io.limits import LIMITS
+
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller says of a file, over what the file says; None: nothing.
+
+    fs : Hz;  unit : "mV", "uV" or "V"
+    leads : the channels' leads in the file's order, or the file's name -> the lead; "-I" is I turned over
+    orientation : "columns" or "rows", where the leads of an array or a table are
+    """
+
+    fs: float | None = None
+    unit: str | None = None
+    leads: Sequence[str] | Mapping[str, str] | None = None
+    orientation: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit is not None and millivolt(self.unit) is None:
+            raise ECGError(f"unit {self.unit!r} is not a voltage; expected 'mV', 'uV' or 'V'.")
+        if self.orientation not in (None, "columns", "rows"):
+            raise ECGError(f"orientation {self.orientation!r} is unknown; expected 'columns' or 'rows'.")
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """One channel as it stands in the file.
+
+    samples : in `unit`;  fs : Hz, None where the file does not say;  unit : "" where it does not say
+    """
+
+    name: str
+    samples: NDArray[Any]
+    fs: float | None
+    unit: str
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """All that a reader found.
+
+    bare : numbers alone, by no format of ECGs: the unit may be guessed from the values
+    guessed : what the reader guessed (keys of `Asked`); the reasons are among `warnings`
+    """
+
+    source: str
+    channels: list[Channel]
+    age: float | None = None
+    sex: str | None = None
+    warnings: tuple[str, ...] = ()
+    stored: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
+    filters: str = ""
+    bare: bool = False
+    guessed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One file format.
+
+    Attributes
+    ----------
+    read : (path, asked) -> Recording, in the units the file states
+    extensions : what such files are called, for the uploader and for `find_records`
+    recognise : (path, first 4 kB) -> bool, by content
+    """
+
+    read: Callable[[Path, Asked], Recording]
+    extensions: tuple[str, ...]
+    recognise: Callable[[Path, bytes], bool]
+
+
+class NeedsAnswer(ECGError):
+    """A file that can be read once its reader is told what it does not say.
+
+    asks : keys of `Asked`;  channels : how many there are, where that is known
+    """
+
+    def __init__(self, said: str, *asks: str, channels: int = 0) -> None:
+        super().__init__(said)
+        self.asks, self.channels = asks, channels
+
+
+_MILLIVOLT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3,
+              "nanovolt": 1e-6, "nanovolts": 1e-6, "microvolt": 1e-3, "microvolts": 1e-3,
+              "millivolt": 1.0, "millivolts": 1.0, "volt": 1e3, "volts": 1e3}  # fmt: skip
+
+
+def millivolt(unit: str) -> float | None:
+    """What one `unit` is in mV, or None where it is not a voltage."""
+    return _MILLIVOLT.get(unit.strip().lower())
+
+
+def years(value: Any) -> float | None:
+    """An age, or None for what is none (PTB-XL writes 300 for "above 89")."""
+    try:
+        age = float(value)
+    except (TypeError, ValueError):
+        return None
+    return age if 0 <= age <= 120 else None
+
+
+def sex_of(value: Any) -> str | None:
+    return {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}.get(str(value).strip().upper())
+
+
+_RANGES = {"heart_rate": (10, 400), "p_duration": (10, 400), "pr": (30, 1000), "qrs": (20, 500),
+           "qt": (100, 1000), "qtc": (100, 1000)}  # fmt: skip
+
+
+def measured(**values: Any) -> dict[str, float]:
+    """The device's measurements that are numbers a heart can have: devices write 0 or 29999 for "none"."""
+    found = {}
+    for name, value in values.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        low, high = _RANGES.get(name, (-360, 360))
+        if low <= number <= high:
+            found[name] = number
+    return found
+
+
+def filter_words(low: float | None, high: float | None, notch: float | None) -> str:
+    """Filters in words, from their edges in Hz: "0.05-150 Hz, notch at 50 Hz"."""
+    said = []
+    if low and high:
+        said.append(f"{low:g} to {high:g} Hz")
+    elif low:
+        said.append(f"above {low:g} Hz")
+    elif high:
+        said.append(f"below {high:g} Hz")
+    if notch:
+        said.append(f"notch at {notch:g} Hz")
+    return ", ".join(said)
+
+
+def some(names: Iterable[str], most: int = 12) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def within(what: str, found: float, name: str) -> None:
+    """Refuse what exceeds a limit."""
+    if said := LIMITS[what].exceeded(found, name):
+        raise ECGError(said)
+
+
+def read_bytes(path: Path, what: str = "bytes") -> bytes:
+    """A file's content, if it is within the limit."""
+    within(what, path.stat().st_size, path.name)
+    return path.read_bytes()
+
+
+def first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def plain(text: str, path: Path) -> str:
+    """The first line of a library's message, without folders and without what it quotes from the file."""
+    text = (text.strip() or "unknown").splitlines()[0]
+    text = text.replace(str(path), path.name).replace(str(path.parent) + os.sep, "")
+    text = re.sub(r"(?<!\w)b?(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")", "...", text)
+    text = re.sub(r"(?<![\w.])(?:[A-Za-z]:\\|/)(?:[^\s'\"]*[/\\])?", "", text)
+    return text[:200].rstrip(". ") + "."

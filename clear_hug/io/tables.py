@@ -1,0 +1,497 @@
+"""Tables of numbers as text: CSV, TSV, TXT in any of their dialects, and XLSX, which is written out as text.
+
+A dialect is found, not asked for: encoding, delimiter, decimal sign, lines before the heading, the heading,
+a line of units under it, a column of times or of sample numbers, leads in columns or in rows.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_hug.ecg import ECGError
+from clear_hug.io.apart import Refused, read_apart
+from clear_hug.io.arrays import Facts, facts, guess_leads
+from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
+from clear_hug.io.recording import Asked, Channel, NeedsAnswer, Recording, millivolt, read_bytes, some, within
+from clear_hug.leads import LEADS, canonical_lead
+
+_NUMBER = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+_ABSENT = {"", "nan", "na", "n/a", "null", "none", "-", "?", "inf", "-inf", "+inf"}
+_CLOCK = re.compile(r"^'?\[?(?:\d{4}-\d\d-\d\d[ T])?(\d+):(\d\d)(?::(\d\d))?([.,]\d+)?\]?'?$")
+_TIME = re.compile(
+    r"^(elapsed\s*)?(time|t|sec|secs|seconds?|timestamp|zeit|tiempo|temps|tempo|msec|ms)"
+    r"[\W_]*(in)?[\W_]*(s|sec|secs|seconds?|ms|msec|milliseconds?|us|hh:mm:ss(\.m+)?)?\W*$",
+    re.IGNORECASE,
+)
+_INDEX = re.compile(
+    r"^(|#|n|no|nr|index|idx|samples?|sample\s*(#|no|number|nr)|unnamed: 0|point|row)\.?$", re.IGNORECASE
+)
+_HEADING = re.compile(r"^(.*?)\s*[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")  # "II [mV]", "V1 (uV)", "I/mV"
+_RATE = re.compile(
+    r"(?:sampl\w*|\bfs\b|\bsf\b|frequen\w*|frequenz|\brate\b|abtast\w*)[^\d\n]{0,30}?(\d+(?:[.,]\d+)?)\s*(k?hz)?",
+    re.IGNORECASE,
+)
+_HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz|samples?\s*(?:/|per)\s*s)", re.IGNORECASE)
+_STEP = re.compile(r"(?:interval|period|step|delta)[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*(ms|s)\b", re.IGNORECASE)
+_UNITS = re.compile(
+    r"\b(?:units?|einheit|amplitude|resolution|scale)\b[^\n]{0,20}?([uµμmn]?V|microvolts?|millivolts?)\b",
+    re.IGNORECASE,
+)
+_LOOKED_AT = 60  # lines, to find the dialect
+_LONGEST_PREAMBLE = 200  # lines
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a text is a table.
+
+    delimiter : "" for white space;  comma : the decimal sign is a comma
+    skip : lines before the numbers;  width : cells a line;  heading : names of the columns, or none
+    units : a line of units under the heading, or none;  named_rows : each line begins with a lead's name
+    """
+
+    delimiter: str
+    comma: bool
+    skip: int
+    width: int
+    heading: tuple[str, ...]
+    units: tuple[str, ...]
+    named_rows: bool
+
+
+def decode(content: bytes) -> str:
+    """Text in UTF-8 or UTF-16, by its mark or its zeros; else in Windows' western code page."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    head = content[:2000]
+    if head[1::2].count(0) > 0.4 * len(head[1::2]) > 0:
+        return content.decode("utf-16-le", errors="replace")
+    if head[::2].count(0) > 0.4 * len(head[::2]) > 0:
+        return content.decode("utf-16-be", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start > len(content) - 4:  # a head that was cut within a character
+            return content.decode("utf-8-sig", errors="ignore")
+        return content.decode("cp1252", errors="replace")
+
+
+def cells(line: str, delimiter: str) -> list[str]:
+    parts = line.split(delimiter) if delimiter else line.split()
+    return [part.strip().strip("\"'").strip() for part in parts]
+
+
+def _is_value(cell: str, comma: bool) -> bool:
+    if comma:
+        cell = cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell
+    return bool(_NUMBER.match(cell)) or cell.lower() in _ABSENT
+
+
+def _numeric(row: Sequence[str], comma: bool, words: int = 0) -> bool:
+    """Numbers (or absent), but for a first cell that may be a time of day, and up to some `words`."""
+    rest = row[1:] if row and _CLOCK.match(row[0]) else row
+    there = sum(c.lower() not in _ABSENT and _is_value(c, comma) for c in rest)
+    return there > words and sum(not _is_value(c, comma) for c in rest) <= words
+
+
+def _layout(lines: Sequence[str], whole: bool = True) -> _Layout | None:
+    """The dialect under which most of the first lines are numbers; None where none is.
+
+    Parameters
+    ----------
+    lines : the first of the text;  whole : the last one is not cut
+    """
+    return _dialect(lines, whole, 0) or _dialect(lines, whole, 2)  # a remark a line, beside the leads
+
+
+def _dialect(lines: Sequence[str], whole: bool, words: int) -> _Layout | None:
+    best: tuple[tuple[int, int], _Layout] | None = None
+    looked = [line.strip("\r\n \0") if line[:1] != "\t" else line.rstrip("\r\n \0") for line in lines]
+    filled = [i for i, line in enumerate(looked) if line.strip()]
+    if not whole and len(filled) > 1:
+        filled = filled[:-1]
+    for delimiter in ("\t", ";", ",", "|", ""):
+        for comma in (False, True):
+            if comma and delimiter == ",":
+                continue
+            rows = {
+                i: _without_end(
+                    cells(looked[i].lstrip("#%").lstrip(" ") if _comment(looked[i]) else looked[i], delimiter)
+                )
+                for i in filled[:_LONGEST_PREAMBLE]
+            }
+            values = [i for i, row in rows.items() if not _comment(looked[i]) and _numeric(row, comma, words)]
+            named = [
+                i for i, row in rows.items()
+                if len(row) > 50 and _lead(row[0]) and _numeric(row[1:], comma)
+            ]  # fmt: skip
+            if named:
+                score = (len(named) * 1000, len(rows[named[0]]))
+                layout = _Layout(delimiter, comma, named[0], len(rows[named[0]]), (), (), True)
+            elif values:
+                width = max(
+                    (len(rows[i]) for i in values[:_LOOKED_AT]),
+                    key=[len(rows[i]) for i in values[:_LOOKED_AT]].count,
+                )
+                block = [i for i in values if len(rows[i]) == width]
+                score = (len(block), width)
+                heading, units = _heading_of(rows, filled, block[0], width)
+                layout = _Layout(delimiter, comma, block[0], width, heading, units, False)
+            else:
+                continue
+            if best is None or (score[0] * min(score[1], 16), -comma) > (
+                best[0][0] * min(best[0][1], 16),
+                -best[1].comma,
+            ):
+                best = (score, layout)
+    return best[1] if best else None
+
+
+def _comment(line: str) -> bool:
+    return line.startswith(("#", "%", "//"))
+
+
+def _without_end(row: list[str]) -> list[str]:
+    """A delimiter at the end of a line makes no cell."""
+    return row[:-1] if len(row) > 1 and row[-1] == "" else row
+
+
+def _lead(cell: str) -> str | None:
+    return canonical_lead(split_unit(cell)[0].lstrip("-"))
+
+
+def split_unit(cell: str) -> tuple[str, str]:
+    """Name and unit of a column: "II [mV]" -> ("II", "mV")."""
+    match = _HEADING.match(cell)
+    if match and (millivolt(match[2]) is not None or cell.endswith(("]", ")"))):
+        return match[1], match[2]
+    match = re.match(r"^(.+?)[\s_-]+([uµμmn]?V)$", cell)
+    if match and millivolt(match[2]) is not None and canonical_lead(match[1].lstrip("-")):
+        return match[1], match[2]
+    return cell, ""
+
+
+def _heading_of(
+    rows: Mapping[int, list[str]], filled: Sequence[int], first: int, width: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The line of names above the numbers, and the line of units between, where they are."""
+    above = [rows[i] for i in filled if i < first][-3:]
+    units: tuple[str, ...] = ()
+    for row in reversed(above):
+        if len(row) not in (width, width - 1):
+            continue
+        row = ["", *row] if len(row) == width - 1 else row
+        if any(_lead(cell) for cell in row):
+            return tuple(row), units
+        voltages = sum(millivolt(cell.strip("()[]")) is not None for cell in row)
+        if voltages * 2 >= len(row) or voltages >= len(row) - 1 > 0:
+            units = tuple(cell.strip("()[]") for cell in row)
+    return (), ()
+
+
+def _stated(lines: Sequence[str]) -> dict[str, Any]:
+    """Rate and unit that lines before the numbers name; nothing else of them is taken over."""
+    text = "\n".join(lines)[:20_000]
+    said: dict[str, Any] = {}
+    step = _STEP.search(text)
+    match = _RATE.search(text) or _HZ.search(text)
+    if step:
+        seconds = float(step[1].replace(",", ".")) * (1e-3 if step[2].lower() == "ms" else 1)
+        said["fs"] = 1 / seconds if seconds else None
+    elif match:
+        said["fs"] = float(match[1].replace(",", ".")) * (1000 if (match[2] or "").lower() == "khz" else 1)
+    if unit := _UNITS.search(text):
+        said["unit"] = unit[1]
+    return said
+
+
+def is_table(path: Path, head: bytes) -> bool:
+    """What looks like a table of leads; and a text that is called .csv or .tsv, to say what it lacks."""
+    return looks_like_table(head) or (b"\0" not in head and path.suffix.lower() in (".csv", ".tsv"))
+
+
+def looks_like_table(head: bytes) -> bool:
+    """A table of numbers whose columns or rows are leads, or as many as there are leads."""
+    if head.startswith((b"PK", b"\x89", b"PAR1", b"{", b"<")):
+        return False
+    text = decode(head)
+    if sum(ord(c) < 32 and c not in "\t\r\n" for c in text[:1000]) > 5 or "\0" in text:
+        return False
+    lines = text.splitlines()[:_LONGEST_PREAMBLE]
+    if lines and len(lines[0]) > 4000:  # a lead a line: the first numbers tell
+        return _lead(re.split(r"[\t;,|\s]", lines[0].strip("\ufeff \"'"), maxsplit=1)[0]) is not None or all(
+            _is_value(c.strip(), True) for c in re.split(r"[\t;,\s]+", lines[0][:500])[:-1]
+        )
+    layout = _layout(lines, whole=len(head) < 4096)
+    if layout is None:
+        return False
+    if layout.named_rows or any(_lead(name) for name in layout.heading):
+        return True
+    return not layout.heading and layout.width >= 8
+
+
+def read_table(path: Path, asked: Asked) -> Recording:
+    text = decode(read_bytes(path, "text"))
+    return _from_text(path, "CSV", text, asked)
+
+
+def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
+    lines = text.splitlines()[:_LONGEST_PREAMBLE]
+    if asked.orientation == "rows" or (lines and max(map(len, lines)) > 4000):
+        lines = text.splitlines()
+    layout = _layout(lines)
+    if layout is None:
+        raise ECGError(f"{path.name} holds no table of numbers.")
+    before = lines[: layout.skip]
+    known = facts(_stated(before))
+    if not known.fs and (stated := _stated(before).get("fs")):
+        known = Facts(stated, known.unit)
+    if layout.named_rows:
+        return _named_rows(path, source, text, layout, known, asked)
+    values, clock = _numbers(path, text, layout)
+    if not layout.heading and len(values) <= 20 < values.shape[1]:
+        channels, said, guessed = _unnamed(path, values.T, asked, True)
+        return _finish(source, channels, known, said, guessed)
+    heading = layout.heading
+    if not heading and before and _foreign(cells(before[-1], layout.delimiter), layout.width):
+        raise NeedsAnswer(
+            f"{path.name} has no column named as one of the twelve leads "
+            f"(found: {some([c[:20] for c in cells(before[-1], layout.delimiter)])}); expected "
+            f"{', '.join(LEADS)}, or say them: leads=[...].",
+            "leads", channels=layout.width,
+        )  # fmt: skip
+    if clock is not None and not known.fs:
+        known = Facts(_rate_of(path, clock), known.unit)
+        values, heading = values[:, 1:], heading[1:]
+    elif clock is not None:
+        values, heading = values[:, 1:], heading[1:]
+    if not heading:
+        channels, said, guessed = _unnamed(path, values, asked, False)
+        return _finish(source, channels, known, said, guessed)
+    columns = {name: values[:, i] for i, name in enumerate(_unique(heading))}
+    units = layout.units[len(layout.units) - len(heading) :] if layout.units else ()
+    return from_columns(path, source, columns, known, asked, units)
+
+
+def _foreign(row: Sequence[str], width: int) -> bool:
+    """A line of names, none of them a lead's, right above the numbers."""
+    words = [cell for cell in row if cell and not _is_value(cell, True)]
+    return len(row) == width and len(words) * 2 > len(row) and all(len(word) <= 20 for word in words)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+    return out
+
+
+def _numbers(
+    path: Path, text: str, layout: _Layout
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """The table, (line, cell); and the first column in seconds where it holds times of day."""
+    import pandas as pd
+
+    first = cells(text.splitlines()[layout.skip], layout.delimiter)
+    clocked = bool(_CLOCK.match(first[0]))
+    texts = {i for i, cell in enumerate(first[: layout.width]) if not _is_value(cell, layout.comma)}
+    within("values", (text.count("\n") - layout.skip) * layout.width, path.name)
+    try:
+        table = pd.read_csv(
+            io.StringIO(text), sep=layout.delimiter or r"\s+", header=None, skiprows=layout.skip,
+            decimal="," if layout.comma else ".", skip_blank_lines=True, usecols=range(layout.width),
+            dtype={column: str if column in texts else np.float64 for column in range(layout.width)},
+            na_values=sorted(_ABSENT | {"NaN", "NA", "N/A", "None"}), skipinitialspace=True,
+            quotechar='"', comment=None,
+        )  # fmt: skip
+    except (ValueError, pd.errors.ParserError) as error:
+        line = re.search(r"line (\d+)", str(error))
+        where = f" (line {int(line[1])})" if line else ""
+        raise ECGError(
+            f"{path.name} is no table of numbers throughout{where}: a cell holds something else."
+        ) from None
+    for column in texts - ({0} if clocked else set()):
+        table[column] = np.nan
+    if not clocked:
+        return table.to_numpy(np.float64), None
+    seconds = np.array([_seconds(str(cell)) for cell in table[0]])
+    values = table.iloc[:, 1:].to_numpy(np.float64)
+    return np.column_stack([seconds, values]), seconds
+
+
+def _seconds(cell: str) -> float:
+    match = _CLOCK.match(cell.strip().strip("\"'"))
+    if not match:
+        return float("nan")
+    one, two, three, part = match.groups()
+    whole = int(one) * 3600 + int(two) * 60 + int(three) if three else int(one) * 60 + int(two)
+    return whole + float((part or ".0").replace(",", "."))
+
+
+def _rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of times") -> float:
+    """Hz of times in seconds, from first to last, so that rounded times do not bend it."""
+    steps = np.diff(times)
+    usual = float(np.median(steps)) if steps.size else 0.0
+    if not usual > 0 and not (steps.size and times[-1] > times[0] and (steps >= 0).all()):
+        raise ECGError(f"{what} of {path.name} does not rise, so that it is no time.")
+    span = float(times[-1] - times[0]) / steps.size
+    step = span if usual <= 0 or abs(span / usual - 1) < 0.02 else usual
+    rate = 1 / step
+    near = round(rate)
+    return float(near) if near and abs(rate - near) < 2e-3 * near else rate
+
+
+def _unnamed(
+    path: Path, values: NDArray[np.float64], asked: Asked, turned: bool
+) -> tuple[list[Channel], list[str], list[str]]:
+    """Channels (sample, column) of a table without heading; a first column that rises evenly is no lead."""
+    said, guessed = [], []
+    fs = None
+    if turned:
+        guessed.append("orientation")
+        said.append(
+            f"Leads are taken to stand in rows, since {values.shape[1]} rows and {len(values):,} columns are "
+            "there."
+        )
+    steps = np.diff(values[:, 0]) if len(values) > 2 else np.array([])
+    even = steps.size and np.all(steps > 0) and np.ptp(steps) <= 0.5 * np.median(steps) + 1e-3
+    if values.shape[1] > 1 and even and not turned:
+        step = float(np.median(steps))
+        kind = "numbers the samples" if step == 1 else "is the time"
+        if step != 1:
+            times = values[:, 0] / (1000 if step >= 0.5 else 1)
+            fs = _rate_of(path, times)
+            kind += f" in {'ms' if step >= 0.5 else 's'}"
+        said.append(f"The first column rises evenly and is no lead: it {kind}.")
+        values = values[:, 1:]
+    names, why = guess_leads(path, values.T, asked)
+    if why:
+        guessed.append("leads")
+        said.append(why)
+    return [Channel(name, values[:, i], fs, "") for i, name in enumerate(names)], said, guessed
+
+
+def _finish(
+    source: str, channels: list[Channel], known: Facts, said: list[str], guessed: list[str]
+) -> Recording:
+    channels = [
+        Channel(c.name, c.samples, c.fs or known.fs, c.unit or known.unit) for c in channels
+    ]  # what a column says of itself comes first
+    return Recording(source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed))
+
+
+def _named_rows(path: Path, source: str, text: str, layout: _Layout, known: Facts, asked: Asked) -> Recording:
+    """A lead a line, its name first."""
+    channels: list[Channel] = []
+    for line in text.splitlines()[layout.skip :]:
+        row = _without_end(cells(line, layout.delimiter))
+        if len(row) < 2:
+            continue
+        within("values", len(row) * (len(channels) + 1), path.name)
+        numbers = [c.replace(",", ".") if layout.comma else c for c in row[1:]]
+        try:
+            values = np.array([np.nan if c.lower() in _ABSENT else float(c) for c in numbers])
+        except ValueError:
+            raise ECGError(
+                f"{path.name} is no table of numbers throughout: a cell holds something else."
+            ) from None
+        name, unit = split_unit(row[0])
+        channels.append(Channel(name, values, None, unit))
+    time = [c for c in channels if _TIME.match(c.name)]
+    fs = _rate_of(path, time[0].samples) if time else None
+    channels = [Channel(c.name, c.samples, fs, c.unit) for c in channels if not _TIME.match(c.name)]
+    return _finish(source, channels, known, [], [])
+
+
+def from_columns(
+    path: Path,
+    source: str,
+    columns: Mapping[str, NDArray[Any]],
+    known: Facts,
+    asked: Asked,
+    units: Sequence[str] = (),
+) -> Recording:
+    """Channels of named columns: times and sample numbers give the rate, the rest are leads."""
+    fs = known.fs
+    said: list[str] = []
+    channels = []
+    for i, (cell, values) in enumerate(columns.items()):
+        values = np.asarray(values, np.float64)
+        if _TIME.match(cell) or cell.lower().startswith("time"):
+            fs = _rate_from(path, cell, values, fs, said)
+            continue
+        if _INDEX.match(cell):
+            continue
+        name, unit = split_unit(cell)
+        channels.append(Channel(name, values, None, unit or (units[i] if i < len(units) else "")))
+    if not channels:
+        raise ECGError(f"{path.name} has no column of values.")
+    if not any(canonical_lead(c.name.lstrip("-")) in LEADS for c in channels) and asked.leads is None:
+        raise NeedsAnswer(
+            f"{path.name} has no column named as one of the twelve leads "
+            f"(found: {some([c.name[:20] for c in channels])}); expected {', '.join(LEADS)}, or say them: "
+            "leads=[...].",
+            "leads", channels=len(channels),
+        )  # fmt: skip
+    known = Facts(fs, known.unit, known.gain, (), known.age, known.sex)
+    return _finish(source, channels, known, said, [])
+
+
+def _rate_from(
+    path: Path, cell: str, values: NDArray[np.float64], stated: float | None, said: list[str]
+) -> float:
+    """Hz of a column of times, whose heading may name ms; one without a unit is judged by its step."""
+    factor = 1.0
+    if re.search(r"\b(ms|msec|milliseconds?)\b|_ms$|^ms", cell, re.IGNORECASE):
+        factor = 1e-3
+    elif re.search(r"\bus\b|_us$", cell, re.IGNORECASE):
+        factor = 1e-6
+    elif not re.search(r"\b(s|sec|secs|seconds?)\b|_s$|hh:mm", cell, re.IGNORECASE):
+        step = float(np.median(np.diff(values))) if len(values) > 1 else 0.0
+        if step >= 0.5:  # a second or more between samples is no ECG
+            factor = 1e-3
+            said.append(f"The times rise by {step:g} a sample: they are taken for milliseconds.")
+    rate = _rate_of(path, values * factor, f"column {cell!r}")
+    if stated and abs(stated / rate - 1) > 0.01:
+        said.append(
+            f"The file contradicts itself: it names {stated:g} Hz, and its times give {rate:g} Hz, which "
+            "is used."
+        )
+    return rate
+
+
+# XLSX
+
+
+def is_xlsx(path: Path, head: bytes) -> bool:
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "xl/workbook.xml" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+        return False
+
+
+def read_xlsx(path: Path, asked: Asked) -> Recording:
+    within("bytes", path.stat().st_size, path.name)
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        within("files", len(members), path.name)
+        within("unpacked", sum(member.file_size for member in members), path.name)
+    try:
+        arrays, _ = read_apart("XLSX", path, LIMITS["values"].most, APART_BYTES, 2 * APART_SECONDS)
+    except Refused as refused:
+        raise ECGError(f"{path.name} {refused}.") from None
+    return _from_text(path, "XLSX", arrays["text"].tobytes().decode(), asked)

@@ -1,0 +1,242 @@
+"""The Diagnosis page: what is unusual, what is called, at which operating point, and what that is worth."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from clear_hug.diagnosis import probabilities
+from clear_hug.leads import GROUPS
+from clear_hug.operating import (
+    DEFAULT,
+    FEWEST,
+    KINDS,
+    LEVELS,
+    MISSED,
+    REFER,
+    UNKNOWN,
+    WRONG,
+    Curve,
+    Operated,
+    curve_of,
+    positives_of,
+    reweighted,
+)
+from clear_hug.plots import plot_trade
+from clear_hug.ui.menus import choices
+from clear_hug.ui.show import bullets, link, say, show
+
+if TYPE_CHECKING:
+    from clear_hug.ui.results import Page
+
+POINT_WORDS = {
+    DEFAULT: "Default thresholds are half of the highest F1 that each label reached.",
+    "sensitivity": "Each label is called from the highest probability that found that share of its records.",
+    "specificity": "Each label is called from the lowest probability that spared that share of the others.",
+}
+REFER_WORDS = (
+    f"**Refer**: between two probabilities the model neither rules out (misses at most {MISSED:.0%} of those "
+    f"with the label) nor rules in (calls at most {MISSED:.0%} of those without it), each with at most "
+    f"{WRONG:.0%} wrong. Told by models that had not learned from the records they judged."
+)
+
+
+def show_gate(page: Page) -> None:
+    """What is unusual, before any number."""
+    gate = page.gate
+    if gate.ok and gate.compared:
+        st.success(
+            "**Input:** nothing unusual. Quality, leads, rate, length, scale and shape are as in training."
+        )
+    elif gate.ok:
+        st.info("**Input:** nothing unusual in its quality and leads. This checkpoint does not tell what "
+                "inputs it learned from.")  # fmt: skip
+    else:
+        st.warning(f"**Before you read a number:**\n\n{bullets(gate.sentences)}")
+
+
+def show_called(page: Page, operated: Operated) -> None:
+    """The called labels, the first thing to read of the answer."""
+    answer, checkpoint, states = operated.diagnosis, page.checkpoint, operated.states
+    head, why = st.columns([6, 1], vertical_alignment="center")
+    order = [row for row in page.ranking if answer.called[row]]
+
+    def words(row: int) -> str:
+        unsure = {REFER: ", refer", UNKNOWN: ", few records to tell from"}.get(states[row], "")
+        known = page.known.get(checkpoint.targets[row])
+        told = "" if known is None else ", known: yes" if known else ", known: no"
+        return f"{page.words(row)} ({answer.probabilities[row]:.0%}{unsure}{told})"
+
+    lines = [
+        f"{task.name}: " + "; ".join(words(row) for row in order if answer.tasks[row] == task.name)
+        for task in checkpoint.tasks
+        if any(answer.tasks[row] == task.name for row in order)
+    ]
+    top = page.ranking[0]
+    if lines:
+        head.markdown(f"#### Called\n{bullets(lines)}")
+    else:
+        said = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
+        head.markdown(f"#### No label is called. {say(said)}")
+    missed = dict.fromkeys(  # a label may stand in two tasks
+        page.words_of(target)
+        for target, there in page.known.items()
+        if there and not answer.called[checkpoint.row(target)]
+    )
+    if page.known:
+        head.markdown("**Known of this record and not called:** " + (say("; ".join(missed)) or "nothing."))
+    if page.ecg.simulated and (planted := page.ecg.truth.get("change")):
+        head.markdown(f"**Planted in this simulated ECG:** {say(str(planted))}")
+    with why:
+        link("5_Explanation", "Why", target=checkpoint.targets[top])
+
+
+def operating_menu(page: Page) -> tuple[str, float]:
+    """The operating point, kept in the address."""
+    if not page.checkpoint.operating:
+        st.caption("This checkpoint has default thresholds only: it does not tell what others would call.")
+        return DEFAULT, LEVELS[2]
+    kind = choices("Operating point", KINDS, "point")
+    if kind == DEFAULT:
+        return kind, LEVELS[2]
+    options = [f"{share:.0%}" for share in LEVELS]
+    return kind, int(choices("At least", options, "level", options[2]).rstrip("%")) / 100
+
+
+def prevalence_input(page: Page, target: str, learned: float) -> float:
+    """The share of the reader's own patients that have the label, in the address; a new label resets it."""
+    if st.session_state.get("prevalence_of", target) != target:
+        st.session_state["prevalence"] = _percent(learned)
+    st.session_state["prevalence_of"] = target
+    shown = st.number_input(
+        "Your prevalence of it, %",
+        0.01,
+        99.0,
+        _percent(learned),
+        step=1.0,
+        format="%.2f",
+        key="prevalence",
+        bind="query-params",
+        help="Of 100 patients like those you see, how many have it. It changes what a call is worth and the "
+        "probability, not who is called.",
+    )
+    share = float(shown) / 100
+    return learned if abs(share - learned) < 5e-5 else share
+
+
+def _percent(share: float) -> float:
+    return round(min(max(100 * share, 0.01), 99.0), 2)
+
+
+def show_point(page: Page, operated: Operated, target: str, curve: Curve) -> None:
+    """What the chosen label's operating point is worth, at the reader's prevalence."""
+    row = page.checkpoint.row(target)
+    point, p = operated.points[row], float(operated.diagnosis.probabilities[row])
+    figures, picture = st.columns([5, 6], gap="medium")
+    with picture:
+        figure = plot_trade(curve, point, p, target, dark=page.dark)
+        show(figure, "trade", f"ROC curve of {target} with the operating point and this record on it")
+        st.caption(
+            "How to read this: up, more of those with the label are called; to the right, more of those "
+            "without it. The diamond is where this record stands: thresholds up to it call the record."
+        )
+    with figures:
+        prevalence = prevalence_input(page, target, curve.prevalence)
+        low, high = curve.band(prevalence)
+        rows = {
+            f"Probability at {prevalence:.1%}": f"{reweighted(p, curve.prevalence, prevalence):.1%}",
+            f"Probability at {curve.prevalence:.1%}, as in training": f"{p:.1%}",
+        }
+        if point:
+            positive, negative = point.predictive(prevalence)
+            rows |= {
+                "Called from": f"{point.threshold:.1%}",
+                "Sensitivity": _share(point.sensitivity, point.sensitivity_95, point.found, point.positives),
+                "Specificity": _share(point.specificity, point.specificity_95,
+                                      point.negatives - point.false, point.negatives),
+                f"Of those called, right (PPV) at {prevalence:.1%}": _or_none(positive),
+                f"Of those not called, right (NPV) at {prevalence:.1%}": _or_none(negative),
+            }  # fmt: skip
+            if point.held:
+                right, of = point.held
+                rows["Reached on folds it was not chosen on"] = f"{right / of:.1%} ({right} of {of})"
+        rows |= {
+            f"Ruled out below, at {prevalence:.1%}": f"{low:.1%}" if low > 0 else "at no probability",
+            f"Ruled in from, at {prevalence:.1%}": f"{high:.1%}"
+            if np.isfinite(high)
+            else "at no probability",
+        }
+        st.table(pd.DataFrame({"": list(rows), "Value": list(rows.values())}).set_index(""))
+        if not point:
+            st.info("Too few records with the label for this operating point; the default threshold stands.")
+        st.caption("Thresholds are probabilities as in training; in brackets 95 % intervals and counts.")
+
+
+def _share(value: float, interval: tuple[float, float], right: int, of: int) -> str:
+    return f"{value:.1%} ({interval[0]:.0%} to {interval[1]:.0%}; {right} of {of})"
+
+
+def _or_none(value: float) -> str:
+    return f"{value:.1%}" if np.isfinite(value) else "nobody is"
+
+
+def show_groups(page: Page, operated: Operated, target: str) -> None:
+    """HUG's levels: what groups of leads, alone and in pairs, would say."""
+    row = page.checkpoint.row(target)
+    names = list(GROUPS)
+    sets = [some for n in (1, 2, 3) for some in itertools.combinations(range(len(names)), n)]
+    asked = np.array([[k in some for k in range(len(names))] for some in sets])
+    game = page.game("group")
+    there = game.parts.there
+    p = probabilities(page.checkpoint, game(asked))[:, row]
+    threshold = operated.diagnosis.thresholds[row]
+    table = {
+        "Leads read": [" + ".join(names[k] for k in some) if len(some) < 3 else "all" for some in sets],
+        "Probability": [f"{x:.0%}" if there[list(s)].any() else "–" for x, s in zip(p, sets, strict=True)],
+        "Called": [
+            ("yes" if x >= threshold else "no") if there[list(s)].any() else "no lead there"
+            for x, s in zip(p, sets, strict=True)
+        ],
+    }
+    st.markdown(f"**What groups of leads alone would say: {say(page.words(row))}**")
+    left, right = st.columns([5, 6], gap="medium")
+    left.table(pd.DataFrame(table).set_index("Leads read"))
+    right.caption(
+        "How to read this: the model answers anew with the other groups left out; it was trained with leads "
+        "missing. Where a group alone says what all say, the answer does not need the others."
+    )
+
+
+def show_one(page: Page, operated: Operated, target: str) -> None:
+    """The chosen label's operating point, or why it has none, and what groups of leads say of it."""
+    curve = curve_of(page.checkpoint, target)
+    if curve:
+        show_point(page, operated, target, curve)
+    elif page.checkpoint.operating:
+        st.info(
+            f"{positives_of(page.checkpoint, target)} records with {say(page.words_of(target))} are too few "
+            f"to tell an operating point; {FEWEST} are needed. The default threshold stands."
+        )
+    show_groups(page, operated, target)
+
+
+def show_table(page: Page, operated: Operated) -> None:
+    """All labels, tasks in the checkpoint's order and in each the most probable first."""
+    said, targets = operated.diagnosis, page.checkpoint.targets
+    words = {None: "", True: "yes", False: "no"}
+    rows = {
+        "Task": said.tasks,
+        "Label": said.labels,
+        "In words": [page.words(row) for row in range(len(targets))],
+        "Probability": said.probabilities.round(3),
+        "Threshold": said.thresholds.round(3),
+        "Called": np.where(said.called, "yes", "no"),
+        "Band": operated.states,
+        "Records with it": [positives_of(page.checkpoint, target) for target in targets],
+        "Known": [words[page.known.get(target)] for target in targets],
+    }
+    st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True)

@@ -1,0 +1,211 @@
+"""Read first: the answer stays hidden until the reader has committed theirs; then the two side by side.
+
+A reading is JSON from the start, as it is kept and exported: it names the record and the model by their
+digests, never a patient. Where it is kept, `clear_hug.ui.workspace` says.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from clear_hug.operating import Operated
+from clear_hug.ui.records import choose
+from clear_hug.ui.results import Page
+from clear_hug.ui.show import download, say
+from clear_hug.ui.workspace import readings, save_reading
+from clear_hug.words import NOTICE
+
+SCHEMA, VERSION = "clear-hug-reading", 1
+READ_FIRST, SWITCH = "read_first", "read_first_switch"  # in the address, in session_state
+VERDICTS = ("agree", "disagree", "unsure")
+WORDS = "Labels stand for the whole record; leave all of them out where none fits, and say so in the note."
+PRIVATE = "Write nothing that names the patient."
+Reading = dict[str, Any]
+
+
+def new_reading(page: Page, labels: Sequence[str], note: str) -> Reading:
+    """What a reader commits before the answer is shown.
+
+    labels : "task/label", those that the reader finds
+    """
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "record": page.ecg.digest,
+        "model": {"name": page.checkpoint.name, "digest": page.checkpoint.digest},
+        "beats_by": page.beats_by,
+        "committed": _now(),
+        "asked": list(asked(page)),
+        "labels": list(labels),
+        "note": note.strip(),
+        "verdicts": [],
+    }
+
+
+def with_verdicts(
+    reading: Reading, page: Page, operated: Operated, how: Mapping[str, Any], verdicts: Mapping[str, Mapping]
+) -> Reading:
+    """The reading and the answer, side by side.
+
+    how : the operating point, as it stands in the file
+    verdicts : "task/label" -> {"verdict" : of `VERDICTS` or None, "note"}
+    """
+    answer = operated.diagnosis
+    rows = [page.checkpoint.row(target) for target in verdicts]
+    return {
+        **reading,
+        "model": {"name": page.checkpoint.name, "digest": page.checkpoint.digest},
+        "beats_by": page.beats_by,
+        "judged": _now(),
+        "operating_point": dict(how),
+        "verdicts": [
+            {
+                "label": target,
+                "reader": target in reading["labels"] if target in reading["asked"] else None,
+                "model": bool(answer.called[row]),
+                "probability": round(float(answer.probabilities[row]), 4),
+                "threshold": round(float(answer.thresholds[row]), 4),
+                "state": operated.states[row],
+                "verdict": said.get("verdict"),
+                "note": str(said.get("note", "")).strip(),
+            }
+            for row, (target, said) in zip(rows, verdicts.items(), strict=True)
+        ],
+    }
+
+
+def as_json(reading: Reading) -> bytes:
+    return (json.dumps({**reading, "notice": NOTICE}, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def asked(page: Page) -> tuple[str, ...]:
+    """The labels that a reader is asked for: those of the checkpoint's first task."""
+    task = page.checkpoint.tasks[0]
+    return tuple(f"{task.name}/{label}" for label in task.labels)
+
+
+def committed(record: str) -> Reading | None:
+    """What was committed of a record (its digest), as it was last kept."""
+    known = [r for r in readings(record) if r.get("schema") == SCHEMA and r.get("version") == VERSION]
+    return known[-1] if known else None
+
+
+def answer_hidden(page: Page) -> bool:
+    """The address asks to read first, and nothing is committed of this record yet."""
+    return st.query_params.get(READ_FIRST) == "true" and committed(page.ecg.digest) is None
+
+
+def read_first_switch() -> bool:
+    """The switch, whose state stands in the address, also of other pages; True while it is on."""
+    st.session_state[SWITCH] = st.query_params.get(READ_FIRST) == "true"
+    return st.toggle(
+        "Read first",
+        key=SWITCH,
+        on_change=_switched,
+        help="Hides the answer on this page and on Home until you have committed yours.",
+    )
+
+
+def _switched() -> None:
+    choose(**{READ_FIRST: "true" if st.session_state[SWITCH] else None})
+
+
+def commit_form(page: Page) -> None:
+    """The reader's labels and note, in place of the answer."""
+    st.markdown("#### Your reading first")
+    st.caption(
+        "The answer is hidden here and on Home until you commit. Explanation, What if, Compare and Cohort "
+        "would tell it: open them afterwards."
+    )
+    key = page.ecg.digest[:16]
+    with st.form(f"commit-{key}"):
+        chosen = st.pills(
+            "What do you find?",
+            asked(page),
+            selection_mode="multi",
+            format_func=page.words_of,
+            key=f"mine-{key}",
+        )
+        note = st.text_area("Note", key=f"note-{key}", height=80, placeholder=PRIVATE)
+        st.caption(WORDS)
+        if st.form_submit_button("Commit, and show the answer", type="primary"):
+            if not chosen and not note.strip():
+                st.warning("Choose a label, or say in the note why none fits.")
+            else:
+                save_reading(page.ecg.digest, new_reading(page, chosen or [], note))
+                st.rerun()
+
+
+def compare(page: Page, operated: Operated, how: Mapping[str, Any]) -> None:
+    """What was committed beside the answer, a verdict and a note a label, and the file."""
+    reading = committed(page.ecg.digest)
+    if reading is None:
+        return
+    st.markdown("#### Your reading and the model's")
+    when = reading["committed"].replace("T", " ").rstrip("Z")
+    said = f" Your note: {reading['note']}" if reading["note"] else ""
+    st.caption(say(f"Committed {when} UTC, before the answer was shown.{said}"))
+    before = {row["label"]: row for row in reading["verdicts"]}
+    verdicts = {}
+
+    def ask(targets: Sequence[str]) -> None:
+        for target in targets:
+            verdicts[target] = _row(page, operated, reading, target, before.get(target, {}))
+
+    targets = page.checkpoint.targets
+    ask([target for target in reading["asked"] if target in targets])
+    called = [targets[row] for row in page.ranking if operated.diagnosis.called[row]]
+    if others := [target for target in called if target not in verdicts]:
+        with st.expander(f"Other labels that are called: {len(others)}"):
+            ask(others)
+    latest = with_verdicts(reading, page, operated, how, verdicts)
+    left, right, _ = st.columns([1, 1, 2])
+    if left.button("Keep these verdicts", width="stretch"):
+        save_reading(page.ecg.digest, latest)
+        st.toast("Kept with this record.")
+    with right:
+        download("Reading as JSON", lambda: as_json(latest), f"reading-{page.ecg.digest[:12]}.json",
+                 "application/json")  # fmt: skip
+    st.caption(f"The file names the record and the model by their digests, and no patient. {PRIVATE}")
+
+
+def _row(
+    page: Page, operated: Operated, reading: Reading, target: str, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One label: both answers, and what the reader makes of the model's."""
+    row = page.checkpoint.row(target)
+    answer = operated.diagnosis
+    model = "called" if answer.called[row] else "not called"
+    mine = ""
+    if target in reading["asked"]:
+        mine = "you: yes" if target in reading["labels"] else "you: no"
+    words, told, verdict, note = st.columns([2.2, 2.6, 2.9, 2.3], vertical_alignment="center")
+    words.markdown(f"**{say(page.words(row))}**")
+    told.markdown(
+        " · ".join(part for part in (mine, f"model: {model}, {answer.probabilities[row]:.0%}") if part)
+    )
+    key = f"{page.ecg.digest[:16]}-{target}"
+    said = verdict.segmented_control(
+        f"Verdict on {target}",
+        VERDICTS,
+        default=before.get("verdict"),
+        key=f"verdict-{key}",
+        label_visibility="collapsed",
+    )
+    text = note.text_input(
+        f"Note on {target}",
+        before.get("note", ""),
+        key=f"why-{key}",
+        placeholder="Note",
+        label_visibility="collapsed",
+    )
+    return {"verdict": said, "note": text}

@@ -1,0 +1,65 @@
+"""What a data set says of a single file of its; the layouts themselves are tested in test_corpus.py."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from clear_hug.datasets import known, known_labels, label_tables
+from clear_hug.ecg import ECGError
+from clear_hug.tasks import TASKS
+
+
+def header(path: Path, *notes: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{path.stem} 12 500 5000\n" + "".join(f"#{note}\n" for note in notes))
+    return path
+
+
+def test_ptbxl_tells_labels_by_either_rate(source: Path) -> None:
+    for name in ("records100/00001_lr.hea", "records500/00001_hr.hea"):
+        said = known(source / name)
+        assert said.labels["superdiagnostic"] == ("CD",) and said.labels["form"] == ("PVC",)
+        assert set(said.labels) == {name for name, task in TASKS.items() if task.vocabulary == "SCP"}
+        assert (said.age, said.sex, said.source) == (50, "F", "ptbxl_database.csv")
+    assert known(source / "records100" / "00000_lr.hea").age == 90  # PTB-XL's 300: above 89
+    assert known_labels(source / "records100" / "99999_lr.hea") == {}  # the table does not name it
+    assert label_tables(source / "records100" / "00001_lr.hea") == [source / "ptbxl_database.csv"]
+
+
+def test_a_changed_table_is_read_again(tmp_path: Path) -> None:
+    def write(codes: str) -> None:
+        row = {"ecg_id": 1, "patient_id": 1, "strat_fold": 1, "scp_codes": codes, "filename_hr": "a"}
+        with (tmp_path / "ptbxl_database.csv").open("w", newline="") as f:
+            writer = csv.DictWriter(f, list(row))
+            writer.writeheader()
+            writer.writerow(row)
+
+    write("{'NORM': 100.0}")
+    assert known_labels(tmp_path / "a.hea")["superdiagnostic"] == ("NORM",)
+    write("{'IMI': 100.0, 'LVH': 50.0}")
+    assert known_labels(tmp_path / "a.hea")["superdiagnostic"] == ("MI", "HYP")
+    write("not a dict")
+    with pytest.raises(ECGError, match=r"ptbxl_database.csv around the record"):
+        known(tmp_path / "a.hea")
+
+
+def test_a_challenge_header_tells_what_tasks_map(tmp_path: Path) -> None:
+    said = known(header(tmp_path / "A1.hea", "Age: 74", "Sex: Male", "Dx: 59118001,164889003"))
+    assert said.labels == {"cpsc2018": ("AF", "RBBB"), "csn": ("RBBB", "AFIB")}
+    assert (said.vocabulary, said.source, said.age, said.sex) == ("SNOMED", "A1.hea", 74, "M")
+    assert said.statements == ("59118001", "164889003")
+
+
+def test_silence_is_no_label(tmp_path: Path) -> None:
+    assert known(header(tmp_path / "b.hea", "Age: NaN")) == known(tmp_path / "nothing.dcm")
+    (tmp_path / "REFERENCE.csv").write_text("A00001,N\n")  # of another challenge
+    assert known_labels(tmp_path / "A00001.hea") == {}
+
+
+def test_cpsc2018_tells_labels_in_its_table(tmp_path: Path) -> None:
+    (tmp_path / "REFERENCE.csv").write_text("Recording,First_label,Second_label,Third_label\nA0001,5,2,\n")
+    (tmp_path / "A0001.mat").write_bytes(b"")
+    assert known_labels(tmp_path / "A0001.hea")["cpsc2018"] == ("AF", "RBBB")

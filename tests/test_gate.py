@@ -1,0 +1,130 @@
+"""The gate says what is unusual, and nothing of what is usual."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import clear_hug as ch
+from clear_hug.beats import tokenize_beats
+from clear_hug.gate import (
+    BEATS,
+    QUANTILES,
+    RATE,
+    SCALE,
+    SECONDS,
+    UNTOLD,
+    Gate,
+    check_input,
+    input_measures,
+    limits_of,
+)
+from clear_hug.leads import LEADS
+from clear_hug.quality import assess_quality
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return ch.load_checkpoint()
+
+
+@pytest.fixture(scope="module")
+def real(simulated):
+    """A record that calls itself recorded: what is said of it is said of its signal."""
+    return replace(simulated("normal"), simulated=False)
+
+
+@pytest.fixture(scope="module")
+def limited(shipped, real):
+    """The checkpoint, as if it had learned from records close to this one."""
+    seen = input_measures(replace(shipped, operating={}), tokenize_beats(real))
+    wide = {RATE: 15, BEATS: 3, SECONDS: 0.0, UNTOLD: 0.1, SCALE: 0.5 * seen[SCALE]}
+    limits = {}
+    for name, value in seen.items():
+        by = wide[name.split("/")[0]] * (3 if "/" in name else 1)
+        limits[name] = {"range": [value - by, value + by], "records": 100}
+    return replace(shipped, operating={"input": limits})
+
+
+def said(ecg, checkpoint, **more):
+    return check_input(ecg, tokenize_beats(ecg), checkpoint, **more)
+
+
+def test_a_usual_record_passes_in_silence(real, limited):
+    gate = said(real, limited, quality=assess_quality(real))
+    assert gate == Gate((), compared=True) and gate.ok
+
+
+def test_limits_hold_99_percent():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=1000)
+    limits = limits_of([{RATE: v} if i % 2 else {RATE: v, SCALE: 1.0} for i, v in enumerate(values)])
+    low, high = limits[RATE]["range"]
+    assert ((values >= low) & (values <= high)).mean() == pytest.approx(
+        QUANTILES[1] - QUANTILES[0], abs=0.003
+    )
+    assert (limits[RATE]["records"], limits[SCALE]["records"]) == (1000, 500)
+
+
+def test_measures_of_a_record(shipped, real):
+    found = input_measures(shipped, tokenize_beats(real))
+    assert found[RATE] == pytest.approx(72, abs=3) and found[SECONDS] == 10
+    assert {f"{SCALE}/{lead}" for lead in LEADS} | {f"{UNTOLD}/{lead}" for lead in LEADS} <= set(found)
+    assert 0 < found[UNTOLD] < 0.5
+    long = input_measures(shipped, tokenize_beats(ch.simulate_ecg("long")))
+    assert long[SECONDS] == 10 and long[BEATS] == pytest.approx(12, abs=1)
+    without = replace(real, units_known=False)
+    assert SCALE not in input_measures(shipped, tokenize_beats(without))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        ("tachycardia", {}, "heart rate, 150/min, lies above"),
+        ("bradycardia", {}, "heart rate, 45/min, lies below"),
+        ("normal", {"seconds": 5.0}, "reads 5.0 s at a time"),
+        ("normal", {"gain": 20.0}, "lies above what training showed: 99 % of the training records"),
+        ("normal", {"lead_gain": {"V3": 8.0}}, "Lead V3 is larger than in 99.5 %"),
+        ("lead_off", {}, "without a usable beat, so left out: V3"),
+    ],
+)
+def test_what_is_unusual_is_said(simulated, limited, kind, settings, words):
+    ecg = replace(ch.simulate_ecg(kind, **settings), simulated=False)
+    gate = said(ecg, limited)
+    assert not gate.ok and any(words in sentence for sentence in gate.sentences), gate.sentences
+
+
+def test_a_lead_that_no_other_foretells_is_named(real, limited):
+    signal = real.signal.copy()
+    signal[LEADS.index("V4")] *= np.sign(np.sin(np.arange(real.n_samples) / real.fs * 2 * np.pi * 0.5))
+    found = input_measures(limited, tokenize_beats(replace(real, signal=signal)))
+    assert max(LEADS, key=lambda lead: found[f"{UNTOLD}/{lead}"]) == "V4"
+    sentence = " ".join(said(replace(real, signal=signal), limited).sentences)
+    assert "foretold by" in sentence and "V4" in sentence
+
+
+def test_units_and_simulation_are_said(simulated, limited):
+    gate = said(replace(simulated("normal"), units_known=False), limited)
+    assert any("voltage is unknown" in sentence for sentence in gate.sentences)
+    assert "simulated" in gate.sentences[-1]
+
+
+def test_poor_quality_is_said(real, limited):
+    quality = assess_quality(real)
+    poor = replace(quality, acceptable=0.1, reasons=("Noise in V1.",))
+    assert "Noise in V1." in said(real, limited, quality=poor).sentences
+    assert "Noise in V1." not in said(real, limited, quality=replace(poor, acceptable=0.9)).sentences
+
+
+def test_a_checkpoint_that_tells_no_limits_says_so(real, shipped):
+    gate = said(real, replace(shipped, operating={}))
+    assert gate.ok and not gate.compared
+
+
+def test_one_lead_and_one_beat_are_no_reason_to_fail(real, limited):
+    signal = np.full_like(real.signal, np.nan)
+    signal[1] = real.signal[1]
+    gate = said(replace(real, signal=signal), limited)
+    assert any("saw 1 lead of 12 (II)" in sentence for sentence in gate.sentences)
+    short = ch.ECG(real.signal[:, : int(1.2 * real.fs)], real.fs)
+    assert not said(short, limited).ok

@@ -1,0 +1,280 @@
+"""Files that mean harm, and files that name people: refused in a sentence, and nobody is told of."""
+
+import io
+import logging
+import os
+import re
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.data import get_testdata_file
+from scipy.io import savemat
+
+from clear_hug.ecg import ECG, STORED, ECGError
+from clear_hug.io import LIMITS, Limit, read_ecg, read_ecg_upload
+from clear_hug.leads import LEADS
+from clear_hug.simulate import simulate_ecg
+from clear_hug.words import facts
+from tests.written_formats import JANE, WRITTEN, aecg, dicom, muse
+
+MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
+CARRIED = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+
+
+def refused(files: dict[str, bytes], *words: str) -> str:
+    with pytest.raises(ECGError) as error:
+        read_ecg_upload(files)
+    text = str(error.value)
+    assert "\n" not in text and tempfile.gettempdir() not in text and len(text) < 500
+    for word in words:
+        assert word in text, text
+    return text
+
+
+# Written formats: right to the count, and nobody is in them
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_written_file_reads_to_the_count_and_names_nobody(tmp_path, name, caplog, recwarn):
+    caplog.set_level(logging.DEBUG)
+    file, write = WRITTEN[name]
+    path = write(tmp_path / file, MV, 250.0)
+    for ecg in (read_ecg(path), read_ecg_upload({f"{JANE['family']}_{JANE['born']}.bin": path.read_bytes()})):
+        assert (ecg.source.split(",")[0], ecg.fs, ecg.units_known) == (name, 250, True)
+        rows = np.flatnonzero(ecg.present)
+        step = 5e-3 if name == "GE MUSE XML" else 1.3e-3  # mV, what the format was written with
+        np.testing.assert_allclose(ecg.signal[rows], MV[rows], atol=step)
+        assert set(ecg.stored) <= set(STORED) and not ecg.guessed
+        told = [repr(ecg), ecg.digest, str(facts(ecg)), caplog.text, *map(str, ecg.warnings)]
+        for secret in JANE.values():
+            assert not any(secret in text for text in told)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_no_error_names_anybody(tmp_path, name):
+    file, write = WRITTEN[name]
+    content = write(tmp_path / file, MV[:, :500], 250.0).read_bytes()
+    upload = f"{JANE['name']} {JANE['family']}{Path(file).suffix}"
+    rng = np.random.default_rng(0)
+    said = []
+    for cut in (*rng.integers(40, len(content), 12), 300, 600, 1200):
+        broken = bytearray(content[: int(cut)])
+        broken[int(cut) // 2] ^= 0xFF
+        try:
+            read_ecg_upload({upload: bytes(broken)})
+        except ECGError as error:
+            said.append(str(error))
+            assert error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
+    assert said
+    for secret in JANE.values():
+        assert not any(secret in text for text in said), said
+
+
+def test_an_upload_carries_no_name(tmp_path):
+    ecg = read_ecg_upload({f"{JANE['family']}.dcm": CARRIED.read_bytes()})
+    assert ecg.record_id == "" and read_ecg(CARRIED).record_id == "waveform_ecg"
+
+
+def test_a_table_of_people_is_not_quoted():
+    text = f"Name,{JANE['family']}\nBorn,{JANE['born']}\nwhat,ever\n"
+    said = refused({"x.csv": text.encode()})
+    assert JANE["family"] not in said and JANE["born"] not in said
+
+
+# Several groups and series
+
+
+def test_dicom_groups_side_by_side_are_joined(tmp_path):
+    ecg = read_ecg(dicom(tmp_path / "x.dcm", MV, 250.0, split=True))
+    np.testing.assert_allclose(ecg.signal, MV, atol=1.3e-3)
+    assert not ecg.derived and any("2 waveform groups" in s for s in ecg.warnings)
+    assert ecg.source == "DICOM waveform, without its averaged beats"
+    assert len(ecg.warnings) == 1
+
+
+def test_an_averaged_beat_is_never_the_record(tmp_path):
+    path = muse(tmp_path / "x.xml", MV, 250.0)
+    assert read_ecg(path).duration == pytest.approx(10)
+    only = re.sub(r"<Waveform><WaveformType>Rhythm.*</Waveform>", "", path.read_text())
+    with pytest.raises(ECGError):
+        read_ecg_upload({"x.xml": only.encode()})
+
+
+# XML
+
+
+def test_entities_are_refused(tmp_path):
+    good = aecg(tmp_path / "x.xml", MV[:, :500], 250.0).read_text()
+    bomb = '<!DOCTYPE z [<!ENTITY a "ha">' + "".join(
+        f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    for doctype in (f"{bomb}]>", '<!DOCTYPE z [<!ENTITY a SYSTEM "file:///etc/passwd">]>'):
+        text = good.replace("<AnnotatedECG", f"{doctype}<AnnotatedECG", 1)
+        said = refused({"x.xml": text.encode()}, "entity")
+        assert "root:" not in said
+
+
+@pytest.mark.parametrize("root", ["restingecgdata", "RestingECG", "CardiologyXML", "ECG"])
+def test_entities_are_refused_in_every_dialect_of_xml(root):
+    text = f'<?xml version="1.0"?><!DOCTYPE {root} [<!ENTITY a "b">]><{root}><CHANNEL/>&a;</{root}>'
+    refused({"x.xml": text.encode()})
+
+
+# WFDB
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "http://host/x.dat", "s3://bucket/x", "..", "~"]
+)
+def test_a_header_names_no_path(name):
+    header = f"r 1 500 1000\n{name} 16 1000/mV 16 0 0 0 0 II\n"
+    refused({"r.hea": header.encode(), "r.dat": bytes(2000)}, "only a file beside the header")
+
+
+# Archives
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def test_an_archive_writes_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("../../out.csv", "/tmp/out.csv", "..\\..\\out.csv", "a/../../out.csv"):
+        ecg = read_ecg_upload({"x.zip": zipped({name: CARRIED.read_bytes()})})
+        assert ecg.n_samples == 10_000
+    assert not list(tmp_path.iterdir()) and not (tmp_path.parent / "out.csv").exists()
+
+
+def test_a_bomb_is_not_unpacked(monkeypatch):
+    monkeypatch.setitem(LIMITS, "unpacked", Limit(1_000_000, LIMITS["unpacked"].words))
+    bomb = zipped({"a.csv": bytes(2_000_000)})
+    refused({"x.zip": bomb}, "unpacks to more than 1,000,000 bytes")
+    refused({"x.npz": zipped({"a.npy": bytes(2_000_000)})}, "unpacks to more than")
+    refused({"x.xlsx": zipped({"xl/workbook.xml": bytes(2_000_000)})}, "unpacks to more than")
+
+
+def test_a_lying_archive_is_refused():
+    content = bytearray(zipped({"a.csv": b"1,2\n" * 100_000}))
+    at = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", content, at + 24, 10)  # its directory promises ten bytes
+    refused({"x.zip": bytes(content)})
+
+
+def test_too_many_files_are_refused():
+    refused({"x.zip": zipped({f"{i}.csv": b"1" for i in range(600)})}, "600 files")
+
+
+# Pickles, links, sizes
+
+
+class Harm:
+    """Its pickle runs a command."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_pickle_is_opened(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([Harm(tmp_path / "ran")], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "x.npz", signal=np.array([Harm(tmp_path / "ran")], dtype=object))
+    for name in ("x.npy", "x.npz"):
+        refused({name: (tmp_path / name).read_bytes()}, "pickled Python objects")
+    assert not (tmp_path / "ran").exists()
+
+
+def h5(path: Path, fill: object) -> bytes:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        fill(file, h5py)  # type: ignore[operator]
+    return path.read_bytes()
+
+
+def test_hdf5_leads_to_no_other_file(tmp_path):
+    secret = tmp_path / "secret.h5"
+    h5(secret, lambda file, _: file.create_dataset("ecg", data=MV))
+
+    def external(file, h5py):
+        file["ecg"] = h5py.ExternalLink(str(secret), "/ecg")
+
+    def virtual(file, h5py):
+        layout = h5py.VirtualLayout(shape=MV.shape, dtype="f8")
+        layout[:] = h5py.VirtualSource(str(secret), "ecg", shape=MV.shape)
+        file.create_virtual_dataset("ecg", layout)
+
+    def stored_outside(file, h5py):
+        raw = tmp_path / "raw.bin"
+        raw.write_bytes(MV.tobytes())
+        file.create_dataset("ecg", shape=MV.shape, dtype="f8", external=[(str(raw), 0, MV.nbytes)])
+
+    refused({"x.h5": h5(tmp_path / "a.h5", external)}, "external link")
+    refused({"x.h5": h5(tmp_path / "b.h5", virtual)}, "other files")
+    refused({"x.h5": h5(tmp_path / "c.h5", stored_outside)}, "other files")
+
+
+def test_hdf5_loops_end(tmp_path):
+    def loop(file, h5py):
+        group = file.create_group("a")
+        group["again"] = group  # a hard link to itself
+        group["soft"] = h5py.SoftLink("/a")
+        file.create_dataset("ecg", data=MV)
+
+    ecg = read_ecg_upload({"x.h5": h5(tmp_path / "a.h5", loop)})
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-6)
+
+
+def test_claimed_sizes_are_not_allocated(tmp_path):
+    huge = h5(
+        tmp_path / "a.h5",
+        lambda file, _: file.create_dataset("ecg", shape=(12, 10**9), dtype="f8", chunks=True),
+    )
+    refused({"x.h5": huge}, "more values")
+    header = (
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<f8', 'fortran_order': False, 'shape': (12, 9999999999), }".ljust(117)
+        + b"\n"
+    )
+    refused({"x.npy": header + bytes(100)}, "at most")
+    refused({"r.hea": b"r 12 500 99999999999\nr.dat 16 1000/mV 16 0 0 0 0 II\n", "r.dat": bytes(100)})
+
+
+def test_nested_structs_end(tmp_path):
+    deep: object = {"x": 1.0}
+    for _ in range(40):
+        deep = {"a": deep}
+    savemat(tmp_path / "x.mat", {"s": deep})
+    refused({"x.mat": (tmp_path / "x.mat").read_bytes()}, "nested too deep")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308"])
+def test_no_value_breaks_the_record(value):
+    text = ",".join(LEADS) + "\n" + "\n".join(",".join(f"{v:.3f}" for v in row) for row in MV.T)
+    rows = text.splitlines()
+    rows[700] = ",".join([value, *rows[700].split(",")[1:]])
+    ecg = read_ecg_upload({"x.csv": "\n".join(rows).encode()})
+    assert isinstance(ecg, ECG) and np.isnan(ecg.signal[0, 699]) and np.isnan(ecg.signal).sum() == 1
+
+
+def test_text_is_limited(monkeypatch):
+    monkeypatch.setitem(LIMITS, "text", Limit(1000, LIMITS["text"].words))
+    text = ",".join(LEADS) + "\n" + "0,0,0,0,0,0,0,0,0,0,0,0\n" * 2500
+    refused({"x.csv": text.encode()}, "1,000 bytes of text")
+
+
+def test_every_limit_has_its_sentence():
+    for what, limit in LIMITS.items():
+        said = limit.exceeded(limit.most + 1, "x")
+        assert said.endswith(".") and f"{limit.most:,}" in said and not limit.exceeded(limit.most, "x"), what

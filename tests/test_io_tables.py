@@ -1,0 +1,274 @@
+"""Tables and arrays in the dialects that hospitals and notebooks write: the same ECG comes out of each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.io import savemat
+
+from clear_hug.ecg import ECGError
+from clear_hug.io import NeedsAnswer, cure, read_ecg, read_ecg_upload
+from clear_hug.leads import LEADS
+from clear_hug.simulate import simulate_ecg
+
+FS = 250
+MV = simulate_ecg("normal", fs=float(FS)).signal.astype(np.float64)  # (12, 2500) mV, 10 s
+TIME = np.arange(MV.shape[1]) / FS
+HEAD = ",".join(LEADS)
+LIMB = ("III", "aVR", "aVL", "aVF")
+CABRERA = np.stack([MV[4], MV[0], -MV[3], MV[1], MV[5], MV[2], *MV[6:]])
+
+
+def lines(values: np.ndarray, delimiter: str = ",", form: str = "%.4f", decimal: str = ".") -> str:
+    return "\n".join(delimiter.join((form % v).replace(".", decimal) for v in row) for row in values)
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{seconds % 60:06.3f}"
+
+
+TIMED = ("utf-8", ("unit",), False)
+PLAIN = ("utf-8", ("fs", "unit"), False)
+# name -> text, encoding, what must have been guessed, is the voltage known
+TEXTS: dict[str, tuple[Callable[[], str], str, tuple[str, ...], bool]] = {
+    "heading": (lambda: f"{HEAD}\n{lines(MV.T)}", *PLAIN),
+    "decimal comma": (lambda: ";".join(LEADS) + "\n" + lines(MV.T, ";", decimal=","), *PLAIN),
+    "mark of UTF-8": (lambda: f"{HEAD}\n{lines(MV.T)}", "utf-8-sig", ("fs", "unit"), False),
+    "UTF-16": (lambda: "\t".join(LEADS) + "\n" + lines(MV.T, "\t", decimal=","), "utf-16", *PLAIN[1:]),
+    "UTF-16 without a mark": (lambda: f"{HEAD}\n{lines(MV.T)}", "utf-16-le", ("fs", "unit"), False),
+    "Windows": (lambda: f"Gerät Müller; Abtastrate: {FS} Hz\r\n" + ";".join(LEADS) + "\r\n"
+                + lines(MV.T, ";", decimal=",").replace("\n", "\r\n"), "cp1252", ("unit",), False),
+    "microvolt in the heading": (lambda: ",".join(f"{n} (uV)" for n in LEADS) + "\n"
+                                 + lines(MV.T * 1000, form="%d"), "utf-8", ("fs",), True),
+    "µV and a comma": (lambda: ";".join(f"{n} [µV]" for n in LEADS) + "\n"
+                       + lines(MV.T * 1000, ";", "%.1f", ","), "utf-8", ("fs",), True),
+    "whole numbers": (lambda: f"{HEAD}\n{lines(np.round(MV.T * 1000), form='%d')}", *PLAIN),
+    "seconds": (lambda: f"Time (s),{HEAD}\n{lines(np.c_[TIME, MV.T])}", *TIMED),
+    "milliseconds": (lambda: f"time_ms,{HEAD}\n{lines(np.c_[TIME * 1000, MV.T])}", *TIMED),
+    "milliseconds unsaid": (lambda: f"time,{HEAD}\n{lines(np.c_[TIME * 1000, MV.T])}", *TIMED),
+    "rounded seconds": (lambda: f"t,{HEAD}\n" + "\n".join(f"{t:.2f},{lines(row[None])}"
+                        for t, row in zip(TIME, MV.T, strict=True)), *TIMED),
+    "rdsamp": (lambda: "'Elapsed time'," + ",".join(f"'{n}'" for n in LEADS) + "\n'hh:mm:ss.mmm',"
+               + ",".join(["'mV'"] * 12) + "\n" + "\n".join(f"'{clock(t)}',{lines(row[None])}"
+               for t, row in zip(TIME, MV.T, strict=True)), "utf-8", (), True),
+    "dates": (lambda: f"timestamp,{HEAD}\n" + "\n".join(f"2020-01-01 10:00:{t:06.3f},{lines(row[None])}"
+              for t, row in zip(TIME, MV.T, strict=True)), *TIMED),
+    "sample numbers": (lambda: f",{HEAD}\n" + "\n".join(f"{i},{lines(row[None])}"
+                       for i, row in enumerate(MV.T)), *PLAIN),
+    "remarks before": (lambda: f"# Sampling rate: {FS} Hz\n# Units: uV\n{HEAD}\n"
+                       + lines(np.round(MV.T * 1000), form="%d"), "utf-8", (), True),
+    "patient before": (lambda: f"Name,Doerrenbach Jane\nBirth date,1950-02-03\nSampling frequency,{FS}\n"
+                       f"Unit,mV\n\n{HEAD}\n{lines(MV.T)}", "utf-8", (), True),
+    "interval": (lambda: f"sampling interval: 4 ms\n{HEAD}\n{lines(MV.T)}", *TIMED),
+    "a line of units": (lambda: f"{HEAD}\n{','.join(['uV'] * 12)}\n{lines(MV.T * 1000)}",
+                        "utf-8", ("fs",), True),
+    "a lead a line": (lambda: "\n".join(f"{n},{lines(row[None])}" for n, row in zip(LEADS, MV, strict=True)),
+                      *PLAIN),
+    "no heading": (lambda: lines(MV.T), "utf-8", ("leads", "fs", "unit"), False),
+    "no heading, rows": (lambda: lines(MV), "utf-8", ("orientation", "leads", "fs", "unit"), False),
+    "no heading, spaces": (lambda: lines(MV.T, "  "), "utf-8", ("leads", "fs", "unit"), False),
+    "no heading, time": (lambda: lines(np.c_[TIME, MV.T]), "utf-8", ("leads", "unit"), False),
+    "Cabrera's order": (lambda: lines(CABRERA.T), "utf-8", ("leads", "fs", "unit"), False),
+    "names of the wild": (lambda: "Lead 1\tLead 2\tlead_III\tAVR\tavl\taVf\tC1\tECG V2\tMDC_ECG_LEAD_V3\t"
+                          "V 4\tv5\tV06\n" + lines(MV.T, "\t"), *PLAIN),
+    "-aVR": (lambda: HEAD.replace("aVR", "-aVR") + "\n"
+             + lines((MV * np.where(np.array(LEADS) == "aVR", -1, 1)[:, None]).T), *PLAIN),
+    "a delimiter at the end": (lambda: f"{HEAD},\n" + lines(MV.T).replace("\n", ",\n"), *PLAIN),
+    "quotes": (lambda: ",".join(f'"{n}"' for n in LEADS) + "\n" + lines(MV.T, form='"%.4f"'), *PLAIN),
+    "bars": (lambda: "|".join(LEADS) + "\n" + lines(MV.T, "|"), *PLAIN),
+    "other columns": (lambda: f"id,{HEAD},note\n" + "\n".join(f"7,{lines(row[None])},ok" for row in MV.T),
+                      *PLAIN),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_table_in_any_dialect(tmp_path, kind):
+    text, encoding, guessed, known = TEXTS[kind]
+    path = tmp_path / "x.txt"  # the extension says nothing
+    path.write_bytes(text().encode(encoding))
+    ecg = read_ecg(path)
+    assert (ecg.source, ecg.fs, ecg.n_samples) == ("CSV", FS, MV.shape[1])
+    np.testing.assert_allclose(ecg.signal, MV, atol=1.1e-3)
+    assert ecg.guessed == guessed and ecg.units_known == known
+    assert len(ecg.warnings) >= len(guessed) and "Doerrenbach" not in repr(ecg) and "1950" not in repr(ecg)
+    sure = read_ecg(path, fs=FS, unit=None if known else "mV" if kind != "whole numbers" else "uV")
+    assert sure.units_known and not {"fs", "unit"} & set(sure.guessed)
+    np.testing.assert_allclose(sure.signal, MV, atol=1.1e-3)
+
+
+def test_eight_columns_are_the_usual_eight(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(lines(MV[[0, 1, *range(6, 12)]].T))
+    ecg = read_ecg(path)
+    assert ecg.derived == LIMB and "leads" in ecg.guessed
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-3)
+
+
+def test_one_column_is_asked_about(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(lines(MV[1:2].T))
+    with pytest.raises(NeedsAnswer) as error:
+        read_ecg(path)
+    assert error.value.asks == ("leads",)
+    ecg = read_ecg(path, leads=["II"])
+    assert ecg.absent_leads == tuple(n for n in LEADS if n != "II")
+
+
+def test_a_rate_that_cannot_be_guessed_is_asked_for():
+    with pytest.raises(NeedsAnswer) as error:
+        read_ecg_upload({"x.csv": f"{HEAD}\n{lines(MV[:, :1234].T)}".encode()})
+    assert error.value.asks == ("fs",)
+    assert read_ecg_upload({"x.csv": f"{HEAD}\n{lines(MV[:, :1234].T)}".encode()}, fs=250).fs == 250
+
+
+def test_times_win_over_a_rate_that_contradicts_them(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"# sampling rate: 500 Hz\nTime (s),{HEAD}\n{lines(np.c_[TIME, MV.T])}")
+    ecg = read_ecg(path)
+    assert ecg.fs == FS and any("contradicts itself" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "right"),
+    [
+        (lambda x: x[[1, 0, *range(2, 12)]], "I and II are exchanged", {"leads": {"I": "II", "II": "I"}}),
+        (lambda x: x * np.where(np.arange(12) == 4, -1, 1)[:, None], "aVL is turned over",
+         {"leads": {"aVL": "-aVL"}}),
+        (lambda x: x * 1000, "Read as uV", {"unit": "uV"}),
+        (lambda x: x / 1000, "Read as V", {"unit": "V"}),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_and_set_right(tmp_path, change, words, right):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{','.join(f'{n} (mV)' for n in LEADS)}\n{lines(change(MV).T, form='%.7f')}")
+    ecg = read_ecg(path)
+    assert any(words in sentence for sentence in ecg.warnings) and cure(ecg) == right
+    again = read_ecg(path, **right)
+    np.testing.assert_allclose(again.signal, MV, atol=1e-4)
+    assert not cure(again)
+
+
+def test_a_sound_record_needs_no_cure(simulated):
+    assert not cure(simulated())
+
+
+@pytest.mark.parametrize("kind", ["misnamed", "too few"])
+def test_leads_that_do_not_fit_the_file_are_refused(tmp_path, kind):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{HEAD}\n{lines(MV.T)}")
+    with pytest.raises(ECGError, match="leads"):
+        read_ecg(path, leads={"V7": "V1"} if kind == "misnamed" else ["I", "II"])
+    with pytest.raises(ECGError, match="orientation"):
+        read_ecg(path, orientation="sideways")
+
+
+# Arrays
+
+
+def npy(folder: Path, values: np.ndarray) -> Path:
+    np.save(folder / "x.npy", values)
+    return folder / "x.npy"
+
+
+def npz(folder: Path, **arrays: object) -> Path:
+    np.savez_compressed(folder / "x.npz", **arrays)  # type: ignore[arg-type]
+    return folder / "x.npz"
+
+
+def mat(folder: Path, form: str, **arrays: object) -> Path:
+    savemat(folder / "x.mat", arrays, format=form)
+    return folder / "x.mat"
+
+
+def hdf5(folder: Path, name: str = "x.h5", matlab: bool = False) -> Path:
+    import h5py
+
+    with h5py.File(folder / name, "w") as file:
+        ecg = file.create_dataset("a/ecg", data=MV if matlab else MV.T, compression="gzip")
+        if matlab:
+            ecg.attrs["MATLAB_class"] = np.bytes_("double")
+            file["fs"] = np.array([[float(FS)]])
+            file["fs"].attrs["MATLAB_class"] = np.bytes_("double")
+        else:
+            ecg.attrs["sampling_rate"], ecg.attrs["units"] = FS, "mV"
+            ecg.attrs["lead_names"] = list(LEADS)
+        file.attrs["patient_name"] = "Doerrenbach"
+    return folder / name
+
+
+def hdf5_named(folder: Path) -> Path:
+    import h5py
+
+    with h5py.File(folder / "x.h5", "w") as file:
+        for lead, row in zip(LEADS, MV, strict=True):
+            file[f"leads/{lead}"] = row * 1000
+        file.attrs["fs"], file.attrs["unit"] = FS, "uV"
+    return folder / "x.h5"
+
+
+def parquet(folder: Path) -> Path:
+    table = pd.DataFrame(np.c_[TIME, MV.T * 1000], columns=["time", *(f"{lead}_uV" for lead in LEADS)])
+    table.to_parquet(folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+def xlsx(folder: Path) -> Path:
+    table = pd.DataFrame(np.c_[TIME, MV.T], columns=["Time (s)", *(f"{lead} (mV)" for lead in LEADS)])
+    with pd.ExcelWriter(folder / "x.xlsx") as book:
+        pd.DataFrame({"Name": ["Jane Doerrenbach"]}).to_excel(book, sheet_name="patient", index=False)
+        table.to_excel(book, sheet_name="ecg", index=False)
+    return folder / "x.xlsx"
+
+
+ALL = ("orientation", "leads", "fs", "unit")
+ARRAYS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
+    "npy, rows": (lambda f: npy(f, MV), "NPY", ALL),
+    "npy, columns of whole µV": (lambda f: npy(f, np.round(MV.T * 1000).astype(np.int16)), "NPY", ALL),
+    "npy, one in a stack": (lambda f: npy(f, MV[None]), "NPY", ALL),
+    "npz with all said": (lambda f: npz(f, signal=MV.T, fs=FS, units="mV", leads=np.array(LEADS)), "NPZ", ()),
+    "npz, a lead an array": (lambda f: npz(f, **dict(zip(LEADS, MV, strict=True)), sampling_rate=FS),
+                             "NPZ", ("unit",)),
+    "mat 5": (lambda f: mat(f, "5", val=np.round(MV * 1000).astype(np.int16)), "MAT", ALL),
+    "mat 4": (lambda f: mat(f, "4", val=np.round(MV * 1000).astype(np.int16)), "MAT", ALL),
+    "mat, struct": (lambda f: mat(f, "5", ECG={"data": MV, "fs": float(FS), "leads": np.array(LEADS, object),
+                                               "unit": "mV", "age": 61.0, "sex": "Female"}), "MAT", ()),
+    "mat 7.3": (lambda f: hdf5(f, "x.mat", matlab=True), "MAT 7.3", ("orientation", "leads", "unit")),
+    "hdf5": (hdf5, "HDF5", ()),
+    "hdf5, a lead an array": (hdf5_named, "HDF5", ()),
+    "parquet": (parquet, "Parquet", ()),
+    "xlsx": (xlsx, "XLSX", ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_an_array_in_any_file(tmp_path, kind):
+    write, source, guessed = ARRAYS[kind]
+    path = write(tmp_path)
+    nameless = path.rename(tmp_path / "x.bin")  # known by content
+    ecg = read_ecg(nameless)
+    assert (ecg.source, ecg.fs) == (source, FS) and ecg.guessed == guessed
+    np.testing.assert_allclose(ecg.signal, MV, atol=1.1e-3)
+    assert ecg.units_known == ("unit" not in guessed) and "Doerrenbach" not in repr(ecg)
+    if kind == "mat, struct":
+        assert (ecg.age, ecg.sex) == (61, "F")
+
+
+def test_cpsc2018_is_known_by_its_layout(tmp_path):
+    path = mat(tmp_path, "5", ECG={"sex": "Male", "age": 74.0, "data": np.tile(MV, 3)})
+    ecg = read_ecg(path)
+    assert (ecg.fs, ecg.age, ecg.sex) == (500, 74, "M") and any("CPSC2018" in s for s in ecg.warnings)
+
+
+def test_a_data_set_of_many_is_no_record(tmp_path):
+    path = npz(tmp_path, signals=np.zeros((5, 12, 1000), np.int16))
+    with pytest.raises(ECGError, match="one record"):
+        read_ecg(path)
+
+
+def test_orientation_can_be_said(tmp_path):
+    path = npy(tmp_path, np.tile(MV, 3)[:, :1000][:, None].reshape(12, 1000))
+    with pytest.raises(ECGError):
+        read_ecg(path, orientation="columns")  # a thousand leads
+    assert read_ecg(path, orientation="rows").n_samples == 1000

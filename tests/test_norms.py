@@ -1,0 +1,107 @@
+"""Normal limits: by age and sex, flagged beyond and only beyond, with a note where they are not known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clear_hug.leads import LEADS
+from clear_hug.measure import Measurements, measure
+from clear_hug.norms import HEART_RATE, NO_AGE, NO_SEX, PR, assess
+
+
+def table(measurements, **known):
+    return {row.key: row for row in assess(measurements, **known)}
+
+
+@pytest.fixture(scope="module")
+def normal(simulated):
+    return measure(simulated("normal"))
+
+
+def test_every_value_has_its_row_once(normal):
+    keys = [row.key for row in assess(normal, 50, "F")]
+    assert len(set(keys)) == len(keys)
+    assert {f"st {lead}" for lead in LEADS} <= set(keys)
+    assert {"heart_rate", "p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham",
+            "qtc_hodges", "p_axis", "qrs_axis", "t_axis", "sokolow_lyon", "cornell"} <= set(keys)  # fmt: skip
+
+
+def test_flags_say_on_which_side_of_the_limits_a_value_lies(normal):
+    for row in assess(normal, 50, "F"):
+        if row.flag == "normal":
+            assert not row.value < row.low and not row.value > row.high and row.source
+        if row.flag == "unknown":
+            assert np.isnan(row.value) or np.isnan([row.low, row.high]).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "flag"),
+    [("heart_rate", 59.0, "low"), ("heart_rate", 60.0, "normal"), ("heart_rate", 101.0, "high"),
+     ("qrs", 110.0, "normal"), ("qrs", 121.0, "high"), ("pr", 201.0, "high"), ("qrs_axis", -31.0, "low"),
+     ("qrs_axis", 95.0, "high"), ("sokolow_lyon", 3.6, "high"), ("pr", float("nan"), "unknown")],
+)  # fmt: skip
+def test_adult_limits(key, value, flag):
+    assert table(Measurements(**{key: value}), age=50, sex="M")[key].flag == flag
+
+
+def test_limits_of_men_and_women():
+    m = Measurements(qtc_bazett=455.0, cornell=2.4, st=np.full(12, 0.17))
+    man, woman = table(m, age=50, sex="M"), table(m, age=50, sex="F")
+    assert (man["qtc_bazett"].flag, woman["qtc_bazett"].flag) == ("high", "normal")
+    assert (man["cornell"].flag, woman["cornell"].flag) == ("normal", "high")
+    assert (man["st V2"].flag, woman["st V2"].flag, man["st V4"].flag) == ("normal", "high", "high")
+    young = table(replace(m, st=np.full(12, 0.22)), age=30, sex="M")
+    assert young["st V3"].flag == "normal" and table(replace(m, st=np.full(12, 0.22)), age=41, sex="M")[
+        "st V3"].flag == "high"  # fmt: skip
+    assert table(Measurements(st=np.full(12, -0.06)), age=50, sex="F")["st II"].flag == "low"
+
+
+def test_unknown_age_and_sex_take_the_wider_limits_and_say_so():
+    m = Measurements(qtc_bazett=455.0, cornell=2.4, st=np.full(12, 0.22), heart_rate=70.0)
+    found = table(m)
+    assert {found[key].flag for key in ("qtc_bazett", "cornell", "st V2", "heart_rate")} == {"normal"}
+    assert NO_AGE in found["heart_rate"].note and NO_SEX in found["qtc_bazett"].note
+    assert NO_SEX not in found["heart_rate"].note
+
+
+def test_children_have_their_own_limits():
+    m = Measurements(heart_rate=140.0, pr=115.0, qrs=95.0)
+    baby = table(m, age=0.5, sex="M")
+    assert (baby["heart_rate"].flag, baby["pr"].flag, baby["qrs"].flag) == ("normal", "normal", "high")
+    adult = table(m, age=30, sex="M")
+    assert (adult["heart_rate"].flag, adult["pr"].flag, adult["qrs"].flag) == ("high", "low", "normal")
+    assert baby["sokolow_lyon"].flag == "unknown" and "children" in baby["sokolow_lyon"].note
+
+
+@pytest.mark.parametrize("limits", [HEART_RATE, PR])
+def test_tables_of_children_are_in_order(limits):
+    ages = list(limits)
+    assert ages == sorted(ages) and ages[-1] == 16
+    assert all(low < high for both in limits.values() for low, high in both)
+    middles = [sum(sum(pair) for pair in both) for both in limits.values()]
+    falls = limits is HEART_RATE
+    assert (middles[0] > middles[-1]) == falls
+
+
+def test_an_absent_value_is_unknown_and_says_why():
+    m = Measurements(reasons={"pr": "No P wave was found.", "V3": "V3 was not recorded."})
+    found = table(m, age=50, sex="F")
+    assert found["pr"].note == "No P wave was found." and found["pr"].flag == "unknown"
+    assert found["st V3"].note == "V3 was not recorded."
+    assert all(row.note for row in found.values())
+
+
+def test_doubt_stands_beside_every_qtc(simulated):
+    found = table(measure(simulated("paced")), age=70, sex="F")
+    for name in ("bazett", "fridericia", "framingham", "hodges"):
+        assert "paced" in found[f"qtc_{name}"].note
+
+
+def test_stored_values_stand_beside_with_their_difference(normal):
+    stored = {"heart_rate": 70.0, "p_duration": 100.0, "qtc": 400.0, "qrs_axis": normal.qrs_axis - 350}
+    found = table(normal, age=50, sex="F", stored=stored)
+    assert found["heart_rate"].difference == pytest.approx(normal.heart_rate - 70)
+    assert found["p"].stored == 100 and found["qtc_bazett"].stored == 400
+    assert found["qrs_axis"].difference == pytest.approx(-10)
+    assert np.isnan(found["qrs"].stored) and np.isnan(found["qtc_hodges"].stored)

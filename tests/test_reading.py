@@ -1,0 +1,107 @@
+"""Read first: nothing of the answer shows before the reader commits theirs; the file holds no patient."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from clear_hug import ui
+from clear_hug.diagnosis import diagnose
+from clear_hug.operating import operate
+from clear_hug.ui.reading import SCHEMA, VERSION, as_json, new_reading, with_verdicts
+from clear_hug.ui.workspace import MINE, READINGS
+
+ROOT = Path(__file__).resolve().parent.parent
+DIAGNOSIS = "pages/4_Diagnosis.py"
+
+
+@pytest.fixture(autouse=True)
+def _app(monkeypatch, checkpoint_folder, tmp_path):
+    monkeypatch.setenv("CLEAR_HUG_CHECKPOINT", str(checkpoint_folder))
+    monkeypatch.setenv("CLEAR_HUG_STORE", str(tmp_path))
+    monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
+
+
+def page(name=DIAGNOSIS, **address):
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    if name != "app.py":
+        app.switch_page(name)
+    app.session_state[MINE] = ""  # a test has no cookies
+    for key, value in address.items():
+        app.query_params[key] = value
+    return app.run()
+
+
+def text(app):
+    shown = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.success]
+    return " ".join(str(item.value) for item in shown).replace("\\", "")
+
+
+def committed(app, *labels, note=""):
+    pills = next(item for item in app.button_group if item.key.startswith("mine-"))
+    pills.set_value(list(labels))
+    app.text_area[0].set_value(note)
+    button = next(b for b in app.button if b.label.startswith("Commit"))
+    return button.click().run()
+
+
+@pytest.mark.parametrize("name", [DIAGNOSIS, "app.py"])
+def test_nothing_of_the_answer_shows_before_it_is_committed(name, checkpoint):
+    open_, hidden = page(name), page(name, read_first="true")
+    assert not hidden.exception and not hidden.error
+    assert re.search(r"\(?\d+%", text(open_)) and not re.search(r"\d\s?%", text(hidden))
+    if name == DIAGNOSIS:
+        assert len(open_.get("plotly_chart")) and not hidden.get("plotly_chart")
+        assert not hidden.get("arrow_data_frame") and not hidden.get("expander")
+    else:
+        assert "Most probable" in text(open_) and "hidden until" in text(hidden)
+
+
+def test_a_commitment_shows_both_and_lasts(checkpoint):
+    app = committed(page(read_first="true"), "superdiagnostic/MI", note="Q in III_")
+    assert not app.exception and not app.error
+    assert len(app.get("plotly_chart")) and "Your note: Q in III_" in text(app)
+    assert text(app).count("you: yes") == 1 and text(app).count("you: no") == 4
+    (reading,) = next(iter(app.session_state[READINGS].values()))
+    assert reading["labels"] == ["superdiagnostic/MI"] and reading["verdicts"] == []
+    verdict = next(item for item in app.button_group if item.key.endswith("superdiagnostic/MI"))
+    verdict.set_value("disagree")
+    app.run()
+    next(b for b in app.button if b.label.startswith("Keep these")).click().run()
+    kept = next(iter(app.session_state[READINGS].values()))[-1]
+    told = {row["label"]: row for row in kept["verdicts"]}
+    assert told["superdiagnostic/MI"]["verdict"] == "disagree" and told["superdiagnostic/MI"]["reader"]
+    assert kept["committed"] == reading["committed"], "the commitment is not made anew"
+    app.query_params["record"] = "simulated-paced"
+    assert not app.run().get("plotly_chart"), "another record is another reading"
+
+
+def test_an_empty_commitment_is_none():
+    app = committed(page(read_first="true"))
+    assert not app.get("plotly_chart") and "say in the note" in text(app)
+
+
+def test_the_file_names_digests_and_no_patient(checkpoint, simulated, tokens):
+    ecg = replace(simulated(), record_id="Jane Roe 1950-01-01", age=71.0, sex="F")
+    answer = diagnose(checkpoint, tokens)
+    shown = ui.Page(ui.Record("x", "Jane Roe", "upload"), "clear", "tiny", dark=False)
+    vars(shown).update(ecg=ecg, checkpoint=checkpoint, edits=None)
+    first = new_reading(shown, ["superdiagnostic/MI"], " note ")
+    verdicts = {t: {"verdict": "agree", "note": ""} for t in checkpoint.targets}
+    how = {"kind": "default", "level": None}
+    told = json.loads(as_json(with_verdicts(first, shown, operate(answer, checkpoint), how, verdicts)))
+    assert (told["schema"], told["version"]) == (SCHEMA, VERSION)
+    assert told["record"] == ecg.digest and told["model"]["digest"] == checkpoint.digest
+    assert (
+        told["note"] == "note" and told["operating_point"] == how and "not a medical device" in told["notice"]
+    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["committed"])
+    np.testing.assert_allclose([r["probability"] for r in told["verdicts"]], answer.probabilities, atol=1e-4)
+    assert [r["model"] for r in told["verdicts"]] == answer.called.tolist()
+    assert [r["reader"] for r in told["verdicts"]] == [t.endswith("/MI") for t in checkpoint.targets]
+    assert not re.search("Roe|1950|71", json.dumps({k: v for k, v in told.items() if k != "verdicts"})
+                         .replace(ecg.digest, "").replace(checkpoint.digest, ""))  # fmt: skip

@@ -1,0 +1,59 @@
+"""What an upload does not say is asked on Home, and the answers read it anew."""
+
+import numpy as np
+from streamlit.testing.v1 import AppTest
+
+from clear_hug import ui
+from clear_hug.ecg import ECG
+from clear_hug.leads import LEADS
+from clear_hug.simulate import simulate_ecg
+
+MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
+
+
+def home() -> AppTest:
+    return AppTest.from_file("../app.py", default_timeout=100).run()
+
+
+def table(values: np.ndarray, heading: str = "") -> bytes:
+    rows = "\n".join(",".join(f"{v:.4f}" for v in row) for row in values)
+    return (f"{heading}\n{rows}" if heading else rows).encode()
+
+
+def shown(app: AppTest) -> ECG:
+    return app.session_state[ui.UPLOADS][app.session_state[ui.UPLOAD_SHOWN["record"]]]
+
+
+def test_answers_read_the_file_anew() -> None:
+    app = home()
+    app.file_uploader[0].upload("x.csv", table(MV.T, ",".join(LEADS)), "text/csv").run()
+    assert not app.exception and shown(app).guessed == ("fs", "unit") and not shown(app).units_known
+    app.number_input(key="answer_fs").set_value(200.0)
+    app.selectbox(key="answer_unit").set_value("mV")
+    next(button for button in app.button if button.label == "Read anew").click().run()
+    assert not app.exception and not app.error
+    ecg = shown(app)
+    assert (ecg.fs, ecg.units_known, ecg.guessed) == (200, True, ())
+    assert len(app.session_state[ui.UPLOADS]) == 1  # in place of the first reading
+    assert not any(button.label == "Read anew" for button in app.button)
+
+
+def test_a_file_that_must_be_asked_about_is_kept_until_it_is_answered() -> None:
+    app = home()
+    app.file_uploader[0].upload("x.csv", table(MV[1:2].T), "text/csv").run()
+    assert len(app.error) == 1 and ui.UPLOADS not in app.session_state
+    app.text_input(key="answer_leads").set_value("II")
+    next(button for button in app.button if button.label == "Read anew").click().run()
+    assert not app.exception and not app.error
+    assert [lead for lead in LEADS if lead not in shown(app).absent_leads] == ["II"]
+
+
+def test_one_click_sets_right_what_is_wrong() -> None:
+    app = home()
+    turned = MV * np.where(np.arange(12) == 4, -1, 1)[:, None]
+    app.file_uploader[0].upload(
+        "x.csv", table(turned.T, ",".join(f"{n} (mV)" for n in LEADS)), "text/csv"
+    ).run()
+    app.button(key="upload_cure").click().run()
+    assert not app.exception
+    np.testing.assert_allclose(shown(app).signal, MV, atol=1e-3)

@@ -1,0 +1,216 @@
+"""Files of formats of which no real one is at hand, or many are wanted: written from an ECG in mV."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from clear_hug.leads import LEADS
+
+JANE = {"name": "Jane", "family": "Doerrenbach", "id": "MRN4711", "born": "19500203", "place": "St. Planted"}
+"""Identifiers that are planted; none may come out."""
+
+
+def ishne(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """Holter: int16 of 1 µV, leads side by side."""
+    head = bytearray(522)
+    head[:8] = b"ISHNE1.0"
+    struct.pack_into("<iiii", head, 10, 0, mv.shape[1], 522, 522)
+    for at, size, text in ((28, 40, JANE["name"]), (68, 40, JANE["family"]), (108, 20, JANE["id"])):
+        head[at : at + size] = text.encode().ljust(size, b"\0")
+    struct.pack_into("<h", head, 128, 2)
+    struct.pack_into("<hhh", head, 132, 3, 2, 1950)
+    struct.pack_into("<hhh", head, 138, 3, 2, 2020)
+    struct.pack_into("<h", head, 156, len(mv))
+    struct.pack_into("<12h", head, 158, *range(5, 17))
+    struct.pack_into("<12h", head, 206, *[1000] * 12)
+    struct.pack_into("<h", head, 272, int(fs))
+    path.write_bytes(bytes(head) + np.round(mv.T * 1000).astype("<i2").tobytes())
+    return path
+
+
+def mfer(path: Path, mv: np.ndarray, fs: float) -> Path:
+    codes = [1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8]
+
+    def tlv(tag: int, value: bytes) -> bytes:
+        length = bytes([len(value)]) if len(value) < 128 else b"\x84" + len(value).to_bytes(4, "big")
+        return bytes([tag]) + length + value
+
+    body = tlv(0x40, b"MFR ".ljust(32)) + tlv(0x01, b"\x01") + tlv(0x81, JANE["family"].encode())
+    body += tlv(0x0B, b"\x00\x00" + int(fs).to_bytes(2, "little")) + tlv(0x0C, b"\x00\xfa" + b"\x01\x00")
+    body += tlv(0x0A, b"\x00") + tlv(0x04, mv.shape[1].to_bytes(4, "little")) + tlv(0x05, bytes([len(mv)]))
+    body += tlv(0x06, b"\x01")
+    for channel, code in enumerate(codes[: len(mv)]):
+        inner = tlv(0x09, code.to_bytes(2, "little"))
+        body += bytes([0x3F, channel, len(inner)]) + inner
+    path.write_bytes(body + tlv(0x1E, np.round(mv * 1000).astype("<i2").tobytes()) + bytes([0x80, 0]))
+    return path
+
+
+def kardia(path: Path, mv: np.ndarray, fs: float) -> Path:
+    names = ("leadI", "leadII", "leadIII", "AVR", "AVL", "AVF")
+    samples = {name: np.round(row * 1000).astype(int).tolist() for name, row in zip(names, mv, strict=False)}
+    raw = {"frequency": fs, "amplitudeResolution": 1000, "numLeads": 6, "samples": samples}
+    doc = {"id": "x", "recordedAt": "2020-01-01T10:00:00Z", "heartRate": 72, "patientID": JANE["id"],
+           "note": f"{JANE['name']} {JANE['family']}", "data": {"raw": raw}}  # fmt: skip
+    path.write_text(json.dumps(doc))
+    return path
+
+
+def mortara(path: Path, mv: np.ndarray, fs: float) -> Path:
+    channels = "".join(
+        f'<CHANNEL NAME="{lead}" SAMPLE_FREQ="{fs:g}" UNITS_PER_MV="1000" DURATION="{mv.shape[1]}" '
+        f'OFFSET="0" BITS="16" FORMAT="SIGNED" ENCODING="BASE64" '
+        f'DATA="{base64.b64encode(np.round(row * 1000).astype("<i2").tobytes()).decode()}"/>'
+        for lead, row in zip(LEADS, mv, strict=True)
+    )
+    path.write_text(
+        '<?xml version="1.0"?><ECG ACQUISITION_TIME="20200101100000" VENT_RATE="72">'
+        f'<SOURCE TYPE="ELI280" MANUFACTURER="Mortara"/><SITE FACILITY_NAME="{JANE["place"]}"/>'
+        f'<SUBJECT LAST_NAME="{JANE["family"]}" FIRST_NAME="{JANE["name"]}" ID="{JANE["id"]}" AGE="70" '
+        f'AGE_UNITS="YEARS" GENDER="FEMALE" DOB="{JANE["born"]}"/>{channels}</ECG>'
+    )
+    return path
+
+
+def aecg(path: Path, mv: np.ndarray, fs: float) -> Path:
+    def sequence(lead: str, row: np.ndarray) -> str:
+        digits = " ".join(map(str, np.round(row * 1000).astype(int)))
+        return (
+            f'<component><sequence><code code="MDC_ECG_LEAD_{lead.upper()}"/><value xsi:type="SLIST_PQ">'
+            f'<origin value="0" unit="uV"/><scale value="1" unit="uV"/><digits>{digits}</digits>'
+            "</value></sequence></component>"
+        )
+
+    leads = "".join(sequence(lead, row) for lead, row in zip(LEADS, mv, strict=True))
+    path.write_text(
+        '<?xml version="1.0"?><AnnotatedECG xmlns="urn:hl7-org:v3" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><componentOf><timepointEvent><componentOf>'
+        f'<subjectAssignment><subject><trialSubject><id extension="{JANE["id"]}"/>'
+        "<subjectDemographicPerson><name>"
+        f'{JANE["name"]} {JANE["family"]}</name><birthTime value="{JANE["born"]}"/>'
+        "</subjectDemographicPerson>"
+        "</trialSubject></subject></subjectAssignment></componentOf></timepointEvent></componentOf>"
+        '<component><series><code code="RHYTHM"/><component><sequenceSet><component><sequence>'
+        '<code code="TIME_RELATIVE"/><value xsi:type="GLIST_PQ"><head value="0" unit="s"/>'
+        f'<increment value="{1 / fs}" unit="s"/></value></sequence></component>{leads}'
+        "</sequenceSet></component></series></component></AnnotatedECG>"
+    )
+    return path
+
+
+def muse(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """Eight leads of rhythm, 4.88 µV a count, and an averaged beat that is not the record."""
+
+    def waveform(kind: str, rows: np.ndarray) -> str:
+        leads = "".join(
+            f"<LeadData><LeadID>{name}</LeadID><LeadAmplitudeUnitsPerBit>4.88</LeadAmplitudeUnitsPerBit>"
+            "<LeadAmplitudeUnits>MICROVOLTS</LeadAmplitudeUnits><LeadSampleSize>2</LeadSampleSize>"
+            f"<WaveFormData>{base64.b64encode(np.round(row / 4.88e-3).astype('<i2').tobytes()).decode()}"
+            "</WaveFormData></LeadData>"
+            for name, row in zip(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), rows, strict=True)
+        )
+        return (
+            f"<Waveform><WaveformType>{kind}</WaveformType><SampleBase>{fs:g}</SampleBase>"
+            f"<SampleExponent>0</SampleExponent>{leads}</Waveform>"
+        )
+
+    eight = mv[[0, 1, *range(6, 12)]]
+    path.write_text(
+        '<?xml version="1.0" encoding="ISO-8859-1"?><!DOCTYPE RestingECG SYSTEM "restecg.dtd"><RestingECG>'
+        f"<PatientDemographics><PatientID>{JANE['id']}</PatientID><PatientLastName>{JANE['family']}"
+        f"</PatientLastName><PatientFirstName>{JANE['name']}</PatientFirstName><PatientAge>70</PatientAge>"
+        "<Gender>FEMALE</Gender></PatientDemographics><TestDemographics><SiteName>"
+        f"{JANE['place']}</SiteName></TestDemographics>"
+        "<RestingECGMeasurements><VentricularRate>72</VentricularRate><PRInterval>160</PRInterval>"
+        "<QRSDuration>90</QRSDuration><QTInterval>400</QTInterval><QTCorrected>430</QTCorrected><PAxis>40</PAxis>"
+        "<RAxis>-20</RAxis><TAxis>30</TAxis></RestingECGMeasurements>"
+        f"{waveform('Median', 2 * eight[:, : int(fs)])}{waveform('Rhythm', eight)}</RestingECG>"
+    )
+    return path
+
+
+def edf(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """EDF+ with an annotations channel and a respiration beside the leads, at another rate."""
+    seconds = int(mv.shape[1] // fs)
+    n = int(fs)
+    labels = [*(f"ECG {lead}" for lead in LEADS), "Resp", "EDF Annotations"]
+    sizes = [n] * 12 + [25, 20]
+
+    def field(width: int, *values: object) -> str:
+        return "".join(str(v)[:width].ljust(width) for v in values)
+
+    units = ["uV"] * 12 + ["l", ""]
+    head = field(8, 0) + field(80, f"{JANE['id']} F 03-FEB-1950 {JANE['name']}_{JANE['family']}")
+    head += field(80, f"Startdate 01-JAN-2020 {JANE['place']} X X") + field(8, "01.01.20", "10.00.00")
+    head += field(8, 256 * 15) + field(44, "EDF+C") + field(8, seconds, 1) + field(4, 14)
+    head += field(16, *labels) + field(80, *[""] * 14) + field(8, *units)
+    head += field(8, *[-32768] * 14, *[32767] * 14, *[-32768] * 14, *[32767] * 14) + field(80, *[""] * 14)
+    head += field(8, *sizes) + field(32, *[""] * 14)
+    counts = np.round(mv * 1000).astype("<i2")
+    body = b""
+    for second in range(seconds):
+        body += counts[:, second * n : (second + 1) * n].tobytes() + bytes(50)
+        body += f"+{second}\x14\x14\0".encode().ljust(40, b"\0")
+    path.write_bytes(head.encode() + body)
+    return path
+
+
+def dicom(path: Path, mv: np.ndarray, fs: float, split: bool = False) -> Path:
+    """Twelve leads in one group, or limb and chest leads in two; an averaged beat stands before them."""
+    import pydicom
+    from pydicom.data import get_testdata_file
+    from pydicom.sequence import Sequence
+
+    ds = pydicom.dcmread(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+    ds.PatientName, ds.PatientID, ds.InstitutionName = (
+        f"{JANE['family']}^{JANE['name']}",
+        JANE["id"],
+        JANE["place"],
+    )
+    ds.PatientBirthDate = JANE["born"]
+    whole = ds.WaveformSequence[0]
+    names = [c.ChannelSourceSequence[0].CodeMeaning.removeprefix("Lead").split("(")[0].strip() for c in
+             whole.ChannelDefinitionSequence]  # fmt: skip
+    order = [next(i for i, lead in enumerate(LEADS) if lead.lower() == name.lower()) for name in names]
+
+    def group(rows: list[int], signal: np.ndarray, label: str) -> pydicom.Dataset:
+        part = copy.deepcopy(whole)
+        definitions = []
+        for row in rows:
+            channel = copy.deepcopy(whole.ChannelDefinitionSequence[row])
+            channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor = 2.5, 1
+            channel.ChannelBaseline = 0
+            definitions.append(channel)
+        part.ChannelDefinitionSequence = Sequence(definitions)
+        part.NumberOfWaveformChannels, part.NumberOfWaveformSamples = len(rows), signal.shape[1]
+        part.SamplingFrequency, part.MultiplexGroupLabel = fs, label
+        counts = np.round(signal[[order[row] for row in rows]].T * 400).astype("<i2")
+        part.WaveformData = counts.tobytes()
+        return part
+
+    everything = list(range(12))
+    parts = [everything[:6], everything[6:]] if split else [everything]
+    beat = group(everything, 2 * mv[:, : int(fs)], "BEAT")
+    ds.WaveformSequence = Sequence([beat, *(group(rows, mv, "RHYTHM") for rows in parts)])
+    ds.save_as(path)
+    return path
+
+
+WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
+    "ISHNE": ("x.ecg", ishne),
+    "MFER": ("x.mwf", mfer),
+    "Kardia JSON": ("x.json", kardia),
+    "Mortara ELI XML": ("x.xml", mortara),
+    "HL7 aECG": ("x.xml", aecg),
+    "GE MUSE XML": ("x.xml", muse),
+    "EDF": ("x.edf", edf),
+    "DICOM waveform": ("x.dcm", dicom),
+}
+"""Format -> name and writer (path, signal (12, sample) mV, fs Hz), with identifiers planted."""
