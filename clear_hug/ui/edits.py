@@ -145,6 +145,7 @@ def _add(page: Page, snapped: bool) -> None:
 
     _change(page, change)
     st.session_state[AT] = None
+    st.session_state["edit"] = True  # where no beat was found the tools stood there unasked: they stay
 
 
 def _move(page: Page, sample: int, by: int) -> None:
