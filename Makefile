@@ -13,8 +13,8 @@ app: $(READY)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: $(READY) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" --numprocesses 2 --dist loadfile
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "alone and not slow"
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest

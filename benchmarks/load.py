@@ -47,11 +47,13 @@ ALARMS = ("Something unexpected went wrong", "Traceback (most recent call last)"
 class Seen:
     """What all visitors saw together.
 
-    seconds : (page name, s until its script had run);  errors, wrong : sentences
+    seconds : (page name, s until its script had run);  pictures : s until the first figure of a page came
+    errors, wrong : sentences
     memory : (s since the start, bytes that the server holds)
     """
 
     seconds: list[tuple[str, float]] = field(default_factory=list)
+    pictures: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     memory: list[tuple[float, int]] = field(default_factory=list)
@@ -65,6 +67,7 @@ class Visitor:
         self.session, self.query, self.page = "", "", ""
         self.widgets = WidgetStates()
         self.text: list[str] = []
+        self.picture: float | None = None  # s until the first figure came
 
     async def _receive(self) -> ForwardMsg:
         message = ForwardMsg()
@@ -84,7 +87,8 @@ class Visitor:
         asked.rerun_script.page_name = self.page
         asked.rerun_script.widget_states.CopyFrom(self.widgets)
         await self.socket.send(asked.SerializeToString())
-        self.text = []
+        self.text, self.picture = [], None
+        began = time.perf_counter()
         while True:
             message = await self._receive()
             kind = message.WhichOneof("type")
@@ -92,6 +96,8 @@ class Visitor:
                 self.session = message.new_session.initialize.session_id or self.session
             elif kind == "delta":
                 self.text.append(str(message.delta))
+                if self.picture is None and message.delta.new_element.WhichOneof("type") == "plotly_chart":
+                    self.picture = time.perf_counter() - began
             elif kind == "page_info_changed":
                 self.query = message.page_info_changed.query_string
             elif kind == "script_finished":
@@ -169,6 +175,7 @@ async def visit(
                     began = time.perf_counter()
                     text = await visitor.look(page)
                     seen.seconds.append((page or "Home", time.perf_counter() - began))
+                    seen.pictures += [] if visitor.picture is None else [visitor.picture]
                     _check(text, marker, page or "Home", seen)
         except (OSError, TimeoutError, AssertionError) as error:
             seen.errors.append(f"visitor {number}: {type(error).__name__} {error}")
@@ -248,6 +255,9 @@ def load(users: int = 8, seconds: float = 60, think: float = 3, threads: int = 2
     took = [s for _, s in seen.seconds] or [float("nan")]
     print(f"{len(seen.seconds)} pages: median {np.median(took):.2f} s, 95 % {np.percentile(took, 95):.2f} s, "
           f"most {max(took):.2f} s")  # fmt: skip
+    first = seen.pictures or [float("nan")]
+    print(f"first picture: median {np.median(first):.2f} s, 95 % {np.percentile(first, 95):.2f} s, "
+          f"most {max(first):.2f} s")  # fmt: skip
     settled = [rss for at, rss in seen.memory if at >= min(60, seconds / 2)]
     print(f"memory after the first minute {settled[0] / 1e6:.0f} MB, at the end {settled[-1] / 1e6:.0f} MB "
           f"({100 * (settled[-1] / settled[0] - 1):+.1f} %)")  # fmt: skip

@@ -21,12 +21,13 @@ from websockets.asyncio.client import connect
 import clear_hug as ch
 from benchmarks.load import PAGES, Visitor, start_server
 from clear_hug import plots
-from clear_hug.reconstruct import HIDE
+from clear_hug.reconstruct import as_the_model_sees_it, hide_leads, rebuild_linear
 
 PAGE_GOAL, PICTURE_GOAL = 300, 150  # ms
 
 
-async def _switches(address: str, record: str, repeats: int) -> dict[str, list[float]]:
+async def switches(address: str, record: str, repeats: int) -> dict[str, list[float]]:
+    """Page -> ms of the server for it, `repeats` times after two that fill the caches."""
     took: dict[str, list[float]] = {page: [] for page in PAGES}
     url = f"{address.replace('http', 'ws')}/_stcore/stream"
     async with connect(url, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
@@ -47,8 +48,9 @@ def pictures() -> dict[str, Callable[[], object]]:
     ecg = ch.simulate_ecg("premature", 0)
     tokens = ch.tokenize_beats(ecg)
     answer = ch.diagnose(checkpoint, tokens)
-    asks, hide = HIDE["One lead"]
-    rebuilt = ch.reconstruct(checkpoint, tokens, hide(tokens, 8, 0, 0))
+    hidden = hide_leads(tokens, ["V3"])
+    rebuilt, linear = ch.reconstruct(checkpoint, tokens, hidden), rebuild_linear(checkpoint, tokens, hidden)
+    trace = as_the_model_sees_it(ecg)
     lead = ch.explain(checkpoint, tokens, "form/PVC")
     each = ch.explain(checkpoint, tokens, "form/PVC", "ablation", "token")
     samples = ch.explain(checkpoint, tokens, "form/PVC", "integrated_gradients", "sample")
@@ -56,7 +58,7 @@ def pictures() -> dict[str, Callable[[], object]]:
         **{f"paper, {name}": lambda name=name: plots.plot_ecg(ecg, layout=name) for name in plots.LAYOUTS},
         "beats, strip": lambda: plots.plot_beat_strip(ecg, tokens, "II", 0, 10),
         "beats, overlay": lambda: plots.plot_beat_overlay(tokens),
-        "reconstruction": lambda: plots.plot_reconstruction(tokens, rebuilt, 0, 10),
+        "reconstruction": lambda: plots.plot_reconstruction(trace, tokens, rebuilt, linear),
         "probabilities": lambda: plots.plot_probabilities(answer, checkpoint.description, "superdiagnostic"),
         "painted by leads": lambda: plots.plot_painted_ecg(ecg, lead, 0, 10),
         "painted by samples": lambda: plots.plot_painted_samples(ecg, samples, 0, 10),
@@ -77,7 +79,7 @@ def pages(record: str = "simulated-premature", repeats: int = 5, threads: int = 
     with tempfile.TemporaryDirectory() as home:
         address, server = start_server(threads, Path(home))
         try:
-            took = asyncio.run(_switches(address, record, repeats))
+            took = asyncio.run(switches(address, record, repeats))
         finally:
             server.terminate()
             server.wait(20)

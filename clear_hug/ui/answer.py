@@ -45,16 +45,16 @@ REFER_WORDS = (
 )
 
 
+AS_USUAL = ":green-badge[input: nothing unusual]"
+
+
 def show_gate(page: Page) -> None:
     """What is unusual, before any number."""
     gate = page.gate
     if gate.ok and gate.compared:
-        st.success(
-            "**Input:** nothing unusual. Quality, leads, rate, length, scale and shape are as in training."
-        )
+        st.markdown(f"{AS_USUAL} Quality, leads, rate, length, scale and shape are as in training.")
     elif gate.ok:
-        st.info("**Input:** nothing unusual in its quality and leads. This checkpoint does not tell what "
-                "inputs it learned from.")  # fmt: skip
+        st.markdown(f"{AS_USUAL} The checkpoint does not tell what inputs it learned from.")
     else:
         st.warning(f"**Before you read a number:**\n\n{bullets(gate.sentences)}")
 

@@ -107,6 +107,7 @@ def test_r_peaks_are_added_moved_and_removed_and_the_diagnosis_follows(page: Pag
     assert not found
 
 
+@pytest.mark.slow
 def test_r_peaks_are_exported_and_imported_again(page: Page, address: str, tmp_path: Path) -> None:
     open_page(page, address, "Beats", f"{RECORD}&edit=true&beat=3")
     press(page, "Remove")

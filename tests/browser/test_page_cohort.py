@@ -141,6 +141,7 @@ def test_a_click_on_the_map_lists_neighbours_and_opens_one(page: Page, indexed: 
     assert not found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_looks(contexts: dict[str, BrowserContext], indexed: str, scheme: str) -> None:
     page = contexts[scheme].new_page()

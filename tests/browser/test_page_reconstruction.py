@@ -69,6 +69,7 @@ def test_tokens_leads_and_beats_are_hidden_by_clicks(page: Page, address: str) -
     assert not found
 
 
+@pytest.mark.slow
 def test_the_baseline_is_switched_off_and_the_paper_is_true(page: Page, address: str) -> None:
     open_page(page, address, "Reconstruction", f"{RECORD}&hidden=V2,V3")
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
@@ -81,6 +82,7 @@ def test_the_baseline_is_switched_off_and_the_paper_is_true(page: Page, address:
     assert "baseline=false" in page.url and "linear baseline" not in page.evaluate(NAMES, 1)
 
 
+@pytest.mark.slow
 def test_a_share_is_hidden_at_random_and_a_click_goes_on_from_it(page: Page, address: str) -> None:
     open_page(page, address, "Reconstruction", RECORD)
     page.get_by_text("a share at random").click()

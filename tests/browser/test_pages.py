@@ -33,8 +33,16 @@ pytestmark = pytest.mark.browser
 WARM_SECONDS = 2.0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
+DARK = ("Home", "ECG", "Explanation")  # each has what the other pages draw; all of them are slow
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        *((name, "light") for name in PAGES),
+        *(pytest.param(name, "dark", marks=[] if name in DARK else pytest.mark.slow) for name in PAGES),
+    ],
+)
 def test_page_by_deep_link(contexts: dict[str, BrowserContext], address: str, name: str, scheme: str) -> None:
     page = contexts[scheme].new_page()
     found, asked = errors_of(page), []
@@ -66,6 +74,7 @@ def test_page_by_deep_link(contexts: dict[str, BrowserContext], address: str, na
     page.close()
 
 
+@pytest.mark.alone
 def test_pages_open_in_two_seconds_warm(page: Page, address: str) -> None:
     best = {}
     for name in PAGES:
