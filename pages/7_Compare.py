@@ -44,11 +44,15 @@ with guard():
     if b is not None:
         ui.show(plot_compare(a, b, (titles[0], titles[1]), dark=page.dark), "pairs", " and ".join(titles))
         end = float(np.nanmax(np.abs(np.concatenate([a.values, b.values]))))
+        trust = []  # filled at the end: the proofs take seconds, and the pictures need not wait for them
         for side, why, one in (("a", a, page), ("b", b, other_page)):
             figure = plot_painted_ecg(one.ecg, why, dark=page.dark, end=end)
             title = titles[side == "b"]
             st.markdown(f"**{ui.say(title)}**")
-            ui.trust_line(one.proof(why))
+            trust.append((st.empty(), one, why))
             ui.show_paper(figure, side, f"The ECG painted by {title}")
         st.caption(COMPARE_WORDS[kind])
         ui.model_line(b)
+        for place, one, why in trust:
+            with place.container():
+                ui.trust_line(one.proof(why))

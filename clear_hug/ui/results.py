@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -202,11 +203,11 @@ class Page:
     def key(self) -> tuple[str, str, str]:
         return self.checkpoint.digest, self.ecg.digest, self.beats_by
 
-    def _once(self, label: str, work: Callable[[], T], *question: str) -> T:
-        """What the model answers, asked once for all sessions and in turn with them."""
+    def _once(self, label: str, work: Callable[[], T], *question: str, long: bool = False) -> T:
+        """What the model answers, asked once for all sessions; what takes long stands in line with them."""
         kept = _results(*self.key, *question)
         if "result" not in kept:
-            with st.spinner(label), in_turn():
+            with st.spinner(label), in_turn() if long else nullcontext():
                 if "result" not in kept:  # another session may have asked the same meanwhile
                     kept["result"] = work()
         found: T = kept["result"]
@@ -299,7 +300,7 @@ class Page:
 
         if tick or source is not Game:  # in turn already, or nothing but sums
             return work()
-        return self._once("Leaving parts out ...", work, target, method, level, against)
+        return self._once("Leaving parts out ...", work, target, method, level, against, long=True)
 
     @property
     def _look(self) -> Look:
@@ -329,7 +330,7 @@ class Page:
             return prove(self.checkpoint, self.tokens, why, game, disturbances=DISTURBANCES)
 
         question = (why.target, why.method, why.level, why.against, "proof", failed)
-        return self._once("Putting the map to the proof ...", work, *question)
+        return self._once("Putting the map to the proof ...", work, *question, long=True)
 
     def reconstruct(self, hidden: NDArray[np.bool_]) -> Reconstruction:
 
