@@ -232,6 +232,7 @@ def test_the_pages(
     assert bool(shown.get("plotly_chart")) == (name in SHOWS_TRACE)
 
 
+@pytest.mark.slow
 def test_an_hour(checkpoint, app, tmp_path: Path) -> None:
     long = hour()
     per_minute = n_planted(simulate_ecg("normal", seconds=60.0, fs=100.0))

@@ -572,7 +572,7 @@ def test_every_reader_offers_its_extensions():
 LIMB = ("III", "aVR", "aVL", "aVF")
 FORMATS = {
     **{f"csv/0000{i}_lr_100hz.csv": ("CSV", 100, 1000, (), None, None) for i in range(1, 7)},
-    "dicom/sample.dcm": ("DICOM waveform", 500, 5000, (), 39, "M"),
+    "dicom/sample.dcm": ("DICOM waveform, without its averaged beats", 500, 5000, (), 39, "M"),
     "edf/0000050.ECG.edf": ("EDF", 800, 37_855, (), None, None),
     "ge_muse_xml/MUSE_example.xml": ("GE MUSE XML", 500, 5000, LIMB, 50, "M"),
     "ge_muse_xml/muse_ecg_deidentified_1.xml": ("GE MUSE XML", 240, 2500, LIMB, 66, "M"),
