@@ -70,7 +70,7 @@ run baseline --run runs/random "${AGAINST[@]}" --recipe.kind random --recipe.wei
 tune scratch final "$FINAL" '[]'
 run evaluate --write true --baselines '{"ResNet": ["runs/resnet-0", "runs/resnet-1", "runs/resnet-2"], "the same from scratch": "runs/scratch", "random frozen encoder": "runs/random"}'
 
-# How far its explanations may be believed; another seed of training, whose maps are held against
+# How far its explanations may be believed; two more seeds of training, whose maps are held against
 # those of the first.
 again() {  # name, seed
     run finetune --run "runs/$1" --recipe.tasks "$TASKS" --resume --recipe.train_folds '[1,2,3,4,5,6]' \
@@ -78,5 +78,6 @@ again() {  # name, seed
         --teachers '["runs/choice-teacher-1","runs/choice-teacher-2","runs/choice-teacher-3","runs/choice"]'
 }
 again choice-2b 1
-run faithfulness --folds '[9]' --seeds '["runs/choice-2","runs/choice-2b"]' --write true
+again choice-2c 2
+run faithfulness --folds '[9]' --seeds '["runs/choice-2","runs/choice-2b","runs/choice-2c"]' --write true
 .venv/bin/python -m tests.golden.make

@@ -38,7 +38,7 @@ def screenshots() -> None:
                 page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()
                 for name in PAGES:
                     page.goto(f"{address}/{name}{QUERIES.get(name, '')}")
-                    page.wait_for_selector("[data-testid=stMain] :is(.js-plotly-plot, p)", timeout=120_000)
+                    page.wait_for_selector(".js-plotly-plot .main-svg", timeout=120_000)
                     settled(page)
                     file = FOLDER / f"{re.sub(r'[^a-z]+', '_', (name or 'Home').lower())}_{scheme}.png"
                     page.screenshot(path=file)

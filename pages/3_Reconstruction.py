@@ -22,10 +22,10 @@ PAPER_WORDS = (
 )
 MAP_WORDS = (
     "How to read this: a row a lead, a column a beat. Click a square to hide or show that beat in that lead, "
-    "a dot for a whole lead or beat; the darker, the further off (RMS)."
+    "a dot for a whole lead or beat; the stronger its colour, the further off (RMS)."
 )
 SYNTHESIS_WORDS = (
-    "How to read this: a row a lead, a column a beat; hollow is known, the darker, the further off."
+    "How to read this: a row a lead, a column a beat; hollow is known, strong colours are far off."
 )
 NOVELTY_WORDS = (
     "How to read this: each token was hidden alone and rebuilt from all others. A square says by how many "
