@@ -610,9 +610,11 @@ def _build(
             found = _read(entry, checkpoint, detector) if tries <= 2 else _FATAL
             told = Known()
             try:
-                told = known(entry.path)
+                told = known(entry.path) if tries <= 2 else told
             except ECGError as error:
                 found = _nameless(str(error), entry)
+            except Exception as error:  # as in _read
+                found = f"{NAME} could not be read ({type(error).__name__})."
             index.execute(_INSERT, _row(entry.key, stamped[entry.key], found, told))
             n += 1
             rate = n / (time.monotonic() - began)

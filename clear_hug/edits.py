@@ -207,10 +207,10 @@ def from_dict(kept: Mapping[str, Any], ecg: ECG) -> EditedPeaks:
         rows = [(int(row["sample"]), int(row.get("from_sample", ADDED))) for row in kept["r_peaks"]]
         removed = [int(row["sample"]) for row in kept["removed"]]
         detector = str(kept["detector"])
-    except (KeyError, TypeError, ValueError) as error:
+        samples, origin = (np.array([row[k] for row in rows], dtype=np.int64) for k in (0, 1))
+        found = np.array(sorted([*origin[origin != ADDED].tolist(), *removed]), dtype=np.int64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ECGError(f"these R peaks are not whole ({error!r}); export them anew.") from error
-    samples, origin = (np.array([row[k] for row in rows], dtype=np.int64) for k in (0, 1))
-    found = np.array(sorted([*origin[origin != ADDED].tolist(), *removed]), dtype=np.int64)
     for marks in (samples, found):
         if (np.diff(marks) <= 0).any() or (marks.size and not 0 <= marks[0] <= marks[-1] < ecg.n_samples):
             raise ECGError("these R peaks do not rise from one to the next within the record.")
@@ -246,7 +246,7 @@ def read_peaks(content: bytes, ecg: ECG) -> EditedPeaks:
     try:
         text = content.decode()
         kept = json.loads(text) if text.lstrip().startswith("{") else _from_csv(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, ValueError) as error:
+    except (ValueError, KeyError, csv.Error, RecursionError) as error:
         raise ECGError("this file holds no R peaks that were exported here.") from error
     return from_dict(kept, ecg)
 

@@ -9,6 +9,7 @@ from clear_hug.leads import LEADS
 from clear_hug.plots import LAYOUTS, plot_ecg, plot_laid_over, plot_medians, plot_side_by_side
 from clear_hug.ui import ecg as view
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.reading import answer_hidden
 
 page = open_page("ECG")
 ONE, BESIDE, OVER = "one ECG", "two side by side", "two laid over"
@@ -175,5 +176,8 @@ with guard():
         with measured:
             view.show_differences(page, other)
         with labels:
-            view.show_changed_labels(page, other)
-        ui.model_line(page.diagnosis)
+            if answer_hidden(page) or answer_hidden(other):
+                st.caption("Read first: what the model says of them is hidden until you commit your reading.")
+            else:
+                view.show_changed_labels(page, other)
+                ui.model_line(page.diagnosis)

@@ -310,3 +310,12 @@ def test_a_link_to_a_beat_that_is_not_there_opens() -> None:
         app = beats_page(record="simulated-premature", beat=beat)
         assert not app.exception and not app.error and "Click the mark of a beat" in said(app)
     assert re.search(r"Beat 3\*\* at 2\.11", said(beats_page(record="simulated-premature", beat="3")))
+
+
+@pytest.mark.parametrize("sample", ["1e400", str(10**30), "null"])
+def test_numbers_that_are_no_samples_are_refused(peaks: EditedPeaks, ecg, sample: str) -> None:
+    kept = peaks_json(peaks).decode()
+    first = re.search(r'"sample": (\d+)', kept)
+    assert first
+    with pytest.raises(ECGError, match="not whole"):
+        read_peaks(kept.replace(first[0], f'"sample": {sample}', 1).encode(), ecg)

@@ -370,3 +370,17 @@ def test_edges_lie_within_the_cse_tolerances_on_ludb():
         assert np.isfinite(errors).sum() >= (88 if edge.startswith("P") else 99), edge
     paced = [r.name for r in held if r.found.paced]
     assert set(paced) == {"8", "72", "74", "90", "93", "104"}
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_given_r_peaks_where_no_lead_moves_are_a_reason_and_no_crash(value) -> None:
+    ecg = simulate_ecg("normal", 0)
+    signal = ecg.signal.copy()
+    signal[:, :1500] = value
+    m = measure(replace(ecg, signal=signal), np.array([1.5]))
+    assert np.isnan(m.qrs) and "no lead" in m.reasons["qrs"].lower() or "No beat" in m.reasons["qrs"]
+
+
+def test_no_r_peak_given_is_none_measured() -> None:
+    m = measure(simulate_ecg("normal", 0), np.empty(0))
+    assert np.isnan(m.heart_rate) and m.reasons["heart_rate"]

@@ -28,8 +28,8 @@ def test_answers_read_the_file_anew() -> None:
     app = home()
     app.file_uploader[0].upload("x.csv", table(MV.T, ",".join(LEADS)), "text/csv").run()
     assert not app.exception and shown(app).guessed == ("fs", "unit") and not shown(app).units_known
-    app.number_input(key="answer_fs").set_value(200.0)
-    app.selectbox(key="answer_unit").set_value("mV")
+    app.number_input(key="answer_fs_1").set_value(200.0)
+    app.selectbox(key="answer_unit_1").set_value("mV")
     next(button for button in app.button if button.label == "Read anew").click().run()
     assert not app.exception and not app.error
     ecg = shown(app)
@@ -42,7 +42,7 @@ def test_a_file_that_must_be_asked_about_is_kept_until_it_is_answered() -> None:
     app = home()
     app.file_uploader[0].upload("x.csv", table(MV[1:2].T), "text/csv").run()
     assert len(app.error) == 1 and ui.UPLOADS not in app.session_state
-    app.text_input(key="answer_leads").set_value("II")
+    app.text_input(key="answer_leads_1").set_value("II")
     next(button for button in app.button if button.label == "Read anew").click().run()
     assert not app.exception and not app.error
     assert [lead for lead in LEADS if lead not in shown(app).absent_leads] == ["II"]

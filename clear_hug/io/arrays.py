@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,22 @@ from clear_hug.io.apart import Refused, read_apart
 from clear_hug.io.identities import LIMB, OFF, misfit
 from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 from clear_hug.io.recording import (
+    SPAN_MV,
     Asked,
     Channel,
     NeedsAnswer,
     Recording,
+    median_span,
+    millivolt,
     sex_of,
+    some,
     within,
+    without_absent,
     years,
 )
 from clear_hug.leads import LEADS, canonical_lead
 
+LEAST_GAIN = 20.0  # counts a mV; what is called a gain and is less is an amplifier's, or uV a count
 MOST_LEADS = 20  # an axis no longer than this may be that of the leads
 _CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
 # The orders in which twelve leads are met, the usual one first.
@@ -58,10 +65,12 @@ class Facts:
     names: tuple[str, ...] = ()
     age: float | None = None
     sex: str | None = None
+    baseline: float = 0.0  # the count of 0 mV
 
 
 _FS = re.compile(
-    r"^(fs|fsecg|fsamp|sf|sr|hz|freq|frequency|samp(l(e|ing))?(freq|frequency|rate)(hz)?|rate(hz)?)$"
+    r"^(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|freq|frequency|rate|hz|"
+    r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond)(hz|inhz)?$"
 )
 _UNIT = re.compile(r"^(ecg|signal|lead)?units?$")
 _NAMES = re.compile(
@@ -71,7 +80,7 @@ _NAMES = re.compile(
 
 def facts(said: Mapping[str, Any]) -> Facts:
     """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
-    fs = unit = gain = age = sex = None
+    fs = unit = gain = age = sex = baseline = None
     names: tuple[str, ...] = ()
     for place, value in said.items():
         key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
@@ -83,6 +92,9 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 unit = unit or str(texts[0]).strip()
         elif key in ("gain", "adcgain"):
             gain = gain or _number(value)
+        elif key in ("baseline", "adczero", "adcbaseline"):
+            negative = str(value).strip().startswith("-")
+            baseline = baseline or (_number(str(value).strip().lstrip("-")) or 0.0) * (-1 if negative else 1)
         elif _NAMES.match(key) and not names:
             texts = re.split(r"[,;|\s]+", value.strip("[]() ")) if isinstance(value, str) else value
             texts = [str(t).strip(" '\"") for t in texts] if isinstance(texts, list) else []
@@ -93,7 +105,7 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 age = years(value)
             else:
                 sex = sex_of(value)
-    return Facts(fs, unit or "", gain, names, age, sex)
+    return Facts(fs, unit or "", gain, names, age, sex, baseline or 0.0)
 
 
 def _number(value: Any) -> float | None:
@@ -143,14 +155,31 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
         if why:
             guessed.append("leads")
             said.append(why)
-    unit = known.unit
-    if known.gain and not unit:
-        leads, unit = leads / known.gain, "mV"
-        said.append(f"The file names a gain of {known.gain:g}, which is taken for values a mV.")
-    channels = [
-        Channel(n, np.asarray(x, np.float64), known.fs, unit) for n, x in zip(names, leads, strict=True)
-    ]
+    channels = _by_gain(dict(zip(names, leads, strict=True)), known, asked, said)
     return Recording(source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed))
+
+
+def _by_gain(
+    leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said: list[str]
+) -> list[Channel]:
+    """Channels, divided by the file's gain where only then they span what a heart's do."""
+    unit, resolution, offset = known.unit, 1.0, 0.0
+    if known.gain and not asked.unit:
+        low, high = SPAN_MV
+        span = median_span(without_absent(x)[0] for x in leads.values())
+        stated = low <= span * (millivolt(unit) or 1.0) <= high
+        if known.gain >= LEAST_GAIN and low <= span / known.gain <= high and not stated:
+            unit, resolution, offset = "mV", 1 / known.gain, -known.baseline / known.gain
+            said.append(f"The file names a gain of {known.gain:g}, which is taken for values a mV.")
+        else:
+            said.append(
+                f"The file names a gain of {known.gain:g}, by which nothing is divided: a lead spans "
+                f"{span:,.4g} as it stands, and would not span a heart's {low:g} to {high:g} mV for it alone."
+            )
+    return [
+        Channel(name, np.asarray(x, np.float64) * resolution + offset, known.fs, unit, resolution, offset)
+        for name, x in leads.items()
+    ]
 
 
 def guess_leads(path: Path, leads: NDArray[Any], asked: Asked) -> tuple[Sequence[str], str]:
@@ -167,8 +196,10 @@ def guess_leads(path: Path, leads: NDArray[Any], asked: Asked) -> tuple[Sequence
             f"expected the twelve in the order {', '.join(LEADS)}, a heading, or leads=[...].",
             "leads", channels=n,
         )  # fmt: skip
-    rows = np.nan_to_num(np.asarray(leads, np.float64))
-    rows = rows - np.median(rows, axis=1, keepdims=True)
+    rows = np.stack([without_absent(np.asarray(lead, np.float64))[0] for lead in leads])
+    rows = np.nan_to_num(rows, nan=np.nan, posinf=np.nan, neginf=np.nan)
+    rows[np.isnan(rows).all(axis=1)] = 0.0
+    rows = np.nan_to_num(rows - np.nanmedian(rows, axis=1, keepdims=True))
 
     def off(order: Sequence[str]) -> float:
         limb = [i for i, name in enumerate(order) if name.lstrip("-") in LIMB]
@@ -210,18 +241,16 @@ def _choose(
 ) -> Recording:
     """The record among a file's arrays: leads by name, or one array of leads by samples."""
     known = facts(said | {k: v.ravel().tolist() for k, v in arrays.items() if v.size == 1})
-    named = {}
-    for place, values in arrays.items():
-        name = re.split(r"/", place)[-1]
-        if (
-            np.squeeze(values).ndim == 1
-            and canonical_lead(re.split(r"[(\[]", name)[0].lstrip("-")) is not None
-        ):
-            named[name] = np.squeeze(values)
-    if len(named) > 1 or (named and len(named) == len(arrays)):
-        long = max(v.size for v in named.values())
-        channels = [Channel(n, v, known.fs, known.unit) for n, v in named.items() if v.size == long]
-        return Recording(source, channels, known.age, known.sex, bare=True)
+    notes: list[str] = []
+    times = {place: np.squeeze(v) for place, v in arrays.items() if _TIME.match(place.split("/")[-1])}
+    times = {place: v for place, v in times.items() if v.ndim == 1}
+    arrays = {place: v for place, v in arrays.items() if place not in times}
+    named = _named_leads(arrays, notes)
+    if any(_lead_of(name) in LEADS for name in named) and (len(named) > 1 or len(named) == len(arrays)):
+        n = next(iter(named.values())).size
+        known = replace(known, fs=_rate_beside(path, times, n, known.fs, notes))
+        channels = _by_gain(named, known, asked, notes)
+        return Recording(source, channels, known.age, known.sex, tuple(notes), bare=True)
     usable = {place: v for place, v in arrays.items() if v.ndim >= 1 and v.size >= 100}
     likely = {
         p: v for p, v in usable.items() if _LIKELY.match(re.sub(r"[^a-z]", "", p.split("/")[-1].lower()))
@@ -235,11 +264,73 @@ def _choose(
     if not pick:
         raise ECGError(f"{path.name} holds no array of leads by samples.")
     place = max(pick, key=lambda p: pick[p].size)
+    notes = [f"{len(two)} arrays may hold the record; the largest is read."] if len(two) > 1 else []
+    fits = {p: v for p, v in times.items() if v.size in pick[place].shape}
+    if fits:
+        n = next(iter(fits.values())).size
+        known = replace(known, fs=_rate_beside(path, fits, n, known.fs, notes))
     recording = from_array(path, source, pick[place], known, asked)
-    if len(two) > 1:
-        note = f"{len(two)} arrays may hold the record; the largest is read."
-        recording = Recording(**{**vars(recording), "warnings": (*recording.warnings, note)})
-    return recording
+    return replace(recording, warnings=(*recording.warnings, *notes))
+
+
+_TIME = re.compile(
+    r"^(t|times?|time_?stamps?|time_?vec(tor)?|t_?vec)([_\s(\[]*(u|m)?s(ec)?[)\]]?)?$", re.IGNORECASE
+)
+
+
+def _rate_beside(
+    path: Path, times: Mapping[str, NDArray[Any]], n: int, stated: float | None, said: list[str]
+) -> float | None:
+    """Hz of an array of times as long as the leads; else what the file states."""
+    from clear_hug.io.tables import _rate_from
+
+    for place, array in times.items():
+        name = place.split("/")[-1]
+        values = np.asarray(array, np.float64)
+        if values.size != n or n < 3:
+            continue
+        steps = np.diff(values)
+        step = float(np.median(steps))
+        if not (np.isfinite(steps).all() and (steps > 0).all() and np.ptp(steps) <= 0.5 * step + 1e-3):
+            said.append(f"The array {name[:20]} does not rise evenly and is not taken for the time.")
+        elif step != 1 or name.lower().endswith("ms"):  # else it numbers the samples
+            return _rate_from(path, name, values, stated, said)
+    return stated
+
+
+def _lead_of(name: str) -> str | None:
+    return canonical_lead(re.split(r"[(\[]", name)[0].lstrip("-"))
+
+
+def _named_leads(arrays: Mapping[str, NDArray[Any]], said: list[str]) -> dict[str, NDArray[Any]]:
+    """The arrays that are each named as a lead, all of the usual length; what is left out is said.
+
+    Names may share a prefix ("strip_I", "strip_II").
+    """
+    rows = {place: np.squeeze(v) for place, v in arrays.items() if np.squeeze(v).ndim == 1}
+    names = {place: place.split("/")[-1] for place in rows}
+    if not any(_lead_of(name) in LEADS for name in names.values()):
+        cut = {place: re.fullmatch(r"(.*[_\W])([A-Za-z0-9]+)", name) for place, name in names.items()}
+        shared = Counter(m[1] for m in cut.values() if m and _lead_of(m[2]) in LEADS)
+        prefix = max(shared, key=lambda p: shared[p], default="")
+        if prefix and shared[prefix] > 1:
+            names = {place: name.removeprefix(prefix) for place, name in names.items()}
+    rows = {place: v for place, v in rows.items() if _lead_of(names[place]) is not None}
+    sizes = Counter(v.size for v in rows.values())
+    usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+    found: dict[str, NDArray[Any]] = {}
+    left_out = []
+    for place, values in rows.items():
+        if values.size != usual or names[place] in found:
+            left_out.append(place.strip("/")[:30])
+        else:
+            found[names[place]] = values
+    if left_out and len(found) > 1:
+        said.append(
+            f"Left out, since their length differs from the other leads' or their name stands twice: "
+            f"{some(left_out)}."
+        )
+    return found
 
 
 # NPY, NPZ
@@ -386,7 +477,7 @@ def read_mat(path: Path, asked: Asked) -> Recording:
     recording = _choose(path, "MAT", arrays, said, asked)
     if {"/ECG/data", "/ECG/sex", "/ECG/age"} <= {*arrays, *said} and recording.channels[0].fs is None:
         note = "The file is laid out as CPSC2018's are, whose rate is 500 Hz: it is taken."
-        channels = [Channel(c.name, c.samples, 500.0, c.unit) for c in recording.channels]
+        channels = [replace(channel, fs=500.0) for channel in recording.channels]
         more = {
             "channels": channels,
             "warnings": (*recording.warnings, note),

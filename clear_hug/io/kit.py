@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -70,6 +71,7 @@ def _recording(source: str, record: Any, channels: list[Channel], said: list[str
         source, channels, years(record.patient.age), sex_of(record.patient.sex), tuple(said),
         stored=_stored(record), device=_device(source, device),
         filters=filter_words(filters.highpass, filters.lowpass, notch),
+        bare=source.startswith(("EDF", "DICOM")) and all(_is_scaled(lead) for lead in record.leads),
     )  # fmt: skip
 
 
@@ -118,15 +120,33 @@ def _stored(record: Any) -> dict[str, float]:
 
 
 def _channels(record: Any) -> list[Channel]:
-    return [
-        Channel(
-            lead.label,
-            np.asarray(lead.samples),
-            _exact_rate(record, lead),
-            "" if lead.is_raw else lead.units,
-        )
-        for lead in record.leads
-    ]
+    return [_channel(lead, _exact_rate(record, lead)) for lead in record.leads]
+
+
+def _channel(lead: Any, fs: float) -> Channel:
+    """A lead by its physical scale, which stands in EDF and DICOM also where the unit alone is missing."""
+    scale, zero = _scale(lead)
+    samples = np.asarray(lead.samples)
+    if lead.is_raw and (scale, zero) != (1.0, 0.0):
+        samples = samples * scale + zero
+    unit = lead.resolution_unit if lead.is_raw else lead.units
+    return Channel(lead.label, samples, fs, unit, scale, zero)
+
+
+def _scale(lead: Any) -> tuple[float, float]:
+    """Resolution and offset of a lead's counts; ecgdatakit leaves DICOM's out where the unit is missing."""
+    if lead.resolution_unit or not lead.adc_resolution or lead.resolution != 1.0:
+        return float(lead.resolution), float(lead.offset)
+    factor, zero = (
+        float(lead.annotations.get(key, default))
+        for key, default in (("sensitivity_correction_factor", 1.0), ("channel_baseline", 0.0))
+    )
+    return lead.adc_resolution * factor or 1.0, float(lead.offset) or zero
+
+
+def _is_scaled(lead: Any) -> bool:
+    """Whether a lead's values are physical but for the unit's name, so that it can be guessed from them."""
+    return bool(lead.units or lead.resolution_unit) or _scale(lead) != (1.0, 0.0)
 
 
 def _exact_rate(record: Any, lead: Any) -> float:
@@ -171,6 +191,7 @@ def _read_ishne(path: Path, source: str) -> Recording:
 
 def _read_dicom(path: Path, source: str) -> Recording:
     """DICOM waveform: the rhythm groups joined where they run side by side, averaged beats left out."""
+    _within_when_inflated(path)
     record, said = _parse(path)
     groups = record.raw_metadata.get("multiplex_groups", [])
     seconds = [g["samples"] / g["sampling_frequency"] for g in groups]
@@ -179,6 +200,26 @@ def _read_dicom(path: Path, source: str) -> Recording:
     channels, said, averaged = _join_groups(path, said)
     # the device's own mean beats are no part of the record: told, and no warning
     return _recording(source + AVERAGED * averaged, record, channels, said)
+
+
+def _within_when_inflated(path: Path) -> None:
+    """Refuse a deflated data set that is larger than what is read at once, before pydicom inflates it."""
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with path.open("rb") as file:
+        file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
+        meta = read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while content := inflate.unconsumed_tail or file.read(1 << 16):
+            size += len(inflate.decompress(content, 1 << 20))
+            within("unpacked", size, path.name)
+            if inflate.eof:
+                return
 
 
 def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str], bool]:
@@ -222,16 +263,7 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
         said.append(
             f"{others} more waveform group{'s' if others > 1 else ''} (other stretches or rates) left out."
         )
-    channels = [
-        Channel(
-            lead.label,
-            lead.samples * lead.resolution + lead.offset,
-            group["sampling_frequency"],
-            lead.resolution_unit,
-        )
-        for group in joined
-        for lead in group["leads"]
-    ]
+    channels = [_channel(lead, group["sampling_frequency"]) for group in joined for lead in group["leads"]]
     return channels, said, len(left) > others
 
 

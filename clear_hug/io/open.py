@@ -99,9 +99,9 @@ def _read(path: Path, asked: Asked) -> ECG:
             raise ECGError(f"{path.name} is empty (0 bytes); export or copy it again.")
         head = first_bytes(path)
         reader = reader_of(path, head)
+        within("bytes", path.stat().st_size, path.name)
         if reader is None and is_zip(head):
             return replace(_read_files({path.name: path.read_bytes()}, asked), record_id=path.stem)
-        within("bytes", path.stat().st_size, path.name)
         if reader is None:
             if is_lone_samples(path, head):
                 raise ECGError(f"{path.name} needs its header {path.with_suffix('.hea').name} beside it.")
@@ -263,7 +263,10 @@ def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
                         LIMITS["unpacked"].exceeded(float("inf"), Path(name).name).replace("inf", "more")
                     )
                 for member in members:
-                    add(member.filename, archive.read(member))
+                    inner = archive.read(member)
+                    if is_zip(inner[:4]) and not _is_record_in_zip(inner):
+                        raise ECGError(f"{Path(name).name} holds another .zip; unpack it first.")
+                    add(member.filename, inner)
         except ECGError:
             raise
         except Exception:  # zipfile raises errors of many kinds for a broken archive

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
@@ -43,12 +44,15 @@ class Channel:
     """One channel as it stands in the file.
 
     samples : in `unit`;  fs : Hz, None where the file does not say;  unit : "" where it does not say
+    resolution, offset : samples = counts * resolution + offset, where the file holds counts
     """
 
     name: str
     samples: NDArray[Any]
     fs: float | None
     unit: str
+    resolution: float = 1.0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +110,50 @@ _MILLIVOLT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 
 def millivolt(unit: str) -> float | None:
     """What one `unit` is in mV, or None where it is not a voltage."""
     return _MILLIVOLT.get(unit.strip().lower())
+
+
+SPAN_MV = (0.15, 20.0)  # what a lead of a heart spans
+
+
+def median_span(leads: Iterable[NDArray[Any]]) -> float:
+    """What the median lead spans, without its rarest values; 0 where none moves."""
+    spans = []
+    for lead in leads:
+        values = lead[np.isfinite(lead)]
+        if values.size and np.ptp(values) > 0:
+            low, high = np.percentile(values, (0.2, 99.8))
+            spans.append(high - low)
+    return float(np.median(spans)) if spans else 0.0
+
+
+_ABSENT = (-32768, 32767, -9999)  # counts that devices write where there is no sample
+
+
+def without_absent(
+    samples: NDArray[Any], resolution: float = 1.0, offset: float = 0.0
+) -> tuple[NDArray[Any], int]:
+    """Samples with the counts that stand for "none" as NaN, and how many these are.
+
+    They stand in runs of two and more among whole counts; -32768 wherever it does, the others only
+    further off the rest than the rest spans, since a sound lead may reach them.
+    """
+    taken = 0
+    for count in _ABSENT:
+        value = count * resolution + offset
+        near = 0.02 * abs(resolution)
+        ends = (np.fmin.reduce(samples), np.fmax.reduce(samples)) if samples.size > 1 else ()
+        if not near or not any(abs(float(end) - value) < near for end in ends):
+            continue  # as in nearly every record
+        there = np.abs(samples - value) < near
+        rest = np.asarray(samples[~there & np.isfinite(samples)], np.float64)
+        counts = (rest - offset) / resolution
+        if not (there[1:] & there[:-1]).any() or not (np.abs(counts - np.round(counts)) < 0.02).all():
+            continue
+        if count != -32768 and rest.size and np.abs(rest - value).min() <= np.ptp(rest):
+            continue
+        samples = np.where(there, np.nan, samples)
+        taken += int(there.sum())
+    return samples, taken
 
 
 def years(value: Any) -> float | None:

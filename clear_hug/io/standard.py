@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from clear_hug.ecg import ECG, MAX_FS, MIN_FS, ECGError, ecg_from_leads
 from clear_hug.io.identities import limb_check
 from clear_hug.io.limits import MIN_SECONDS
-from clear_hug.io.recording import Asked, Channel, NeedsAnswer, Recording, millivolt, some, within
+from clear_hug.io.recording import (
+    SPAN_MV,
+    Asked,
+    Channel,
+    NeedsAnswer,
+    Recording,
+    median_span,
+    millivolt,
+    some,
+    within,
+    without_absent,
+)
 from clear_hug.leads import LEADS, canonical_lead, is_modified
 
 HIGH_MV = 20.0  # no heart deflects a surface lead further from its own median
@@ -24,14 +35,14 @@ SAME_SPAN = 1e-3  # leads whose spans (or SDs) agree to this were each scaled to
 RESTING_SECONDS = 10.0  # the length of a standard resting ECG
 _USUAL_RATES = (100, 125, 128, 200, 240, 250, 256, 300, 360, 400, 500, 512, 1000, 2000)  # Hz
 _RESTING_RATES = (500, 1000, 250, 400, 100)  # Hz, of records padded to a little more than 10 s
-_SPAN_MV = (0.15, 20.0)  # what a lead of a heart spans
 
 
 def to_ecg(path: Path, recording: Recording, asked: Asked) -> ECG:
     """The standard value; `path` gives it its name and names it in errors."""
     said = list(recording.warnings)
     guessed = list(recording.guessed)
-    leads, left_out = _named(path, _renamed(path, recording.channels, asked), said)
+    channels = _without_absent(recording.channels, said)
+    leads, left_out = _named(path, _renamed(path, channels, asked), said)
     if left_out:
         said.append(f"Left out, since they are not ECG leads by a known name: {some(left_out)}.")
     rate = _rate(path, leads, asked, said, guessed)
@@ -62,6 +73,21 @@ def to_ecg(path: Path, recording: Recording, asked: Asked) -> ECG:
     if not ecg.present.any():
         raise ECGError(f"{path.name} marks every sample of every lead as invalid.")
     return replace(ecg, warnings=(*dict.fromkeys(said), *_implausible(ecg)))
+
+
+def _without_absent(channels: list[Channel], said: list[str]) -> list[Channel]:
+    """The channels with the counts that stand for "no sample" as NaN."""
+    kept, total = [], 0
+    for channel in channels:
+        samples, taken = without_absent(channel.samples, channel.resolution, channel.offset)
+        total += taken
+        kept.append(replace(channel, samples=samples) if taken else channel)
+    if total:
+        said.append(
+            f"{total:,} samples hold a number that stands for no measurement (-32768 or its like) and are "
+            "taken as absent."
+        )
+    return kept
 
 
 def _renamed(path: Path, channels: list[Channel], asked: Asked) -> list[Channel]:
@@ -202,17 +228,11 @@ def _in_millivolt(
 
 def _guess_unit(leads: Mapping[str, Channel]) -> tuple[str, str] | None:
     """The unit in which the leads span what a heart's do, and the reason in words."""
-    spans = []
-    for channel in leads.values():
-        values = channel.samples[np.isfinite(channel.samples)]
-        if values.size and np.ptp(values) > 0:
-            low, high = np.percentile(values, (0.2, 99.8))
-            spans.append(high - low)
-    if not spans:
+    span = median_span(channel.samples for channel in leads.values())
+    if not span:
         return None
-    span = float(np.median(spans))
     whole = all(np.array_equal(c.samples, np.round(c.samples), equal_nan=True) for c in leads.values())
-    low, high = _SPAN_MV
+    low, high = SPAN_MV
     for unit in ("uV", "mV", "V") if whole else ("mV", "uV", "V"):
         if low <= span * (millivolt(unit) or 1.0) <= high:
             kind = "whole numbers" if whole else "values"

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.ecg import ECGError
+from clear_hug.ecg import MAX_FS, MIN_FS, ECGError
 from clear_hug.io.apart import Refused, read_apart
-from clear_hug.io.arrays import Facts, facts, guess_leads
+from clear_hug.io.arrays import Facts, guess_leads
 from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 from clear_hug.io.recording import Asked, Channel, NeedsAnswer, Recording, millivolt, read_bytes, some, within
 from clear_hug.leads import LEADS, canonical_lead
@@ -36,16 +36,28 @@ _INDEX = re.compile(
     r"^(|#|n|no|nr|index|idx|samples?|sample\s*(#|no|number|nr)|unnamed: 0|point|row)\.?$", re.IGNORECASE
 )
 _HEADING = re.compile(r"^(.*?)\s*[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")  # "II [mV]", "V1 (uV)", "I/mV"
-_RATE = re.compile(
-    r"(?:sampl\w*|\bfs\b|\bsf\b|frequen\w*|frequenz|\brate\b|abtast\w*)[^\d\n]{0,30}?(\d+(?:[.,]\d+)?)\s*(k?hz)?",
+_VALUE = r"[^\d\n]{0,30}?(\d+(?:[.,]\d+)?)\s*(k?hz)?"
+_SAMPLING = re.compile(  # says outright that it is the sampling rate
+    r"(?:sampl\w*[\s_-]*(?:rate|freq\w*|hz)|sampling(?!\s*(?:interval|period|step))|samples?\s*(?:/|per)\s*s\w*|\bfs\b|\bsf\b|abtast\w*)"
+    + _VALUE,
     re.IGNORECASE,
 )
-_HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz|samples?\s*(?:/|per)\s*s)", re.IGNORECASE)
-_STEP = re.compile(r"(?:interval|period|step|delta)[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*(ms|s)\b", re.IGNORECASE)
+_PER_SECOND = re.compile(r"(\d+(?:[.,]\d+)?)()\s*samples?\s*(?:/|per)\s*s", re.IGNORECASE)
+_RATE = re.compile(r"(?:frequen\w*|frequenz|\brate\b)" + _VALUE, re.IGNORECASE)
+_HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz)", re.IGNORECASE)
+_NO_SAMPLING = re.compile(  # of the heart, or of a filter
+    r"heart|puls|ventric|atri|bpm|/\s*min|filter|pass|cut-?off|notch|mains|line|bandwidth|puls", re.IGNORECASE
+)
+_STEP = re.compile(
+    r"(?:(?:sampl\w*|time)[\s_-]*(?:interval|period|step)|\bstep\b|\bdelta\b)"
+    r"[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*(ms|s)\b",
+    re.IGNORECASE,
+)
 _UNITS = re.compile(
-    r"\b(?:units?|einheit|amplitude|resolution|scale)\b[^\n]{0,20}?([uµμmn]?V|microvolts?|millivolts?)\b",
+    r"\b(?:units?|einheit|amplitude)\b[^\d\n/]{0,20}?([uµμmn]?V|microvolts?|millivolts?)\b(?!\s*/)",
     re.IGNORECASE,
 )
+_COUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([nuµμm]V)\s*/\s*(?:lsb|bit|count|digit|unit)", re.IGNORECASE)
 _LOOKED_AT = 60  # lines, to find the dialect
 _LONGEST_PREAMBLE = 200  # lines
 
@@ -143,6 +155,8 @@ def _dialect(lines: Sequence[str], whole: bool, words: int) -> _Layout | None:
                     key=[len(rows[i]) for i in values[:_LOOKED_AT]].count,
                 )
                 block = [i for i in values if len(rows[i]) == width]
+                if len(block) > 2 and _counted(rows[block[0]]):
+                    block = block[1:]
                 score = (len(block), width)
                 heading, units = _heading_of(rows, filled, block[0], width)
                 layout = _Layout(delimiter, comma, block[0], width, heading, units, False)
@@ -154,6 +168,12 @@ def _dialect(lines: Sequence[str], whole: bool, words: int) -> _Layout | None:
             ):
                 best = (score, layout)
     return best[1] if best else None
+
+
+def _counted(row: Sequence[str]) -> bool:
+    """Columns numbered from 0 by a program that had no names for them: a heading, and no first sample."""
+    named = row[1:] if row[0] == "" else row
+    return len(named) > 1 and list(named) == [str(i) for i in range(len(named))]
 
 
 def _comment(line: str) -> bool:
@@ -199,19 +219,34 @@ def _heading_of(
 
 
 def _stated(lines: Sequence[str]) -> dict[str, Any]:
-    """Rate and unit that lines before the numbers name; nothing else of them is taken over."""
+    """Rate, unit and gain that lines before the numbers name; nothing else of them is taken over."""
     text = "\n".join(lines)[:20_000]
     said: dict[str, Any] = {}
     step = _STEP.search(text)
-    match = _RATE.search(text) or _HZ.search(text)
-    if step:
-        seconds = float(step[1].replace(",", ".")) * (1e-3 if step[2].lower() == "ms" else 1)
-        said["fs"] = 1 / seconds if seconds else None
-    elif match:
-        said["fs"] = float(match[1].replace(",", ".")) * (1000 if (match[2] or "").lower() == "khz" else 1)
+    if match := _SAMPLING.search(text) or _PER_SECOND.search(text):
+        said["fs"] = _hertz(match)
+    elif step and MIN_FS <= 1 / max(_seconds_of(step), 1e-9) <= MAX_FS:
+        said["fs"] = 1 / _seconds_of(step)
+    else:  # a rate of whatever: only where the lines name one alone that ECGs are sampled at
+        rest = [line for line in text.splitlines() if not _NO_SAMPLING.search(line)]
+        found = {_hertz(m) for line in rest for m in (*_RATE.finditer(line), *_HZ.finditer(line))}
+        if len(found) == 1 and MIN_FS < min(found) <= MAX_FS:
+            said["fs"] = found.pop()
     if unit := _UNITS.search(text):
         said["unit"] = unit[1]
+    if (count := _COUNT.search(text)) and "unit" not in said:
+        size = float(count[1].replace(",", ".")) * (millivolt(count[2]) or 0)
+        if size:
+            said["gain"] = 1 / size
     return said
+
+
+def _hertz(match: re.Match[str]) -> float:
+    return float(match[1].replace(",", ".")) * (1000 if (match[2] or "").lower() == "khz" else 1)
+
+
+def _seconds_of(match: re.Match[str]) -> float:
+    return float(match[1].replace(",", ".")) * (1e-3 if match[2].lower() == "ms" else 1)
 
 
 def is_table(path: Path, head: bytes) -> bool:
@@ -252,9 +287,8 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     if layout is None:
         raise ECGError(f"{path.name} holds no table of numbers.")
     before = lines[: layout.skip]
-    known = facts(_stated(before))
-    if not known.fs and (stated := _stated(before).get("fs")):
-        known = Facts(stated, known.unit)
+    stated = _stated(before)
+    known = Facts(stated.get("fs"), stated.get("unit", ""), stated.get("gain"))
     if layout.named_rows:
         return _named_rows(path, source, text, layout, known, asked)
     values, clock = _numbers(path, text, layout)
@@ -270,7 +304,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
             "leads", channels=layout.width,
         )  # fmt: skip
     if clock is not None and not known.fs:
-        known = Facts(_rate_of(path, clock), known.unit)
+        known = Facts(_rate_of(path, clock), known.unit, known.gain)
         values, heading = values[:, 1:], heading[1:]
     elif clock is not None:
         values, heading = values[:, 1:], heading[1:]
@@ -385,6 +419,9 @@ def _unnamed(
 def _finish(
     source: str, channels: list[Channel], known: Facts, said: list[str], guessed: list[str]
 ) -> Recording:
+    if known.gain:  # so many a mV: the file says what a count is worth
+        gain = known.gain
+        channels = [c if c.unit else Channel(c.name, c.samples / gain, c.fs, "mV") for c in channels]
     channels = [
         Channel(c.name, c.samples, c.fs or known.fs, c.unit or known.unit) for c in channels
     ]  # what a column says of itself comes first
@@ -423,8 +460,12 @@ def from_columns(
     units: Sequence[str] = (),
 ) -> Recording:
     """Channels of named columns: times and sample numbers give the rate, the rest are leads."""
+    if _counted(list(columns)):
+        values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
+        channels, said, guessed = _unnamed(path, values, asked, False)
+        return _finish(source, channels, known, said, guessed)
     fs = known.fs
-    said: list[str] = []
+    said = []
     channels = []
     for i, (cell, values) in enumerate(columns.items()):
         values = np.asarray(values, np.float64)

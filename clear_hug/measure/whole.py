@@ -106,6 +106,8 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
             reasons,
             span,
         )
+    if not beats.dominant.any():
+        return _nothing("No beat stands where a lead moves.", reasons, span)
     values: dict[str, Any] = {"span": span, "pacing_spikes": start + spikes}
     values |= _rhythm(beats, reasons)
     whole, zero = _whole(median(beats.values), beats.zero)

@@ -109,9 +109,10 @@ def operating_menu(page: Page) -> tuple[str, float]:
 
 def prevalence_input(page: Page, target: str, learned: float) -> float:
     """The share of the reader's own patients that have the label, in the address; a new label resets it."""
-    if st.session_state.get("prevalence_of", target) != target:
+    of = f"{page.checkpoint.digest} {target}"
+    if st.session_state.get("prevalence_of", of) != of:
         st.session_state["prevalence"] = _percent(learned)
-    st.session_state["prevalence_of"] = target
+    st.session_state["prevalence_of"] = of
     shown = st.number_input(
         "Your prevalence of it, %",
         0.01,

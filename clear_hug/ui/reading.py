@@ -193,7 +193,10 @@ def _row(
     told.markdown(
         " · ".join(part for part in (mine, f"model: {model}, {answer.probabilities[row]:.0%}") if part)
     )
-    key = f"{page.ecg.digest[:16]}-{target}"
+    called = bool(answer.called[row])
+    if before.get("model", called) != called:  # a verdict on another answer
+        before = {}
+    key = f"{page.ecg.digest[:16]}-{page.checkpoint.digest[:8]}-{page.beats_by}-{called}-{target}"
     said = verdict.segmented_control(
         f"Verdict on {target}",
         VERDICTS,

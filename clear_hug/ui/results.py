@@ -53,13 +53,15 @@ DISTURBANCES = 3  # times that a map is made anew with slight noise, for its pro
 def checkpoint_folders() -> dict[str, Path]:
     """Name -> folder: the one named by CLEAR_HUG_CHECKPOINT first, then those that ship."""
     folders = {name: CHECKPOINTS / name for name in list_checkpoints()}
-    own = os.environ.get("CLEAR_HUG_CHECKPOINT")
-    return {Path(own).name: Path(own), **folders} if own else folders
+    if not (named := os.environ.get("CLEAR_HUG_CHECKPOINT")):
+        return folders
+    own = Path(named).resolve()
+    return {own.name: own, **{name: path for name, path in folders.items() if name != own.name}}
 
 
 @st.cache_resource(max_entries=64, show_spinner="Measuring ...")
 def _measure(digest: str, r_peaks: bytes, _ecg: ECG) -> Measurements:
-    return measure(_ecg, np.frombuffer(r_peaks) if r_peaks else None)
+    return measure(_ecg, np.frombuffer(r_peaks))
 
 
 @st.cache_resource(max_entries=64, show_spinner="Looking at the signal ...")
@@ -184,8 +186,8 @@ class Page:
     @cached_property
     def measurements(self) -> Measurements:
         """Measured at the R peaks that are shown; without any, `measure` says why."""
-        found = self.r_peaks
-        return _measure(self.ecg.digest, b"" if found is None else found.tobytes(), self.ecg)
+        found = np.empty(0) if self.r_peaks is None else self.r_peaks
+        return _measure(self.ecg.digest, found.tobytes(), self.ecg)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -243,6 +245,8 @@ class Page:
         if r_peaks.size <= MANY_BEATS:
             return Near(0, self.tokens, self.beat_facts)
         first, last = np.searchsorted(r_peaks, [start - NEAR_SECONDS, start + seconds + NEAR_SECONDS])
+        if first == last:  # a long gap: the beats on both sides of it
+            first, last = max(0, first - 1), min(r_peaks.size, last + 1)
         near = select_beats(self.tokens, np.arange(first, last))
         return Near(int(first), near, _facts(self.ecg.digest, self.beats_by, int(first), int(last), near))
 

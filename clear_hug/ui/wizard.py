@@ -12,6 +12,7 @@ from clear_hug.io import NeedsAnswer, cure
 from clear_hug.leads import LEADS
 from clear_hug.ui.records import UPLOAD_NAMES, UPLOAD_SHOWN, UPLOADS, upload
 
+NTH = "upload_nth"  # session_state: how many uploads were read
 SOURCE = "upload_source"  # session_state: the files of the last upload, while something about it is open
 _AS_READ = "as read"
 _UNITS = {"uV": "µV", "mV": "mV", "V": "V"}
@@ -21,6 +22,7 @@ _WORDS = {"fs": "sampling rate", "unit": "unit", "leads": "order of leads", "ori
 def first_read(files: Mapping[str, bytes]) -> None:
     """Read an upload; where it leaves something unsaid, its files stay in the session to be read anew."""
     st.session_state.pop(SOURCE, None)
+    st.session_state[NTH] = st.session_state.get(NTH, 0) + 1  # its answers are not those of the last
     try:
         key = upload(files)
     except NeedsAnswer as error:
@@ -66,24 +68,29 @@ def _fields(asks: tuple[str, ...], ecg: ECG | None, channels: int) -> None:
             with column:
                 if ask == "fs":
                     fs = ecg.fs if ecg is not None else 500.0
-                    st.number_input("Sampling rate (Hz)", 50.0, 20_000.0, fs, format="%g", key="answer_fs")
+                    st.number_input("Sampling rate (Hz)", 50.0, 20_000.0, fs, format="%g", key=_field("fs"))
                 elif ask == "unit":
-                    st.selectbox("Unit of the values", [_AS_READ, *_UNITS], key="answer_unit",
+                    st.selectbox("Unit of the values", [_AS_READ, *_UNITS], key=_field("unit"),
                                  format_func=lambda unit: _UNITS.get(unit, "unknown"))  # fmt: skip
                 elif ask == "orientation":
-                    st.selectbox("Leads are in", [_AS_READ, "columns", "rows"], key="answer_orientation")
+                    st.selectbox("Leads are in", [_AS_READ, "columns", "rows"], key=_field("orientation"))
                 elif ask == "leads":
                     hint = {0: ", ".join(LEADS), 12: ", ".join(LEADS), 1: "II"}.get(
                         channels, f"{channels} names"
                     )
-                    st.text_input("Leads, in the file's order", placeholder=hint, key="answer_leads")
+                    st.text_input("Leads, in the file's order", placeholder=hint, key=_field("leads"))
         st.form_submit_button("Read anew", on_click=_answered, args=(asks,))
+
+
+def _field(ask: str) -> str:
+    """The key of a field of this upload's form."""
+    return f"answer_{ask}_{st.session_state.get(NTH, 0)}"
 
 
 def _answered(asks: tuple[str, ...]) -> None:
     given: dict[str, Any] = {}
     for ask in asks:
-        value = st.session_state.get(f"answer_{ask}")
+        value = st.session_state.get(_field(ask))
         if ask == "leads":
             value = [name for name in str(value or "").replace(";", ",").replace(" ", ",").split(",") if name]
         if value and value != _AS_READ:

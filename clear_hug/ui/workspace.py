@@ -92,8 +92,13 @@ def _switched(save_all: Callable[[], None]) -> None:
             for reading in mine:
                 with_store(lambda store, kept: store.save_reading(record, kept, reading))  # noqa: B023
     else:
-        with_store(lambda store, mine: store.forget(mine))
-        st.session_state[MINE] = ""
+
+        def forget(store: Store, mine: str) -> bool:
+            store.forget(mine)
+            return True
+
+        if with_store(forget, False):  # else its name is still needed, and what went wrong is said
+            st.session_state[MINE] = ""
 
 
 def _write_cookie(mine: str) -> None:
