@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from scipy.io import savemat
@@ -19,7 +20,7 @@ from clear_hug.io import LIMITS, Limit, read_ecg, read_ecg_upload
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from clear_hug.words import facts
-from tests.written_formats import JANE, WRITTEN, aecg, dicom, muse
+from tests.written_formats import JANE, WRITTEN, aecg, dicom, edf, muse
 
 MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
 CARRIED = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
@@ -172,6 +173,90 @@ def test_a_lying_archive_is_refused():
 
 def test_too_many_files_are_refused():
     refused({"x.zip": zipped({f"{i}.csv": b"1" for i in range(600)})}, "600 files")
+
+
+def test_a_zip_in_a_zip_is_not_opened():
+    inner = zipped({"x.dcm": CARRIED.read_bytes()})
+    refused({"x.zip": zipped({"inner.zip": inner})}, "another .zip")
+    refused({"x.zip": zipped({"inner.dat": inner})}, "another .zip")
+
+
+def test_a_zip_beyond_the_limit_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "x.zip").write_bytes(zipped({"x.dcm": CARRIED.read_bytes()}))
+    monkeypatch.setitem(LIMITS, "bytes", Limit(1000, LIMITS["bytes"].words))
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read"))
+    with pytest.raises(ECGError, match="larger than the 1,000 bytes"):
+        read_ecg(tmp_path / "x.zip")
+
+
+def test_a_deflated_dicom_is_measured_before_it_is_inflated(tmp_path, monkeypatch):
+    ds = pydicom.dcmread(CARRIED)
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    ds.save_as(tmp_path / "x.dcm", enforce_file_format=True)
+    content = (tmp_path / "x.dcm").read_bytes()
+    np.testing.assert_array_equal(read_ecg(tmp_path / "x.dcm").signal, read_ecg(CARRIED).signal)
+    monkeypatch.setitem(LIMITS, "unpacked", Limit(len(content), LIMITS["unpacked"].words))
+    monkeypatch.setattr(pydicom, "dcmread", lambda *_, **__: pytest.fail("inflated"))
+    refused({"x.dcm": content}, f"unpacks to more than {len(content):,} bytes")
+
+
+# A unit that alone is missing; counts for "none"
+
+
+@pytest.mark.parametrize("unit", ["uV", "mV"])
+def test_edf_without_a_unit_keeps_its_scale(tmp_path, unit):
+    limit = "-32768  " if unit == "uV" else "-32.768 "
+    content = edf(tmp_path / "x.edf", MV, 250.0).read_bytes()
+    at = 256 + 14 * (16 + 80)
+    head = content[at : at + 14 * 24].replace(b"uV", b"  ")
+    if unit == "mV":
+        head = head.replace(b"-32768  ", b"-32.768 ").replace(b"32767   ", b"32.767  ")
+    assert limit.encode() in head
+    (tmp_path / "x.edf").write_bytes(content[:at] + head + content[at + 14 * 24 :])
+    ecg = read_ecg(tmp_path / "x.edf")
+    np.testing.assert_allclose(ecg.signal, MV, atol=1.3e-3)
+    assert not ecg.units_known and ecg.guessed == ("unit",)
+    assert any(f"{unit} is a guess" in s for s in ecg.warnings)
+    assert not any("raw" in s or "uncalibrated" in s for s in ecg.warnings), ecg.warnings
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_dicom_without_a_unit_keeps_its_scale(tmp_path, split):
+    ds = pydicom.dcmread(dicom(tmp_path / "x.dcm", MV, 250.0, split=split))
+    for group in ds.WaveformSequence:
+        for channel in group.ChannelDefinitionSequence:
+            del channel.ChannelSensitivityUnitsSequence
+            channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = 2, 100
+    ds.save_as(tmp_path / "x.dcm")
+    ecg = read_ecg(tmp_path / "x.dcm")
+    np.testing.assert_allclose(ecg.signal, 2 * MV + 0.1, atol=2.6e-3)
+    assert not ecg.units_known and ecg.guessed == ("unit",)
+    assert any("uV is a guess" in s for s in ecg.warnings)
+
+
+def test_counts_for_none_are_absent_in_a_format_with_a_scale(tmp_path):
+    ds = pydicom.dcmread(dicom(tmp_path / "x.dcm", MV, 250.0))
+    group = ds.WaveformSequence[1]
+    counts = np.frombuffer(group.WaveformData, "<i2").reshape(-1, 12).copy()
+    counts[:50] = -32768
+    group.WaveformData = counts.tobytes()
+    ds.save_as(tmp_path / "x.dcm")
+    ecg = read_ecg(tmp_path / "x.dcm")
+    assert any("600 samples" in s for s in ecg.warnings)
+    assert np.isnan(ecg.signal[:, :50]).all() and not np.isnan(ecg.signal[:, 50:]).any()
+
+
+@pytest.mark.parametrize("name", ["EDF", "ISHNE"])
+def test_counts_for_none_are_absent_where_the_library_scales(tmp_path, name):
+    file, write = WRITTEN[name]
+    path = write(tmp_path / file, MV, 250.0)
+    content = bytearray(path.read_bytes())
+    row = np.round(MV[1] * 1000).astype("<i2")[:20].tobytes()
+    at = content.find(row) if name == "EDF" else len(content) - 12 * 500  # by lead, or by sample
+    content[at : at + 480] = np.full(240, -32768, "<i2").tobytes()
+    path.write_bytes(content)
+    ecg = read_ecg(path)
+    assert np.isnan(ecg.signal).sum() == 240 and any("240 samples" in s for s in ecg.warnings)
 
 
 # Pickles, links, sizes

@@ -67,3 +67,14 @@ def test_numbered_columns_are_a_heading_and_no_sample(tmp_path, ecg, kind, index
     read = ch.read_ecg(path)
     assert read.n_samples == ecg.n_samples
     np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-6)
+
+
+def test_an_electroencephalogram_is_no_ecg(tmp_path, ecg):
+    path = tmp_path / "x.csv"
+    names = ["F3", "C3", "C4", "O1", "Cz"]
+    np.savetxt(path, ecg.signal[:5].T, delimiter=",", comments="", header=",".join(names))
+    with pytest.raises(ch.ECGError, match="no channel named as one of the twelve|no column named"):
+        ch.read_ecg(path, fs=500, unit="mV")
+    names = ["I", "II", "C1", "C2", "C3"]
+    np.savetxt(path, ecg.signal[[0, 1, 6, 7, 8]].T, delimiter=",", comments="", header=",".join(names))
+    assert ch.read_ecg(path, fs=500, unit="mV").present[6:9].all()

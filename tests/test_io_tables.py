@@ -10,6 +10,7 @@ from scipy.io import savemat
 
 from clear_hug.ecg import ECGError
 from clear_hug.io import NeedsAnswer, cure, read_ecg, read_ecg_upload
+from clear_hug.io.arrays import facts
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 
@@ -272,3 +273,96 @@ def test_orientation_can_be_said(tmp_path):
     with pytest.raises(ECGError):
         read_ecg(path, orientation="columns")  # a thousand leads
     assert read_ecg(path, orientation="rows").n_samples == 1000
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["srate", "sfreq", "fs_hz", "fsamp", "f_s", "samplerate", "sampling_rate", "Fs", "ecg_fs", "sps",
+     "sample_rate_hz", "meta/sampling_frequency"],
+)  # fmt: skip
+def test_a_rate_is_known_by_its_key(key):
+    assert facts({key: 360.0}).fs == 360
+    assert facts({"ECG_Rate": 72.0, "heart_rate": 72.0}).fs is None
+
+
+@pytest.mark.parametrize("key", ["t", "time", "times", "timestamps", "time_ms"])
+def test_times_beside_an_array_give_the_rate(tmp_path, key):
+    time = np.arange(2500) / 360 * (1000 if key == "time_ms" else 1)  # 2500 samples are no 10 s at 360 Hz
+    for arrays in ({"signal": MV}, dict(zip(LEADS, MV, strict=True))):
+        ecg = read_ecg(npz(tmp_path, **arrays, **{key: time}))
+        assert ecg.fs == pytest.approx(360, rel=1e-6) and "fs" not in ecg.guessed
+        np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+
+
+def test_times_that_are_none_are_not_taken(tmp_path):
+    assert read_ecg(npz(tmp_path, signal=MV, t=np.arange(2500))).fs == FS  # sample numbers
+    ecg = read_ecg(npz(tmp_path, signal=MV, t=MV[0]))
+    assert ecg.fs == FS and "fs" in ecg.guessed and any("does not rise evenly" in s for s in ecg.warnings)
+
+
+def test_named_leads_of_unlike_length_are_said(tmp_path):
+    leads = dict(zip(LEADS, MV, strict=True)) | {"V6": np.tile(MV[11], 4)}
+    ecg = read_ecg(npz(tmp_path, **leads, fs=FS))
+    assert ecg.n_samples == 2500 and ecg.absent_leads == ("V6",)
+    assert any("Left out" in s and "V6" in s for s in ecg.warnings)
+
+
+def test_helpers_named_x_and_y_are_no_leads(tmp_path):
+    ecg = read_ecg(npz(tmp_path, signal=MV, x=np.zeros(300), y=np.ones(300)))
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+
+
+def test_a_prefix_that_all_names_share_is_no_part_of_the_lead(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for lead, row in zip(LEADS, MV, strict=True):
+            file[f"ecg/strip_{lead}"] = row
+        file["ecg/quality"] = np.ones(200)
+    np.testing.assert_allclose(read_ecg(tmp_path / "x.h5").signal, MV, atol=1e-5)
+
+
+@pytest.mark.parametrize("baseline", [0, -300])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("units", ["mV", None])
+def test_counts_are_divided_by_a_gain(tmp_path, baseline, named, units):
+    counts = np.round(MV * 200 + baseline).astype(np.int16)
+    arrays = dict(zip(LEADS, counts, strict=True)) if named else {"signal": counts}
+    said = {"units": units} if units else {}
+    ecg = read_ecg(npz(tmp_path, **arrays, **said, gain=200.0, baseline=baseline, fs=FS))
+    np.testing.assert_allclose(ecg.signal, MV, atol=3e-3)
+    assert ecg.units_known and any("gain of 200" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize(
+    ("values", "gain", "units"),
+    [(MV * 1000 / 4.88, 4.88, None), (MV, 10.0, "mV"), (MV, 10.0, None), (MV * 1000, 1000.0, "uV")],
+)
+def test_a_gain_that_would_make_no_heart_divides_nothing(tmp_path, values, gain, units):
+    values = np.round(values).astype(np.int16) if np.ptp(values) > 30 else values
+    ecg = read_ecg(npz(tmp_path, signal=values, gain=gain, fs=FS, **({"units": units} if units else {})))
+    factor = 1e-3 if values.dtype == np.int16 else 1.0
+    np.testing.assert_allclose(ecg.signal, values * factor, atol=1e-5)
+    assert ecg.units_known == bool(units) and any("not applied" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize("count", [-32768, 32767, -9999])
+@pytest.mark.parametrize("gain", [None, 200.0])
+def test_counts_that_stand_for_none_are_absent(tmp_path, count, gain):
+    counts = np.round(MV * (gain or 1000)).astype(np.int16)
+    counts[:, :100] = count
+    counts[3, 100:150] = count
+    ecg = read_ecg(npz(tmp_path, signal=counts, fs=FS, **({"gain": gain} if gain else {})))
+    assert any("1,250 samples" in s and "absent" in s for s in ecg.warnings)
+    assert np.isnan(ecg.signal[:, :100]).all() and np.isnan(ecg.signal).sum() == 1250
+    np.testing.assert_allclose(ecg.signal[:, 150:], MV[:, 150:], atol=3e-3)
+    assert not any("II = I + III: are" in s or "do not obey" in s for s in ecg.warnings)
+
+
+def test_a_sound_sample_at_the_end_of_the_range_stays(tmp_path):
+    counts = np.round(MV * 1000).astype(np.int16)
+    counts[5, 700] = -32768  # alone
+    assert not np.isnan(read_ecg(npz(tmp_path, signal=counts, fs=FS)).signal).any()
+    ramp = np.round(MV * 1000) - np.arange(2500) * 4 + 1
+    ramp[:, -2:] = -9999  # where the drift ends
+    assert not np.isnan(read_ecg(npz(tmp_path, signal=ramp.astype(np.int16), fs=FS)).signal).any()

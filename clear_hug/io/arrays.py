@@ -68,9 +68,9 @@ class Facts:
     baseline: float = 0.0  # the count of 0 mV
 
 
-_FS = re.compile(
-    r"^(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|freq|frequency|rate|hz|"
-    r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond)(hz|inhz)?$"
+_FS = re.compile(  # "ecg_rate" is a heart's
+    r"^(freq|frequency|rate|(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|hz|"
+    r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond))(hz|inhz)?$"
 )
 _UNIT = re.compile(r"^(ecg|signal|lead)?units?$")
 _NAMES = re.compile(
@@ -159,9 +159,7 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
     return Recording(source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed))
 
 
-def _by_gain(
-    leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said: list[str]
-) -> list[Channel]:
+def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said: list[str]) -> list[Channel]:
     """Channels, divided by the file's gain where only then they span what a heart's do."""
     unit, resolution, offset = known.unit, 1.0, 0.0
     if known.gain and not asked.unit:
@@ -173,8 +171,8 @@ def _by_gain(
             said.append(f"The file names a gain of {known.gain:g}, which is taken for values a mV.")
         else:
             said.append(
-                f"The file names a gain of {known.gain:g}, by which nothing is divided: a lead spans "
-                f"{span:,.4g} as it stands, and would not span a heart's {low:g} to {high:g} mV for it alone."
+                f"The file names a gain of {known.gain:g}, which is not applied: it is no number of counts a "
+                f"mV by the values, of which a lead spans {span:,.4g}."
             )
     return [
         Channel(name, np.asarray(x, np.float64) * resolution + offset, known.fs, unit, resolution, offset)

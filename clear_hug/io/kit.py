@@ -25,6 +25,7 @@ from clear_hug.io.recording import (
     Recording,
     filter_words,
     measured,
+    millivolt,
     plain,
     sex_of,
     within,
@@ -48,6 +49,8 @@ _WORTH_SAYING = re.compile(
     r"only the first",
     re.IGNORECASE,
 )
+# What quotes the file, and what advises on ecgdatakit's own records: a missing unit is said in our words.
+_UNSAID = re.compile(r"for VR|raw ADC samples|raw counts")
 
 
 def _parse(path: Path) -> tuple[Any, list[str]]:
@@ -61,7 +64,7 @@ def _parse(path: Path) -> tuple[Any, list[str]]:
         warnings.simplefilter("always")
         record = FileParser.parse(path)
     texts = dict.fromkeys(str(w.message) for w in caught)
-    return record, [plain(t, path) for t in texts if _WORTH_SAYING.search(t) and "for VR" not in t]
+    return record, [plain(t, path) for t in texts if _WORTH_SAYING.search(t) and not _UNSAID.search(t)]
 
 
 def _recording(source: str, record: Any, channels: list[Channel], said: list[str]) -> Recording:
@@ -129,14 +132,17 @@ def _channel(lead: Any, fs: float) -> Channel:
     samples = np.asarray(lead.samples)
     if lead.is_raw and (scale, zero) != (1.0, 0.0):
         samples = samples * scale + zero
-    unit = lead.resolution_unit if lead.is_raw else lead.units
-    return Channel(lead.label, samples, fs, unit, scale, zero)
+    if lead.is_raw:
+        return Channel(lead.label, samples, fs, lead.resolution_unit, scale, zero)
+    # ecgdatakit has turned the samples into mV, and left the scale in the file's own unit
+    factor = (millivolt(lead.resolution_unit) or 1.0) / (millivolt(lead.units) or 1.0)
+    return Channel(lead.label, samples, fs, lead.units, scale * factor, zero * factor)
 
 
 def _scale(lead: Any) -> tuple[float, float]:
     """Resolution and offset of a lead's counts; ecgdatakit leaves DICOM's out where the unit is missing."""
     if lead.resolution_unit or not lead.adc_resolution or lead.resolution != 1.0:
-        return float(lead.resolution), float(lead.offset)
+        return float(lead.resolution) or 1.0, float(lead.offset)
     factor, zero = (
         float(lead.annotations.get(key, default))
         for key, default in (("sensitivity_correction_factor", 1.0), ("channel_baseline", 0.0))
@@ -146,7 +152,13 @@ def _scale(lead: Any) -> tuple[float, float]:
 
 def _is_scaled(lead: Any) -> bool:
     """Whether a lead's values are physical but for the unit's name, so that it can be guessed from them."""
-    return bool(lead.units or lead.resolution_unit) or _scale(lead) != (1.0, 0.0)
+    if lead.units or lead.resolution_unit:
+        return True
+    about = lead.annotations
+    if "physical_minimum" in about:  # EDF
+        low, high = int(about["digital_minimum"]), int(about["digital_maximum"])
+        return low < high and about["physical_minimum"] != about["physical_maximum"]
+    return bool(lead.adc_resolution)
 
 
 def _exact_rate(record: Any, lead: Any) -> float:

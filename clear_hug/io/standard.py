@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -113,16 +114,21 @@ def _renamed(path: Path, channels: list[Channel], asked: Asked) -> list[Channel]
     return [replace(channel, name=name) for channel, name in zip(channels, names, strict=True)]
 
 
+_SCALP = re.compile(r"^(EEG\s*)?(Fp[12z]|[FPOT]\d{1,2}|[FCPO]z)(-\w+)?$", re.IGNORECASE)
+_CHEST = re.compile(r"^C[1-6]$", re.IGNORECASE)
+
+
 def _named(path: Path, channels: list[Channel], said: list[str]) -> tuple[dict[str, Channel], list[str]]:
     """Channels by lead, the inverted ones turned; and the names of those that are no lead."""
     within("leads", len(channels), path.name)
     leads: dict[str, Channel] = {}
     left_out: list[str] = []
+    scalp = any(_SCALP.match(c.name.strip()) for c in channels)  # then C3 and C4 lie on the head
     for channel in sorted(channels, key=lambda c: is_modified(c.name)):  # V5 comes before CM5
         upside_down = channel.name.strip().startswith("-")  # "-aVR", Cabrera's order
         name = channel.name.strip().lstrip("-")
         lead = canonical_lead(name)
-        if lead is None or (lead in leads and is_modified(name)):
+        if lead is None or (scalp and _CHEST.match(name)) or (lead in leads and is_modified(name)):
             left_out.append(channel.name.strip()[:30] or "(no name)")
         elif lead in leads:
             raise ECGError(f"lead {lead} stands twice in {path.name}; keep one of the two.")
