@@ -107,6 +107,7 @@ def test_the_keys_n_and_p_walk_in_the_order_that_is_chosen(page: Page, indexed: 
     assert place.inner_text() == second
 
 
+@pytest.mark.slow
 def test_a_filter_stands_in_the_link_and_a_name_does_not(page: Page, indexed: str) -> None:
     opened(page, indexed, "?reading=could+not+be+read")
     expect(page.get_by_text("Records 1 to 2 of 2")).to_be_visible(timeout=SLOW)

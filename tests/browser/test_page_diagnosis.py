@@ -95,7 +95,11 @@ def test_read_first_hides_then_compares_and_exports(
 
 @pytest.mark.parametrize(
     ("record", "words"),
-    [("simulated-lead_off", "left out: V3"), ("simulated-tachycardia", "simulated"), ("real", "")],
+    [
+        ("simulated-lead_off", "left out: V3"),
+        pytest.param("simulated-tachycardia", "simulated", marks=pytest.mark.slow),
+        ("real", ""),
+    ],
 )
 def test_the_gate_stands_before_every_number(page: Page, address: str, record: str, words: str) -> None:
     open_page(page, address, "Diagnosis", f"?record={record}")

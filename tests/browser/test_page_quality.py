@@ -45,6 +45,7 @@ def test_exchanged_arms_are_said_on_every_page_and_set_right(
     expect(said).to_be_visible(timeout=30_000)
 
 
+@pytest.mark.slow
 def test_a_flat_lead_is_named_and_a_clean_record_is_not_warned_of(page: Page, address: str) -> None:
     open_page(page, address, "ECG", "?record=simulated-lead_off")
     expect(page.get_by_text("Flat: V3.")).to_be_visible()

@@ -136,6 +136,7 @@ def test_each_token_in_turn_finds_the_premature_beats(page: Page, address: str) 
     assert not found
 
 
+@pytest.mark.slow
 def test_the_turn_of_tokens_can_be_stopped_and_gone_on_with(page: Page, address: str) -> None:
     page.goto(f"{address}/Reconstruction?record=simulated-long&study=Each+token+in+turn")
     main = page.locator(".stMainBlockContainer")  # Streamlit has a button of that name of its own
