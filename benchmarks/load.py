@@ -21,9 +21,10 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -192,41 +193,55 @@ def _check(text: str, marker: str, page: str, seen: Seen) -> None:
     seen.errors.extend(f"{page}: {alarm}" for alarm in ALARMS if alarm in text)
 
 
-async def _weigh(server: psutil.Process, until: float, seen: Seen) -> None:
+async def _weigh(app: psutil.Process, until: float, seen: Seen) -> None:
     began = time.monotonic()
     while time.monotonic() < until:
-        seen.memory.append((time.monotonic() - began, server.memory_info().rss))
+        seen.memory.append((time.monotonic() - began, app.memory_info().rss))
         await asyncio.sleep(2)
 
 
 async def _all(
-    address: str, server: psutil.Process, users: int, seconds: float, think: float, seed: int
+    address: str, app: psutil.Process, users: int, seconds: float, think: float, seed: int
 ) -> Seen:
     seen, until = Seen(), time.monotonic() + seconds
     rngs = [random.Random(1000 * seed + k) for k in range(users)]
     visits = [visit(address, k, until, think, seen, rng) for k, rng in enumerate(rngs)]
-    await asyncio.gather(_weigh(server, until, seen), *visits)
+    await asyncio.gather(_weigh(app, until, seen), *visits)
     return seen
 
 
-def start_server(threads: int, home: Path) -> tuple[str, subprocess.Popen[bytes]]:
-    """The app on a free port, with a home of its own."""
+@contextmanager
+def server(home: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The app on a free port, with a home of its own: its address and its process.
+
+    settings : of its environment; what else this one says of the app is not passed on
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env: dict[str, Any] = {**os.environ, "HOME": str(home), "OMP_NUM_THREADS": str(threads)}
-    env.pop("CLEAR_HUG_DATA", None)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CLEAR_HUG_")}
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port),
                "--server.address", "127.0.0.1"]  # fmt: skip
     with (home / "log.txt").open("wb") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**env, "HOME": str(home), **settings}, stdout=log, stderr=log
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_for(f"{address}/_stcore/health", process)
+        yield address, process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     for _ in range(240):
+        assert process.poll() is None, "the server ended before it answered"
         try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
-                return address, server
+            with urllib.request.urlopen(url, timeout=5):
+                return
         except OSError:
-            assert server.poll() is None, "the server ended before it answered"
             time.sleep(0.25)
     raise TimeoutError("the server did not answer within a minute.")
 
@@ -241,13 +256,11 @@ def load(users: int = 8, seconds: float = 60, think: float = 3, threads: int = 2
         threads: of the server's CPU work
         seed: of what they do
     """
-    with tempfile.TemporaryDirectory() as home:
-        address, server = start_server(threads, Path(home))
-        try:
-            seen = asyncio.run(_all(address, psutil.Process(server.pid), users, seconds, think, seed))
-        finally:
-            server.terminate()
-            server.wait(20)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        server(Path(home), OMP_NUM_THREADS=str(threads)) as (address, process),
+    ):
+        seen = asyncio.run(_all(address, psutil.Process(process.pid), users, seconds, think, seed))
     print(f"{users} users for {seconds:g} s, {think:g} s between pages, {threads} threads")
     for name in sorted({name for name, _ in seen.seconds}):
         took = [s for page, s in seen.seconds if page == name]

@@ -19,9 +19,9 @@ from jsonargparse import auto_cli
 from websockets.asyncio.client import connect
 
 import clear_hug as ch
-from benchmarks.load import PAGES, Visitor, start_server
+from benchmarks.load import PAGES, Visitor, server
 from clear_hug import plots
-from clear_hug.reconstruct import as_the_model_sees_it, hide_leads, rebuild_linear
+from clear_hug.reconstruct import as_the_model_sees_it, hide_leads, reconstruct_both
 
 PAGE_GOAL, PICTURE_GOAL = 300, 150  # ms
 
@@ -49,7 +49,7 @@ def pictures() -> dict[str, Callable[[], object]]:
     tokens = ch.tokenize_beats(ecg)
     answer = ch.diagnose(checkpoint, tokens)
     hidden = hide_leads(tokens, ["V3"])
-    rebuilt, linear = ch.reconstruct(checkpoint, tokens, hidden), rebuild_linear(checkpoint, tokens, hidden)
+    rebuilt, linear = reconstruct_both(checkpoint, tokens, hidden)
     trace = as_the_model_sees_it(ecg)
     lead = ch.explain(checkpoint, tokens, "form/PVC")
     each = ch.explain(checkpoint, tokens, "form/PVC", "ablation", "token")
@@ -76,13 +76,11 @@ def pages(record: str = "simulated-premature", repeats: int = 5, threads: int = 
         threads: of the server's CPU work
     """
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as home:
-        address, server = start_server(threads, Path(home))
-        try:
-            took = asyncio.run(switches(address, record, repeats))
-        finally:
-            server.terminate()
-            server.wait(20)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        server(Path(home), OMP_NUM_THREADS=str(threads)) as (address, _),
+    ):
+        took = asyncio.run(switches(address, record, repeats))
     print(f"server time of a warm page of {record}, median of {repeats} (goal {PAGE_GOAL} ms)")
     for page, times in took.items():
         print(f"  {page or 'Home'}: {statistics.median(times):.0f} ms")

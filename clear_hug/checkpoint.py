@@ -165,6 +165,28 @@ def save_checkpoint(
     return folder
 
 
+def save_measured(name: str, opened: Checkpoint, card: str | None = None, **measured: Any) -> Path:
+    """Put what was measured of a checkpoint beside its weights, which stay as they are.
+
+    Parameters
+    ----------
+    name : as of `load_checkpoint`, which gave `opened`
+    card : None keeps the model card
+    measured : metrics, faithfulness or operating, as of `save_checkpoint`
+    """
+    folder = Path(name) if Path(name).is_dir() else CHECKPOINTS / name
+    return save_checkpoint(
+        folder,
+        opened.model,
+        opened.tasks,
+        platt=opened.platt,
+        thresholds=opened.thresholds,
+        training=opened.training,
+        card=card or (folder / "README.md").read_text(encoding="utf-8"),
+        **{"metrics": opened.metrics, **measured},
+    )
+
+
 def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     """Open a checkpoint: the shipped default, another shipped one by name, or a folder.
 

@@ -92,7 +92,7 @@ def reconstruct(
     ECGError : nothing is left visible
 
     """
-    return _both(checkpoint, tokens, hidden, device)[0]
+    return reconstruct_both(checkpoint, tokens, hidden, device)[0]
 
 
 def rebuild_linear(
@@ -102,12 +102,13 @@ def rebuild_linear(
 
     Where the units are unknown and a lead is wholly hidden a regression knows no scale, and has the model's.
     """
-    return _both(checkpoint, tokens, hidden, device)[1]
+    return reconstruct_both(checkpoint, tokens, hidden, device)[1]
 
 
-def _both(
-    checkpoint: Checkpoint, tokens: BeatTokens, hidden: Bools, device: torch.device | None
+def reconstruct_both(
+    checkpoint: Checkpoint, tokens: BeatTokens, hidden: Bools, device: torch.device | None = None
 ) -> tuple[Reconstruction, Reconstruction]:
+    """What `reconstruct` and `rebuild_linear` say, by one pass."""
     started = time.perf_counter()
     hidden = check_hidden(tokens, hidden) & tokens.valid
     visible = tokens.valid & ~hidden

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from benchmarks.load import PAGES, start_server
+from benchmarks.load import PAGES, server
 from tests.browser.steps import FLAGS, settled
 
 FOLDER = Path(__file__).parent / "screenshots"
@@ -30,23 +30,22 @@ def screenshots() -> None:
     if not path:
         raise SystemExit("no Chromium: install it, or name its program in CHROMIUM.")
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
-        address, server = start_server(threads=2, home=Path(home))
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-            for scheme in ("light", "dark"):
-                page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()
-                for name in PAGES:
-                    page.goto(f"{address}/{name}{QUERIES.get(name, '')}")
-                    page.wait_for_selector(".js-plotly-plot .main-svg", timeout=120_000)
-                    settled(page)
-                    file = FOLDER / f"{re.sub(r'[^a-z]+', '_', (name or 'Home').lower())}_{scheme}.png"
-                    page.screenshot(path=file)
-                    print(file.name, flush=True)
-            browser.close()
-        finally:
-            server.terminate()
-            server.wait(20)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        server(Path(home)) as (address, _),
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        for scheme in ("light", "dark"):
+            page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()
+            for name in PAGES:
+                page.goto(f"{address}/{name}{QUERIES.get(name, '')}")
+                page.wait_for_selector(".js-plotly-plot .main-svg", timeout=120_000)
+                settled(page)
+                file = FOLDER / f"{re.sub(r'[^a-z]+', '_', (name or 'Home').lower())}_{scheme}.png"
+                page.screenshot(path=file)
+                print(file.name, flush=True)
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def rebuilt_from_others(hidden, clickable):
         if not hidden.any():
             st.info("Nothing is hidden. Click a square, or press a lead or a beat.")
         else:
-            ours, linear = page.reconstruct(hidden), hide.linear_of(page, hidden)
+            ours, linear = page.reconstruct(hidden)
     with left:
         figure = plot_error_map(tokens, hidden, ours, start, seconds, clickable=clickable, dark=page.dark)
         alt = "Leads by beats: which tokens are hidden, and the error of each"

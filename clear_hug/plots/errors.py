@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import BeatTokens
 from clear_hug.leads import LEADS, N_LEADS
+from clear_hug.plots.squares import squares
 from clear_hug.plots.theme import (
     Theme,
     axis,
@@ -175,18 +176,7 @@ def _squares(
         f"<b>{LEADS[i]}</b>, beat {j + 1}, R peak {tokens.r_peaks[j]:.2f} s: {said[k]}"
         for k, i, j in zip(np.flatnonzero(which).tolist(), lead.tolist(), beat.tolist(), strict=True)
     ]
-    return go.Scatter(
-        x=beat + 1,
-        y=lead,
-        customdata=np.column_stack([lead, beat]),
-        mode="markers",
-        name=name,
-        marker={"symbol": "square", "size": side, "opacity": 1, **marker},
-        selected={"marker": {"opacity": 1}},
-        unselected={"marker": {"opacity": 1}},
-        text=text,
-        hovertemplate="%{text}<extra></extra>",
-    )
+    return squares(lead, beat, side, name, text, **marker)
 
 
 def _missing(missing: NDArray[np.int64], side: float, look: Theme) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clear_hug.beats import BeatTokens
 from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.plots.errors import LEAST, MOST, ROW, SIDES, _missing, beats_in_view, error_bar, map_layout
+from clear_hug.plots.squares import squares
 from clear_hug.plots.theme import axis, colours_at, figure, ink_on, theme, voltage_unit
 
 if TYPE_CHECKING:
@@ -117,33 +118,12 @@ def plot_novelty(
             customdata=[marks.get(beat, "usual") for beat in data.beats[known].tolist()],
             hovertemplate="beat %{x} (%{customdata}): %{y:.1f}<extra></extra>",
         ),
-        go.Scatter(
-            x=data.beat + 1,
-            y=data.lead,
-            customdata=np.column_stack([data.lead, data.beat]),
-            mode="markers",
-            name="tokens",
-            marker={
-                "symbol": "square",
-                "size": side,
-                "color": np.maximum(data.value, 0),
-                "cmin": 0,
-                "cmax": END,
-                "colorscale": [list(stop) for stop in look.sequential],
-                "opacity": 1,
-                "line": {"color": look.line, "width": 1 if side > 10 else 0},
-                "colorbar": {
-                    **error_bar(look, "surprise"),
-                    "tickvals": [0, END / 2, END],
-                    "ticktext": ["0", f"{END / 2:g}", f"≥ {END:g}"],
-                    "y": 0.0,
-                    "yanchor": "bottom",
-                    "len": _map_share(),
-                },
-            },
-            selected={"marker": {"opacity": 1}},
-            unselected={"marker": {"opacity": 1}},
-            text=[
+        squares(
+            data.lead,
+            data.beat,
+            side,
+            "tokens",
+            [
                 f"<b>{LEADS[i]}</b>, beat {j + 1}, R peak {tokens.r_peaks[j]:.2f} s: surprise {v:.1f}, "
                 f"error {e:.3g} {unit}"
                 for i, j, v, e in zip(
@@ -154,7 +134,19 @@ def plot_novelty(
                     strict=True,
                 )
             ],
-            hovertemplate="%{text}<extra></extra>",
+            color=np.maximum(data.value, 0),
+            cmin=0,
+            cmax=END,
+            colorscale=[list(stop) for stop in look.sequential],
+            line={"color": look.line, "width": 1 if side > 10 else 0},
+            colorbar={
+                **error_bar(look, "surprise"),
+                "tickvals": [0, END / 2, END],
+                "ticktext": ["0", f"{END / 2:g}", f"≥ {END:g}"],
+                "y": 0.0,
+                "yanchor": "bottom",
+                "len": _map_share(),
+            },
         ),
         _missing(data.missing, side, look),
     ]

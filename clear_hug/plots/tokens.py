@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens
 from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.plots.explanation import WEIGHTS, label_of
+from clear_hug.plots.squares import squares
 from clear_hug.plots.theme import (
     axis,
     colours_at,
@@ -136,30 +137,21 @@ def plot_token_map(
         "tickfont": {"size": 12, "color": look.ink},
     }
     traces: list[Any] = [
-        go.Scatter(
-            x=data.beat + 1,
-            y=data.lead,
-            customdata=np.column_stack([data.lead, data.beat]),
-            mode="markers",
-            name="tokens",
-            marker={
-                "symbol": "square",
-                "size": side,
-                "color": data.value,
-                "cmin": 0 if data.shares else -data.end,
-                "cmax": data.end,
-                "colorscale": [list(stop) for stop in scale],
-                "opacity": 1,
-                "line": {"color": look.line, "width": 1 if side > 10 else 0},
-                "colorbar": bar if data.shares else signed_bar(look, data.end),
-            },
-            selected={"marker": {"opacity": 1}},
-            unselected={"marker": {"opacity": 1}},
-            hovertemplate=[
+        squares(
+            data.lead,
+            data.beat,
+            side,
+            "tokens",
+            [
                 f"<b>{LEADS[lead]}</b>, beat {beat + 1}, R peak {tokens.r_peaks[beat]:.2f} s: {words}"
-                "<extra></extra>"
                 for lead, beat, words in at
             ],
+            color=data.value,
+            cmin=0 if data.shares else -data.end,
+            cmax=data.end,
+            colorscale=[list(stop) for stop in scale],
+            line={"color": look.line, "width": 1 if side > 10 else 0},
+            colorbar=bar if data.shares else signed_bar(look, data.end),
         )
     ]
     if write:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.checkpoint import CHECKPOINTS, Checkpoint, load_checkpoint, save_checkpoint
+from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_measured
 from clear_hug.diagnosis import probabilities
 from clear_hug.tasks import Task
 from clear_hug.train.answers import answers, folds_of, predict, pretraining
@@ -63,17 +63,7 @@ def evaluate(
     card = model_card(opened, metrics)
     print(card)
     if write:
-        folder = Path(checkpoint) if Path(checkpoint).is_dir() else CHECKPOINTS / checkpoint
-        save_checkpoint(
-            folder,
-            opened.model,
-            opened.tasks,
-            platt=opened.platt,
-            thresholds=opened.thresholds,
-            training=opened.training,
-            metrics=metrics,
-            card=card,
-        )
+        save_measured(checkpoint, opened, card, metrics=metrics)
 
 
 def measure(

@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 
 from clear_hug.beats import BeatTokens, tokenize_beats
-from clear_hug.checkpoint import CHECKPOINTS, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from clear_hug.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_measured
 from clear_hug.diagnosis import diagnose
 from clear_hug.explain import METHODS, Attribution, explain, look
 from clear_hug.faithfulness import ORDERS, OTHERS, WORDS, Proof, prove, rank_correlation
@@ -66,20 +66,9 @@ def faithfulness(
     figures = measure(opened, Corpus(corpus), folds, n, seeds)
     print("\n".join(faithfulness_lines(figures)))
     if write:
-        folder = Path(checkpoint) if Path(checkpoint).is_dir() else CHECKPOINTS / checkpoint
         told = replace(opened, faithfulness=figures)
-        measured = "tasks" in opened.metrics
-        save_checkpoint(
-            folder,
-            opened.model,
-            opened.tasks,
-            platt=opened.platt,
-            thresholds=opened.thresholds,
-            training=opened.training,
-            metrics=opened.metrics,
-            card=model_card(told, opened.metrics) if measured else (folder / "README.md").read_text(),
-            faithfulness=figures,
-        )
+        card = model_card(told, opened.metrics) if "tasks" in opened.metrics else None
+        save_measured(checkpoint, opened, card, faithfulness=figures)
 
 
 def measure(

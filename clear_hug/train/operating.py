@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from clear_hug.checkpoint import CHECKPOINTS, Checkpoint, load_checkpoint, save_checkpoint
+from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_measured
 from clear_hug.diagnosis import probabilities
 from clear_hug.gate import input_measures, limits_of
 from clear_hug.operating import FEWEST, LEVELS, SENSITIVITY, SPECIFICITY, VERSION, tabulate
@@ -38,18 +38,7 @@ def operating(
     found = measure(opened, Corpus(corpus), calibration)
     print("\n".join(_lines(found)))
     if write:
-        folder = Path(checkpoint) if Path(checkpoint).is_dir() else CHECKPOINTS / checkpoint
-        save_checkpoint(
-            folder,
-            opened.model,
-            opened.tasks,
-            platt=opened.platt,
-            thresholds=opened.thresholds,
-            training=opened.training,
-            metrics=opened.metrics,
-            card=(folder / "README.md").read_text(),
-            operating=found,
-        )
+        save_measured(checkpoint, opened, operating=found)
 
 
 def measure(opened: Checkpoint, data: Corpus, calibration: Sequence[Path]) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from clear_hug.reconstruct import (
     hide_beats,
     hide_leads,
     lead_errors,
-    rebuild_linear,
 )
 from clear_hug.ui.menus import choices, number
 from clear_hug.ui.records import choose
@@ -49,21 +48,9 @@ WIDTHS = {"Lead": 48, "n": 40, "R² lin.": 62, "r lin.": 56, "MAE lin.": 72}  # 
 MOST_IN_TURN = 2000  # tokens; of a longer record those of the stretch shown are hidden in turn
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _linear(
-    model: str, digest: str, method: str, hidden: bytes, _checkpoint: Checkpoint, _tokens: BeatTokens
-) -> Reconstruction:
-    return rebuild_linear(_checkpoint, _tokens, np.frombuffer(hidden, bool).reshape(_tokens.valid.shape))
-
-
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _trace(digest: str, _ecg: ECG) -> ECG:
     return as_the_model_sees_it(_ecg)
-
-
-def linear_of(page: Page, hidden: Bools) -> Reconstruction:
-    """The hidden tokens as the linear baseline has them."""
-    return _linear(*page.key, hidden.tobytes(), page.checkpoint, page.tokens)
 
 
 def trace_of(page: Page) -> ECG:

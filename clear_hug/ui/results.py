@@ -36,7 +36,7 @@ from clear_hug.gate import Gate, check_input
 from clear_hug.gradients import Gradients, integrated_gradients
 from clear_hug.measure import BeatFacts, Measurements, measure, measure_beats
 from clear_hug.quality import Quality, assess_quality, undo_reversal
-from clear_hug.reconstruct import Reconstruction, reconstruct
+from clear_hug.reconstruct import Reconstruction, reconstruct_both
 from clear_hug.removal import Game, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
 from clear_hug.ui.edits import edits_of
@@ -226,7 +226,7 @@ class Page:
         def work() -> Gate:
             return check_input(self.ecg, self.tokens, self.checkpoint, self.quality)
 
-        return self._once("Looking at what is unusual ...", work, "gate")
+        return self._once("Looking at what is unusual ...", work, "gate", long=self.is_long)
 
     @cached_property
     def known(self) -> dict[str, bool]:
@@ -336,10 +336,11 @@ class Page:
         question = (why.target, why.method, why.level, why.against, "proof", failed)
         return self._once("Putting the map to the proof ...", work, *question, long=True)
 
-    def reconstruct(self, hidden: NDArray[np.bool_]) -> Reconstruction:
+    def reconstruct(self, hidden: NDArray[np.bool_]) -> tuple[Reconstruction, Reconstruction]:
+        """The hidden tokens as the model has them, and as its linear regression alone has them."""
 
-        def work() -> Reconstruction:
-            return reconstruct(self.checkpoint, self.tokens, hidden)
+        def work() -> tuple[Reconstruction, Reconstruction]:
+            return reconstruct_both(self.checkpoint, self.tokens, hidden)
 
         return self._once("Rebuilding the hidden beats ...", work, "rebuilt", _digest(hidden))
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import _wait_for
-from tests.browser.steps import ROOT, SHOTS, errors_of, settled
+from benchmarks.load import server
+from tests.browser.steps import SHOTS, errors_of, settled
 from tests.simulated_ptbxl import write_folder
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -34,23 +30,8 @@ def cohort_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("cohort")
     folder = write_folder(home / "data", n=N)  # one lacks its file, one is flat
     (folder / "Doe_Jane.dcm").write_bytes(b"no ECG at all" * 20)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {**os.environ, "HOME": str(home), "CLEAR_HUG_DATA": str(folder),
-           "CLEAR_HUG_CACHE": str(home / "cache")}  # fmt: skip
-    env.pop("CLEAR_HUG_CHECKPOINT", None)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port),
-               "--server.address", "127.0.0.1"]  # fmt: skip
-    with (home / "log.txt").open("wb") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_for(f"{url}/_stcore/health", server)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(20)
+    with server(home, CLEAR_HUG_DATA=str(folder), CLEAR_HUG_CACHE=str(home / "cache")) as (url, _):
+        yield url
 
 
 @pytest.fixture(scope="module")
