@@ -5,7 +5,7 @@ RUN useradd --create-home --uid 10001 reader
 WORKDIR /app
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
-COPY app.py ./
+COPY app.py pyproject.toml ./
 COPY .streamlit .streamlit
 COPY clear_hug clear_hug
 COPY pages pages

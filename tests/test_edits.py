@@ -29,7 +29,7 @@ from clear_hug.edits import (
     to_dict,
 )
 from clear_hug.store import Store, new_workspace
-from clear_hug.ui import workspace
+from clear_hug.ui import records, workspace
 from clear_hug.words import NOTICE
 
 ROOT = Path(__file__).parent.parent
@@ -319,3 +319,18 @@ def test_numbers_that_are_no_samples_are_refused(peaks: EditedPeaks, ecg, sample
     assert first
     with pytest.raises(ECGError, match="not whole"):
         read_peaks(kept.replace(first[0], f'"sample": {sample}', 1).encode(), ecg)
+
+
+def test_what_could_not_be_read_of_the_store_is_not_written_over(monkeypatch, tmp_path, ecg, peaks) -> None:
+    monkeypatch.setenv("CLEAR_HUG_STORE", str(tmp_path))
+    mine = new_workspace()
+    page = beats_page(record="simulated-normal", kept=mine)
+    store, record = Store(tmp_path), records.built_in("simulated-normal").digest
+    kept = {"schema_version": 99}  # by a later version of the app
+    store.save_r_peaks(record, mine, "clear", kept)
+    page = beats_page(record="simulated-normal", kept=mine)
+    assert any("cannot be used" in warning.value for warning in page.warning)
+    page.number_input(key="peak_at").set_value(0.3).run()
+    press(page, "Add here")
+    assert store.r_peaks(record, mine)["clear"] == kept
+    assert any("not written over" in warning.value for warning in page.warning)

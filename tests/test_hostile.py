@@ -159,7 +159,8 @@ def test_an_archive_writes_nowhere_else(tmp_path, monkeypatch):
 def test_a_bomb_is_not_unpacked(monkeypatch):
     monkeypatch.setitem(LIMITS, "unpacked", Limit(1_000_000, LIMITS["unpacked"].words))
     bomb = zipped({"a.csv": bytes(2_000_000)})
-    refused({"x.zip": bomb}, "unpacks to more than 1,000,000 bytes")
+    said = refused({"infarct_doe.zip": bomb}, "unpacks to more than 1,000,000 bytes")
+    assert "doe" not in said and "inf" not in said
     refused({"x.npz": zipped({"a.npy": bytes(2_000_000)})}, "unpacks to more than")
     refused({"x.xlsx": zipped({"xl/workbook.xml": bytes(2_000_000)})}, "unpacks to more than")
 
@@ -363,3 +364,10 @@ def test_every_limit_has_its_sentence():
     for what, limit in LIMITS.items():
         said = limit.exceeded(limit.most + 1, "x")
         assert said.endswith(".") and f"{limit.most:,}" in said and not limit.exceeded(limit.most, "x"), what
+
+
+def test_a_header_that_names_an_absent_file_and_a_table_of_words_tell_no_name() -> None:
+    header = b"Doe_Jane 12 500 5000\n" + b"Doe_Jane.dat 16 1000 16 0 0 0 0 II\n" * 12
+    assert "Doe" not in refused({"a.hea": header}, "data file")
+    rows = "\n".join(";".join(str(k) for k in (i, i % 7, i % 5)) for i in range(3000))
+    assert "Jane" not in refused({"a.csv": f"Jane;Doe;F\n{rows}".encode()})

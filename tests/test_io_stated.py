@@ -52,6 +52,9 @@ def test_the_scale_of_a_print_is_no_unit_and_a_count_has_its_size(tmp_path, ecg)
     read = ch.read_ecg(written(tmp_path, counts, "# Resolution: 5 uV/LSB\n# fs 500", "%d"))
     assert read.units_known
     np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    counts[:, 100:300] = -32768  # what a device writes where it recorded nothing
+    read = ch.read_ecg(written(tmp_path, counts, "# Resolution: 5 uV/LSB\n# fs 500", "%d"))
+    assert np.isnan(read.signal[:, 100:300]).all() and np.isfinite(read.signal[:, 300:]).all()
 
 
 @pytest.mark.parametrize("index", [True, False])

@@ -215,6 +215,8 @@ def _nameless(said: str, files: Mapping[str, bytes]) -> str:
                     names |= set(archive.namelist()[: LIMITS["files"].most])
             except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
                 continue
+    # a header may name a file that was not uploaded with it
+    said = re.sub(r"(data file|names) \S+ (beside it|as its data file)", r"\1 \2", said)
     bases = {re.split(r"[/\\]", name)[-1] for name in names}
     for base in sorted(bases - {""}, key=len, reverse=True):
         stem, extension = os.path.splitext(base)
@@ -259,9 +261,7 @@ def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
                 members = [member for member in archive.infolist() if not member.is_dir()]
                 within("files", len(members), Path(name).name)
                 if sum(member.file_size for member in members) > room:
-                    raise ECGError(
-                        LIMITS["unpacked"].exceeded(float("inf"), Path(name).name).replace("inf", "more")
-                    )
+                    raise ECGError(LIMITS["unpacked"].exceeded(float("inf"), Path(name).name))
                 for member in members:
                     inner = archive.read(member)
                     if is_zip(inner[:4]) and not _is_record_in_zip(inner):

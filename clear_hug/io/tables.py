@@ -10,7 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -299,8 +299,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     if not heading and before and _foreign(cells(before[-1], layout.delimiter), layout.width):
         raise NeedsAnswer(
             f"{path.name} has no column named as one of the twelve leads "
-            f"(found: {some([c[:20] for c in cells(before[-1], layout.delimiter)])}); expected "
-            f"{', '.join(LEADS)}, or say them: leads=[...].",
+            f"({layout.width} columns are there); expected {', '.join(LEADS)}, or say them: leads=[...].",
             "leads", channels=layout.width,
         )  # fmt: skip
     if clock is not None and not known.fs:
@@ -421,9 +420,11 @@ def _finish(
 ) -> Recording:
     if known.gain:  # so many a mV: the file says what a count is worth
         gain = known.gain
-        channels = [c if c.unit else Channel(c.name, c.samples / gain, c.fs, "mV") for c in channels]
+        channels = [
+            c if c.unit else Channel(c.name, c.samples / gain, c.fs, "mV", 1 / gain) for c in channels
+        ]
     channels = [
-        Channel(c.name, c.samples, c.fs or known.fs, c.unit or known.unit) for c in channels
+        replace(c, fs=c.fs or known.fs, unit=c.unit or known.unit) for c in channels
     ]  # what a column says of itself comes first
     return Recording(source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed))
 
@@ -446,9 +447,13 @@ def _named_rows(path: Path, source: str, text: str, layout: _Layout, known: Fact
         name, unit = split_unit(row[0])
         channels.append(Channel(name, values, None, unit))
     time = [c for c in channels if _TIME.match(c.name)]
-    fs = _rate_of(path, time[0].samples) if time else None
+    said: list[str] = []
+    fs = None
+    if time:
+        cell = f"{time[0].name} ({time[0].unit})" if time[0].unit else time[0].name
+        fs = _rate_from(path, cell, time[0].samples, known.fs, said)
     channels = [Channel(c.name, c.samples, fs, c.unit) for c in channels if not _TIME.match(c.name)]
-    return _finish(source, channels, known, [], [])
+    return _finish(source, channels, known, said, [])
 
 
 def from_columns(

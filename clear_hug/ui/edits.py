@@ -29,7 +29,7 @@ from clear_hug.edits import (
     start_from,
     to_dict,
 )
-from clear_hug.qrs import detect_qrs
+from clear_hug.qrs import DETECTORS, detect_qrs
 from clear_hug.ui.records import choose
 from clear_hug.ui.show import CHART, download, say
 from clear_hug.ui.workspace import keep_switch, say_store_failed, with_store, workspace
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 EDITS = "r_peak_edits"  # session_state: digest of a record -> detector -> History
 AT = "peak_at"  # session_state: s, where an R peak would be added
+UNSEEN = "edits_unseen"  # session_state: of which edits what the store holds could not be read
+UNSEEN_WORDS = (
+    "What was kept of this record's R peaks could not be read, and is not written over: this change stays in "
+    "the session. Export it, or reload the page to try again."
+)
 REFUSED = "edit_refused"  # session_state: why the last change was not made, until the next one
 STRIP, TABLE = "strip_figure", "beat_table"
 TABLES = "beat_tables"  # session_state: how often the choice came from elsewhere than the table
@@ -71,22 +76,32 @@ def may_have_edits() -> bool:
 def _histories(ecg: ECG) -> dict[str, History]:
     every = st.session_state.setdefault(EDITS, {})
     if ecg.digest not in every:
-        kept = with_store(lambda store, mine: store.r_peaks(ecg.digest, mine), {})
+        nothing: dict[str, Any] | None = None if workspace() else {}
+        kept = with_store(lambda store, mine: store.r_peaks(ecg.digest, mine), nothing)
+        if kept is None:  # the store did not answer: what it may hold is not to be written over
+            _unseen().update((ecg.digest, detector) for detector in DETECTORS)
         found = {}
-        for detector, edits in kept.items():
+        for detector, edits in (kept or {}).items():
             try:
                 found[detector] = History(from_dict(edits, ecg))
             except ECGError as error:
+                _unseen().add((ecg.digest, detector))
                 st.warning(say(f"R peaks that were kept of this record cannot be used: {error}"))
         every[ecg.digest] = found
     return every[ecg.digest]
+
+
+def _unseen() -> set[tuple[str, str]]:
+    """(digest, detector) of edits that the store may hold and this session could not read."""
+    found: set[tuple[str, str]] = st.session_state.setdefault(UNSEEN, set())
+    return found
 
 
 def say_edited(page: Page) -> None:
     """That R peaks were edited by hand: every page says so, as every answer rests on them."""
     if not may_have_edits():
         return
-    with suppress(Exception):  # a record that cannot be read: the page itself says so
+    with suppress(ECGError):  # a record that cannot be read: the page itself says so
         if page.edits:
             st.markdown(f":orange-badge[R peaks edited by hand ({page.edits.summary})]")
     say_store_failed()
@@ -115,7 +130,9 @@ def _put(ecg: ECG, peaks: EditedPeaks, before: EditedPeaks) -> None:
 
 
 def _save(peaks: EditedPeaks) -> None:
-    if peaks.changed:
+    if (peaks.record, peaks.detector) in _unseen():
+        st.session_state[REFUSED] = UNSEEN_WORDS
+    elif peaks.changed:
         with_store(lambda store, mine: store.save_r_peaks(peaks.record, mine, peaks.detector, to_dict(peaks)))
     else:
         with_store(lambda store, mine: store.forget_r_peaks(peaks.record, mine, peaks.detector))
