@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 8501
-export CLEAR_HUG_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data))
+ifneq ($(wildcard ../shared/data),)
+export CLEAR_HUG_DATA ?= $(abspath ../shared/data)
+endif
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: app test test-all lint bench fuzz screenshots clean

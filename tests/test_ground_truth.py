@@ -35,7 +35,7 @@ from clear_hug.measure import measure_beats
 from clear_hug.train.corpus import Corpus
 
 SEED, N = 606, 60  # of no other test, nor of the benchmark
-DATA = os.environ.get("CLEAR_HUG_DATA")
+DATA = os.environ.get("CLEAR_HUG_DATA") or None  # named and empty is not named
 CORPUS = Path("corpus")
 needs_runs = pytest.mark.skipif(
     not CORPUS.is_dir() or not all((run / "checkpoint").is_dir() for run in RUNS),

@@ -23,7 +23,7 @@ from clear_hug.io import EXTENSIONS, LIMITS, READERS, Limit, find_records, read_
 from clear_hug.io.physionet import _wfdb
 from clear_hug.leads import LEADS
 
-DATA = os.environ.get("CLEAR_HUG_DATA")
+DATA = os.environ.get("CLEAR_HUG_DATA") or None  # named and empty is not named
 needs_data = [pytest.mark.data, pytest.mark.skipif(not DATA, reason="CLEAR_HUG_DATA names no folder")]
 FS = 500
 CARRIED = Path(get_testdata_file("waveform_ecg.dcm", download=False))  # pydicom's own 12-lead ECG

@@ -17,7 +17,7 @@ from clear_hug.leads import LEADS
 from clear_hug.measure import measure, measure_beats
 from clear_hug.simulate import simulate_ecg
 
-DATA = os.environ.get("CLEAR_HUG_DATA")
+DATA = os.environ.get("CLEAR_HUG_DATA") or None  # named and empty is not named
 
 
 def ectopic(tokens):

@@ -11,7 +11,7 @@ from benchmarks.qrs_ludb import ludb_records, score
 from clear_hug.qrs import DETECTORS, detect_qrs
 from clear_hug.simulate import simulate_ecg
 
-DATA = os.environ.get("CLEAR_HUG_DATA")
+DATA = os.environ.get("CLEAR_HUG_DATA") or None  # named and empty is not named
 needs_data = pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
 
 # Gains of P, Q, R, S, T in twelve leads: R of both signs, V1 to V3 led by S.

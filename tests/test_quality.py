@@ -257,7 +257,7 @@ def test_every_preset_is_judged():
 
 
 def data():
-    folder = Path(os.environ.get("CLEAR_HUG_DATA", "absent"))
+    folder = Path(os.environ.get("CLEAR_HUG_DATA") or "absent")
     if not (folder / "cinc2011" / "signals.npz").exists():
         pytest.skip("CLEAR_HUG_DATA names no folder that holds cinc2011/")
     return folder
