@@ -216,15 +216,22 @@ def _nameless(said: str, files: Mapping[str, bytes]) -> str:
             except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
                 continue
     # a header may name a file that was not uploaded with it
-    said = re.sub(r"(data file|names) \S+ (beside it|as its data file)", r"\1 \2", said)
-    bases = {re.split(r"[/\\]", name)[-1] for name in names}
-    for base in sorted(bases - {""}, key=len, reverse=True):
-        stem, extension = os.path.splitext(base)
-        kind = f"the {extension} file" if re.fullmatch(r"\.\w{1,8}", extension) else "the file"
-        said = said.replace(base, kind)
-        if stem:  # a file that another one names, and that is not there
+    said = re.sub(
+        r"(data file|names) (\S+) (beside it|as its data file)",
+        lambda m: f"{m[1]} {_kind(m[2])} {m[3]}",
+        said,
+    )
+    for base in sorted({re.split(r"[/\\]", name)[-1] for name in names} - {""}, key=len, reverse=True):
+        said = said.replace(base, _kind(base))
+        if stem := os.path.splitext(base)[0]:  # a file that another one names, and that is not there
             said = re.sub(rf"(?<![\w.]){re.escape(stem)}(\.\w{{1,8}})\b", r"the \1 file", said)
     return said[:1].upper() + said[1:]
+
+
+def _kind(name: str) -> str:
+    """What a sentence calls a file whose name it does not say."""
+    extension = os.path.splitext(name.strip("'"))[1]
+    return f"the {extension} file" if re.fullmatch(r"\.\w{1,8}", extension) else "the file"
 
 
 def is_zip(head: bytes) -> bool:
