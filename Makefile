@@ -9,13 +9,16 @@ export CLEAR_HUG_DATA ?= $(abspath ../shared/data)
 endif
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: app test test-all lint bench fuzz screenshots clean
+.PHONY: app test test-long test-all lint bench fuzz screenshots clean
 
 app: $(READY)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: $(READY) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not long and not alone" --numprocesses 2 --dist loadfile
+
+test-long: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "long and not slow" --numprocesses 2 --dist loadfile
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "alone and not slow"
 
 test-all: $(READY) lint

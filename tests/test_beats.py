@@ -338,6 +338,7 @@ def test_a_short_record_works(simulated, seconds):
     assert tokens.uncovered >= 0
 
 
+@pytest.mark.long
 def test_an_hour_is_tokenised_in_bounded_time(simulated):
     part = simulated("long", fs=100.0)
     ecg = replace(part, signal=np.tile(part.signal, 120), truth={})

@@ -97,6 +97,7 @@ def assert_same_run(run: Path, other: Path) -> None:
     assert not list(run.glob("state-*")) and not list(run.glob(".*"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage, step", [("pretrain", s) for s in (1, 5, 7, 15)] + [("finetune", 8)])
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(train, cut_at, whole, tmp_path, stage, step) -> None:
     cut_at(step)
@@ -112,6 +113,7 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(train, cut_at, whole, tmp_pa
     assert_same_run(tmp_path / "run", whole / stage)
 
 
+@pytest.mark.long
 def test_kill_9_and_resume_bit_for_bit(train, corpus, whole, tmp_path) -> None:
     """Killed while the state of step 9 is being written, in the second epoch."""
     run = tmp_path / "run"
@@ -139,6 +141,7 @@ pretrain(Path({str(run)!r}), Path({str(corpus)!r}), PRETRAIN, ENGINE)
     assert_same_run(run, whole / "pretrain")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("harm", ["cut short", "one bit", "emptied"])
 def test_a_torn_state_is_passed_over_and_said_so(train, cut_at, whole, tmp_path, capsys, harm) -> None:
     run = tmp_path / "run"
@@ -155,6 +158,7 @@ def test_a_torn_state_is_passed_over_and_said_so(train, cut_at, whole, tmp_path,
     assert_same_run(run, whole / "pretrain")
 
 
+@pytest.mark.long
 def test_where_no_state_is_left_it_begins_anew_and_says_so(train, cut_at, whole, tmp_path, capsys) -> None:
     run = tmp_path / "run"
     cut_at(8)
@@ -167,6 +171,7 @@ def test_where_no_state_is_left_it_begins_anew_and_says_so(train, cut_at, whole,
     assert_same_run(run, whole / "pretrain")
 
 
+@pytest.mark.long
 def test_a_full_disk_keeps_the_run_so_far(train, whole, tmp_path, monkeypatch) -> None:
     run = tmp_path / "run"
     save = run_module.save_file
@@ -187,6 +192,7 @@ def test_a_full_disk_keeps_the_run_so_far(train, whole, tmp_path, monkeypatch) -
     assert_same_run(run, whole / "pretrain")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_what_is_not_finite_stops_the_run_and_keeps_it(train, whole, tmp_path, monkeypatch, what) -> None:
     run, forward, steps = tmp_path / "run", Rebuilding.forward, iter(range(100))
@@ -244,6 +250,7 @@ def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, mon
 PLAIN = {"augment": Augmentation(99, *[0.0] * 9), "dropout": 0.0}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage, changes", [("pretrain", {}), ("finetune", PLAIN)])
 def test_pieces_add_up_to_the_batch(train, tmp_path, stage, changes) -> None:
     for pieces in (1, 3):

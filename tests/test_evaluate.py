@@ -314,6 +314,7 @@ def metrics(answers, corpus):
     return measure(load_checkpoint(answers), Corpus(corpus), (9,), {"itself": answers})
 
 
+@pytest.mark.long
 def test_evaluate_prints_the_card_and_writes_it(answers, corpus, random_model, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
     recipe = BaselineConfig(kind="random", tasks=("rhythm", "superdiagnostic"), test_folds=(8, 9))
@@ -355,6 +356,7 @@ def test_the_figures_hold_no_nan_and_every_subset(metrics, corpus):
     assert metrics["tasks"]["superdiagnostic"]["baselines"]["itself"]["difference_95"] == [0, 0]
 
 
+@pytest.mark.long
 def test_a_checkpoint_that_learned_from_nothing_is_judged_too(random_model, corpus, tmp_path):
     folder = answering(random_model, BOTH[:1], 0, tmp_path / "bare", train_folds=[], watch_folds=[])
     out = measure(load_checkpoint(folder), Corpus(corpus), (9,))
@@ -363,6 +365,7 @@ def test_a_checkpoint_that_learned_from_nothing_is_judged_too(random_model, corp
     evaluate(str(folder), corpus, (9,), elsewhere=tmp_path)
 
 
+@pytest.mark.long
 def test_evaluate_refuses_what_would_not_be_fair(answers, random_model, corpus, tmp_path):
     for fold in (7, 8):  # trained on, watched
         with pytest.raises(CorpusError, match="learned from"):

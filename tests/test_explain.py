@@ -166,6 +166,7 @@ def test_targets_have_different_explanations(checkpoint, tokens):
     assert np.abs(values[0] - values[1]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_other_weights_give_another_map(checkpoint, random_model, tokens):
     from dataclasses import replace
 

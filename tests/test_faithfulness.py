@@ -306,6 +306,7 @@ def without_weights(value):
     )
 
 
+@pytest.mark.long
 def test_the_command_measures_prints_and_keeps(
     random_model, folder, corpus, tmp_path, capsys, few_orders, monkeypatch
 ):
@@ -341,6 +342,7 @@ def test_the_command_measures_prints_and_keeps(
     assert (folder / "README.md").read_text() == new
 
 
+@pytest.mark.long
 def test_measuring_leaves_the_model_as_it_was_and_repeats(folder, corpus, few_orders):
     opened = load_checkpoint(folder)
     before = copy.deepcopy(opened.model.state_dict())

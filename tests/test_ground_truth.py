@@ -53,6 +53,7 @@ def found(shipped):
     return list(cases(shipped, planted(SEED, N), beat_maps=("ablation/beat",)))
 
 
+@pytest.mark.long
 def test_most_planted_changes_move_the_answer(found):
     assert moved(found).value >= 0.5, "\n".join(lines(found))
 

@@ -396,6 +396,7 @@ def test_two_seconds_are_enough(tmp_path):
     assert read_ecg(write(tmp_path, d=counts(2 * FS))).duration == 2
 
 
+@pytest.mark.long
 def test_an_hour_is_read(tmp_path):
     d = np.tile(counts(), (360, 1))
     ecg = read_ecg(write(tmp_path, d=d))
@@ -690,6 +691,7 @@ class TestRealFiles:
             np.testing.assert_allclose(left, right, atol=2.01 * lsb)
         assert said(ecg, "calibration") and not (ecg.signal[:, -50:] == ecg.signal[0, -50:]).all()
 
+    @pytest.mark.long
     @pytest.mark.parametrize("folder", ["ptbxl", "ludb", "cinc2021", "cinc2025_chagas"])
     def test_every_wfdb_record_equals_its_bytes(self, folder):
         """Decoded here by hand: int16 little-endian, (count - baseline) / gain."""

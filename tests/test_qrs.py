@@ -262,6 +262,7 @@ def test_two_seconds():
     assert_beats(detect_qrs(ecg(truth, seconds=2), 500), truth, 500)
 
 
+@pytest.mark.long
 def test_an_hour_is_read_in_pieces_without_a_seam():
     truth = 0.4 + np.cumsum(np.random.default_rng(7).uniform(0.6, 1.0, 400))
     truth = truth[truth < 239]
@@ -346,6 +347,7 @@ def test_floor_on_ludb(fs):
     assert min(result.sensitivity(0.15), result.precision(0.15)) >= 0.997, result
 
 
+@pytest.mark.long
 @pytest.mark.data
 @needs_data
 def test_ptbxl_at_500_and_100_hz_agree():

@@ -263,6 +263,7 @@ def data():
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_what_people_found_unacceptable_is_foretold():
     from sklearn.metrics import roc_auc_score
@@ -276,6 +277,7 @@ def test_what_people_found_unacceptable_is_foretold():
     assert interval(p, y)[0] >= 0.92
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_exchanged_arms_of_real_records_are_found():
     from benchmarks.quality import files

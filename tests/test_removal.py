@@ -111,6 +111,7 @@ def test_a_segment_left_out_is_the_diagnosis_of_the_record_with_it_blanked(check
     assert np.abs(answers[1] - game.whole).max() > 1e-3
 
 
+@pytest.mark.long
 def test_a_computation_can_be_ended_and_what_was_asked_is_kept(game):
     class Enough(Exception):
         pass
@@ -185,6 +186,7 @@ def test_sampling_comes_as_near_as_it_says(game):
     np.testing.assert_array_equal(drawn.values, again.values)
 
 
+@pytest.mark.long
 def test_sampling_stops_after_so_many_looks(game, checkpoint, tokens_of):
     v = game("beat")
     assert shapley(v, one(v, 0), exact=False, sure=0).orders <= 6144 // (len(v.parts.tokens) + 1) + 16

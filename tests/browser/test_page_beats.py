@@ -75,6 +75,7 @@ def test_a_beat_is_chosen_by_its_mark_and_by_its_row(page: Page, address: str) -
     assert not found
 
 
+@pytest.mark.long
 def test_r_peaks_are_added_moved_and_removed_and_the_diagnosis_follows(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "Beats", RECORD)

@@ -21,6 +21,7 @@ def row(page: Page, name: str) -> str:
     return page.locator("[data-testid=stTable] tr", has_text=name).first.inner_text()
 
 
+@pytest.mark.long
 def test_an_operating_point_moves_the_thresholds_and_stands_in_the_link(page: Page, address: str) -> None:
     open_page(page, address, "Diagnosis")
     default = ticks(page)

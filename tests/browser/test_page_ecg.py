@@ -61,6 +61,7 @@ def calipers_of(page: Page) -> Locator:
     return page.get_by_text(re.compile(r"^Calipers.*\d s: \d+ ms"))
 
 
+@pytest.mark.long
 def test_paper_is_what_is_asked_for_and_stays_true(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "ECG", "?record=simulated-normal")
@@ -124,6 +125,7 @@ def test_calipers_are_set_by_mouse_and_by_numbers(page: Page, address: str) -> N
     assert not found
 
 
+@pytest.mark.long
 def test_a_long_record_is_walked_by_strip_button_and_key(page: Page, address: str) -> None:
     open_page(page, address, "ECG", "?record=simulated-long")
     paper = page.locator(".js-plotly-plot").nth(1)
@@ -145,6 +147,7 @@ def test_a_long_record_is_walked_by_strip_button_and_key(page: Page, address: st
     page.screenshot(path=SHOTS / "ECG_long.png")
 
 
+@pytest.mark.long
 def test_two_ecgs_are_held_against_each_other(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "ECG", "?record=simulated-premature&with_record=simulated-normal")

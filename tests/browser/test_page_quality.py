@@ -22,6 +22,7 @@ def write(folder: Path, name: str, signal: np.ndarray) -> tuple[Path, Path]:
     return folder / f"{name}.hea", folder / f"{name}.dat"
 
 
+@pytest.mark.long
 def test_exchanged_arms_are_said_on_every_page_and_set_right(
     page: Page, address: str, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_share_is_hidden_at_random_and_a_click_goes_on_from_it(page: Page, add
     assert hidden_in(page)
 
 
+@pytest.mark.long
 def test_leads_are_rebuilt_from_the_known_ones(page: Page, address: str) -> None:
     open_page(page, address, "Reconstruction", RECORD)
     page.get_by_text("Lead synthesis").click()
@@ -117,6 +118,7 @@ def test_leads_are_rebuilt_from_the_known_ones(page: Page, address: str) -> None
     assert page.locator("[data-testid=stException], [data-testid=stAlert]").count() == 0
 
 
+@pytest.mark.long
 def test_each_token_in_turn_finds_the_premature_beats(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "Reconstruction", RECORD)

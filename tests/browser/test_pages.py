@@ -91,6 +91,7 @@ def test_pages_open_in_two_seconds_warm(page: Page, address: str) -> None:
     assert max(best.values()) < WARM_SECONDS, best
 
 
+@pytest.mark.long
 def test_paper_fits_the_width_of_the_page(page: Page, address: str) -> None:
     """A millimetre is as long as it is high, and no part of the print is cut off."""
     for query in ("", "?layout=12x1", "?speed=50"):
@@ -108,6 +109,7 @@ def test_paper_fits_the_width_of_the_page(page: Page, address: str) -> None:
             assert page.evaluate(f"{PLOT}.xaxis._length") > 0.9 * plot["width"]
 
 
+@pytest.mark.long
 def test_links_keep_the_record(page: Page, address: str) -> None:
     open_page(page, address, "ECG", "?record=simulated-premature")
     for name in ("Beats", "Explanation", "Home"):
@@ -185,6 +187,7 @@ def test_first_glance_of_an_explanation(page: Page, address: str) -> None:
     assert "scale" in names  # the colours of the trace are explained
 
 
+@pytest.mark.long
 def test_a_click_on_a_token_shows_its_trace(page: Page, address: str) -> None:
     open_page(page, address, "Explanation", "?record=simulated-premature")
     view(page, "Leads × beats")
@@ -205,6 +208,7 @@ def test_a_click_on_a_token_shows_its_trace(page: Page, address: str) -> None:
     assert after != before and "III" in after and "beat 3" in after
 
 
+@pytest.mark.long
 def test_every_view_of_an_explanation_draws(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "Explanation", "?record=simulated-premature")
@@ -216,6 +220,7 @@ def test_every_view_of_an_explanation_draws(page: Page, address: str) -> None:
     assert not found
 
 
+@pytest.mark.long
 def test_what_is_on_screen_can_be_taken_away(page: Page, address: str) -> None:
     open_page(page, address, "Explanation", "?record=simulated-premature")
     view(page, "Export")
@@ -229,6 +234,7 @@ def test_what_is_on_screen_can_be_taken_away(page: Page, address: str) -> None:
             assert kept["schema"] == "clear-hug-explanation" and NOTICE in content.decode()
 
 
+@pytest.mark.long
 def test_a_lead_is_switched_off_in_the_link_and_back_on_by_undo(page: Page, address: str) -> None:
     open_page(page, address, "What_if", "?record=simulated-premature")
     expect(page.get_by_text("Nothing is switched off.")).to_be_visible()
@@ -245,6 +251,7 @@ def test_a_lead_is_switched_off_in_the_link_and_back_on_by_undo(page: Page, addr
     expect(page.get_by_text("12 beat tokens of 144")).to_be_visible()
 
 
+@pytest.mark.long
 def test_two_records_are_compared(page: Page, address: str) -> None:
     open_page(page, address, "Compare", "?record=simulated-premature&compare=records")
     expect(page.locator(".js-plotly-plot")).to_have_count(3)
