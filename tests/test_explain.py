@@ -8,10 +8,17 @@ from clear_hug.explain import METHODS, PATHS, explain, look
 from clear_hug.leads import GROUPS, LEADS
 from clear_hug.removal import Game, parts_of
 
-SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,)}
-ALL = [(name, level) for name, method in METHODS.items() for level in method.levels]
-ADD_UP = [(name, level) for name, level in ALL if METHODS[name].adds_up]
 WEIGHTS = ("attention", "rollout")
+SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,)}
+
+
+def pairs(*names):
+    """(method, level) of these methods; Shapley values take long of all but the three groups."""
+    return [
+        pytest.param(name, level, marks=pytest.mark.long if "shapley" in name and level != "group" else ())
+        for name in names
+        for level in METHODS[name].levels
+    ]
 
 
 def masks(tokens):
@@ -23,7 +30,7 @@ def masks(tokens):
     return out
 
 
-@pytest.mark.parametrize(("method", "level"), ALL)
+@pytest.mark.parametrize(("method", "level"), pairs(*METHODS))
 @pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
 def test_an_attribution_has_the_shape_of_what_it_explains(checkpoint, tokens_of, kind, method, level):
     tokens = tokens_of(kind)
@@ -61,7 +68,10 @@ def test_contributions_add_up_to_the_logit_of_the_diagnosis(checkpoint, tokens_o
                 assert np.nanmax(np.abs(why.values)) > 1e-3
 
 
-@pytest.mark.parametrize(("method", "level"), [pair for pair in ADD_UP if pair[0] != "hug"])
+@pytest.mark.parametrize(
+    ("method", "level"),
+    pairs(*(name for name, method in METHODS.items() if method.adds_up and name != "hug")),
+)
 @pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
 def test_all_that_says_so_adds_up(checkpoint, tokens_of, kind, method, level):
     tokens = tokens_of(kind)
@@ -73,7 +83,7 @@ def test_all_that_says_so_adds_up(checkpoint, tokens_of, kind, method, level):
     assert np.nanmax(np.abs(why.values)) > 1e-4
 
 
-@pytest.mark.parametrize(("method", "level"), [pair for pair in ALL if pair[0] not in WEIGHTS])
+@pytest.mark.parametrize(("method", "level"), pairs(*(name for name in METHODS if name not in WEIGHTS)))
 def test_a_contrast_is_the_difference_of_two_explanations(checkpoint, tokens, method, level):
     why, one, two = (
         explain(checkpoint, tokens, target, method, level, against=other)
@@ -155,7 +165,9 @@ def test_rollout_is_the_product_of_the_layers_half_of_each_passing_by(checkpoint
     assert np.abs(shown - explain(checkpoint, tokens, "MI", "attention").values).max() > 1e-4
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=pytest.mark.long if "shapley" in m else ()) for m in METHODS]
+)
 def test_the_same_question_has_the_same_answer(checkpoint, tokens, method):
     first, second = (explain(checkpoint, tokens, "MI", method).values for _ in range(2))
     np.testing.assert_array_equal(first, second)
@@ -205,7 +217,9 @@ def test_one_look_answers_every_question(checkpoint, tokens_of, kind):
     hidden[7], hidden[:, 2] = True, True
     seen = look(checkpoint, tokens, hidden, rollout=True)
     for target in checkpoint.targets:
-        for method, level in [pair for pair in ALL if METHODS[pair[0]].read]:
+        for method, level in [
+            (name, level) for name in METHODS if METHODS[name].read for level in METHODS[name].levels
+        ]:
             a = explain(checkpoint, tokens, target, method, level, seen=seen)
             b = explain(checkpoint, tokens, target, method, level, hidden)
             np.testing.assert_allclose(a.values, b.values, atol=1e-5)

@@ -58,6 +58,7 @@ def test_most_planted_changes_move_the_answer(found):
     assert moved(found).value >= 0.5, "\n".join(lines(found))
 
 
+@pytest.mark.long
 def test_the_changed_beat_is_the_top_beat(found):
     rates = seen([case for case in found if case.kind == "premature beat"])
     assert rates, "no premature beat moved the answer"
@@ -65,6 +66,7 @@ def test_the_changed_beat_is_the_top_beat(found):
         assert rate.value >= 0.95 > 2 * rate.chance, f"{name}: {rate}"
 
 
+@pytest.mark.long
 def test_the_changed_leads_are_the_top_leads(found):
     rates = seen([case for case in found if case.kind != "premature beat"])
     assert rates, "no change in the leads moved the answer"

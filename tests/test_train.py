@@ -25,6 +25,8 @@ from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.voltage import voltage_evidence
 from tests.simulated_ptbxl import write_wfdb
 
+pytestmark = pytest.mark.long  # each trains
+
 MODULE = sys.modules["clear_hug.train.finetune"]
 
 
@@ -57,7 +59,6 @@ def test_pretraining_learns_to_rebuild(pretrained: Path) -> None:
     assert list(pretrained.glob("events.out.tfevents*"))
 
 
-@pytest.mark.long
 def test_pretraining_goes_on_from_a_checkpoint_with_the_regression_let_in(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -80,7 +81,6 @@ def test_pretraining_never_reads_a_fold_left_out(corpus: Path, pretrained: Path)
     assert training["data"] == data.digest
 
 
-@pytest.mark.long
 def test_finetuning_learns_and_ships_the_tasks_it_names(finetuned: Path, corpus: Path) -> None:
     log = log_of(finetuned)
     assert log[-1]["train/diagnosis"] < 0.8 * log[0]["train/diagnosis"]
@@ -189,7 +189,6 @@ def test_a_finetuned_run_teaches_as_a_baseline_does(
         learn_from([tmp_path / "run"], data, tasks, replace(recipe, train_folds=(1,)), labels)
 
 
-@pytest.mark.long
 def test_calibration_comes_from_folds_that_no_model_had_learned(
     corpus: Path, pretrained: Path, tmp_path: Path
 ) -> None:

@@ -40,7 +40,10 @@ DARK = ("Home", "ECG", "Explanation")  # each has what the other pages draw; all
     ("name", "scheme"),
     [
         *((name, "light") for name in PAGES),
-        *(pytest.param(name, "dark", marks=[] if name in DARK else pytest.mark.slow) for name in PAGES),
+        *(
+            pytest.param(name, "dark", marks=pytest.mark.long if name in DARK else pytest.mark.slow)
+            for name in PAGES
+        ),
     ],
 )
 def test_page_by_deep_link(contexts: dict[str, BrowserContext], address: str, name: str, scheme: str) -> None:
