@@ -10,13 +10,15 @@ from clear_hug.words import missing
 
 page = open_page("Home")
 
-built_in, folder, upload = st.columns(3, gap="medium")
+built_in, folder, upload, online = st.columns([3, 3, 3, 2], gap="medium")
 with built_in:
     ui.pick_built_in(page)
 with folder, guard():
     ui.pick_from_folder(page)
 with upload, guard():
     ui.pick_upload()
+with online:
+    ui.pick_physionet()
 ui.show_upload_error()
 
 with guard(stop=True):  # the pickers above stay, for a record that can be read

@@ -5,6 +5,9 @@ A worker that dies is a finding and is started again at the next mutant; results
 run goes on where it was stopped. Counted: crashes, hangs, errors that are no sentence, files opened outside
 the temporary folder, and ECGs that came back changed (rate, length, leads, amplitude) without a word.
 
+"Beats" is no format: hostile values of an ECG, rates and R peaks through the tokeniser. A silent loss there
+is an R peak that is neither a beat nor counted as dropped, and a token that holds what the trace does not.
+
 The libraries in C (HDF5, MAT, Parquet, XLSX) run in a process apart when the app reads; here they run in the
 worker itself, for speed: their crashes are counted as contained.
 """
@@ -26,6 +29,7 @@ import types
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +119,7 @@ def seeds(folder: Path) -> dict[str, tuple[dict[str, bytes], str]]:
         folder / "m.xlsx", index_label="Time (s)"
     )
     put("XLSX", folder / "m.xlsx", "written")
+    put(BEATS, dicom)
     return found
 
 
@@ -180,6 +185,99 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+RATES = (50.0, 62.5, 100.0, 128.0, 240.0, 250.0, 257.3, 360.0, 499.9, 500.0, 1000.0, 2000.0, 20_000.0)  # Hz
+BEATS = "Beats"
+
+
+@np.errstate(all="ignore")
+def hostile_ecg(rng: random.Random, base: np.ndarray) -> tuple[np.ndarray, float]:
+    """Values (12, sample) that no heart made, or only in part, and a rate."""
+    fs = rng.choice(RATES)
+    n = round(min(fs * rng.choice((1, 1, 2, 5, 10, 10, 30, 100)), rng.choice((2500, 10_000, 30_000))))
+    start = rng.randrange(base.shape[1])
+    mv = np.take(base, np.arange(start, start + max(n, 1)), axis=1, mode="wrap").copy()
+    noise = np.random.default_rng(rng.getrandbits(64))
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        rows = slice(None) if rng.random() < 0.4 else rng.sample(range(12), rng.randint(1, 11))
+        a = rng.randrange(n)
+        b = rng.choice((a + 1, min(n, a + rng.randint(1, n)), n))
+        kind = rng.randrange(13)
+        if kind == 0:
+            mv[rows, a:b] = rng.choice((np.nan, np.nan, np.inf, -np.inf))
+        elif kind == 1:
+            mv[rows] = np.where(noise.random(n) < rng.choice((0.001, 0.5, 0.999)), np.nan, mv[rows])
+        elif kind == 2:
+            mv[rows, :: rng.choice((2, 3, 50))] = np.nan
+        elif kind == 3:
+            mv[rows] *= np.float32(10.0 ** rng.uniform(-44, 38))
+        elif kind == 4:
+            mv[rows] = rng.choice((0.0, 1.0, -3.4e38, 1e-45, 5e3))
+        elif kind == 5:
+            mv[rows, a:b] = rng.choice((0.0, 0.5, 3.4e38, -32.768))
+        elif kind == 6:
+            mv[rows, a] = rng.choice((3.4e38, -3.4e38, 1e6, -20.0))
+        elif kind == 7:
+            mv[rows] += rng.choice((1e3, 1e7, -3e38)) * np.linspace(0, 1, n, dtype=np.float32)
+        elif kind == 8:
+            mv[rows] = noise.normal(0, rng.choice((1e-6, 1.0, 1e6)), (12, n)).astype(np.float32)[rows]
+        elif kind == 9:
+            mv[rows] = np.sign(np.sin(np.arange(n) * rng.uniform(1e-3, 3)))
+        elif kind == 10:
+            mv[rows] = np.round(mv[rows] / 0.5) * 0.5
+        elif kind == 11:
+            mv[rows] *= -1
+        else:
+            mv[rows] = np.roll(mv[rows], rng.randrange(n), axis=1)
+    return mv, fs
+
+
+def hostile_peaks(rng: random.Random, seconds: float) -> np.ndarray | None:
+    """R peaks in s, or None for a detector's."""
+    kind = rng.randrange(10)
+    if kind < 4:
+        return None
+    n = rng.choice((0, 1, 2, 12, 300, 3000))
+    peaks = np.array([rng.uniform(0, seconds) for _ in range(n)])
+    if kind == 5:
+        peaks = np.sort(np.concatenate([peaks, peaks, [0.0, seconds]]))
+    elif kind == 6 and n:
+        peaks[rng.randrange(n)] = rng.choice((np.nan, np.inf, -np.inf, -1e-9, -1.0, seconds + 1e-9, 1e300))
+    elif kind == 7:
+        peaks = peaks[0] + np.arange(n) * 1e-9 if n else peaks
+    elif kind == 8:
+        peaks = np.arange(n, dtype=np.float64) * rng.choice((0.01, 0.2, 0.7))
+        peaks = peaks[peaks <= seconds]
+    return peaks
+
+
+def through_tokens(rng: random.Random, base: np.ndarray) -> str:
+    """Tokenise a hostile ECG: "read", or what was lost or made up; raises what the tokeniser raises."""
+    from clear_hug.beats import tokenize_beats
+    from clear_hug.ecg import ECG
+    from clear_hug.qrs import detect_qrs
+
+    mv, fs = hostile_ecg(rng, base)
+    ecg = ECG(mv, fs, units_known=rng.random() < 0.9)
+    peaks = hostile_peaks(rng, ecg.duration)
+    tokens = tokenize_beats(ecg, r_peaks=peaks, max_beats=rng.choice((60, 60, 60, 5, 1)))
+    found = detect_qrs(ecg.signal, fs) / fs if peaks is None else np.unique(peaks)
+    held = tokens.valid.any(axis=0)
+    if int(held.sum()) + tokens.n_dropped != found.size or not np.isin(tokens.r_peaks, found).all():
+        return "peaks"
+    if (
+        not np.isfinite(tokens.values).all()
+        or (tokens.lead_scale < 0).any()
+        or np.isinf(tokens.lead_scale).any()
+    ):
+        return "values"
+    if tokens.valid[~ecg.present].any() or tokens.values[~tokens.valid].any():
+        return "absent"
+    start, stop = tokens.windows[held].T
+    if not ((start < stop) & (start >= 0) & (stop <= ecg.duration + 0.01)).all():
+        return "windows"
+    return "read"
+
+
 def spans(ecg: Any) -> np.ndarray:
     with np.errstate(all="ignore"):
         high, low = np.nanpercentile(ecg.signal, (99.5, 0.5), axis=1)
@@ -230,8 +328,7 @@ def worker(name: str, start: int, stop: int, out: str, files: str) -> None:
     was = open.read_ecg_upload(record)
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    private = tempfile.mkdtemp(prefix="fuzz_")
-    tempfile.tempdir = private
+    private = tempfile.gettempdir()  # this worker's own
     allowed = (
         private,
         sys.prefix,
@@ -252,25 +349,27 @@ def worker(name: str, start: int, stop: int, out: str, files: str) -> None:
         elif event in ("socket.connect", "socket.getaddrinfo", "os.system", "os.exec", "pickle.find_class"):
             strayed.append(event)
 
+    def through_reader(rng: random.Random) -> str:
+        mutant = dict(record)
+        target = rng.choice(sorted(mutant)) if len(mutant) < 2 or rng.random() > 0.7 else "m.hea"
+        mutant[target] = mutate(mutant[target], rng)
+        ecg = open.read_ecg_upload(mutant)
+        # An attribute of the value that is no number would break a page later.
+        assert np.isfinite(ecg.fs) and ecg.signal.shape[0] == 12
+        return changed(ecg, was) or ("warned" if set(ecg.warnings) - set(was.warnings) else "read")
+
+    base = was.signal[:, ::4]
+    attempt = partial(through_tokens, base=base) if name == BEATS else through_reader
     sys.addaudithook(watch)
     with Path(out).open("a", buffering=1) as log:
         for i in range(start, stop):
             rng = random.Random(f"{name}:{i}")
-            mutant = dict(record)
-            target = rng.choice(sorted(mutant)) if len(mutant) < 2 or rng.random() > 0.7 else "m.hea"
-            mutant[target] = mutate(mutant[target], rng)
             strayed.clear()
-            signal.setitimer(
-                signal.ITIMER_PROF, SECONDS
-            )  # kills: a library in C would not come back to Python
+            # kills: a library in C would not come back to Python
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             began = time.process_time()
             try:
-                ecg = open.read_ecg_upload(mutant)
-                result = changed(ecg, was) or (
-                    "read" if not set(ecg.warnings) - set(was.warnings) else "warned"
-                )
-                # An attribute of the value that is no number would break a page later.
-                assert np.isfinite(ecg.fs) and ecg.signal.shape[0] == 12
+                result = attempt(rng)
             except ECGError as error:
                 text = str(error)
                 bad = "\n" in text or "Traceback" in text or private in text or len(text) > 700
@@ -292,9 +391,13 @@ def fuzz(name: str, mutants: int, state: Path, record: dict[str, bytes], nice: i
     while done < mutants:
         command = [sys.executable, "-m", "benchmarks.fuzz", "--nice", str(nice), "--worker",
                    name, str(done), str(mutants), str(out), str(files)]  # fmt: skip
-        status = subprocess.run(
-            command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False
-        )
+        # In memory where it can be: most of the time would go into folders made and removed on a disk.
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        with tempfile.TemporaryDirectory(prefix="fuzz_", dir=memory) as private:
+            status = subprocess.run(
+                command, cwd=ROOT, env={**os.environ, "TMPDIR": private},
+                stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False,
+            )  # fmt: skip
         after = len(results(out))
         if after >= mutants:
             break
@@ -320,21 +423,25 @@ def results(path: Path) -> list[tuple[int, str, float]]:
     return found
 
 
-def table(state: Path, names: dict[str, str]) -> None:
-    silent = ("fs", "length", "leads", "amplitude")
+def table(state: Path, names: dict[str, str], mutants: int) -> None:
+    silent = ("fs", "length", "leads", "amplitude", "peaks", "values", "absent", "windows")
+    cost = 0.0
     print(f"{'format':20s} {'seed':8s} {'mutants':>8s} {'refused':>8s} {'warned':>7s} {'same':>7s} "
           f"{'changed, no word':>17s} {'no sentence':>12s} {'strayed':>8s} {'hang':>5s} {'crash':>6s} "
-          f"{'max s':>6s}")  # fmt: skip
+          f"{'max s':>6s} {'ms each':>8s}")  # fmt: skip
     for name, where in names.items():
         rows = results(state / f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.jsonl")
         count = Counter(re.split(r"[ :]", r[1])[0] if r[1] != "no sentence" else r[1] for r in rows)
         quiet = ", ".join(f"{k} {count[k]}" for k in silent if count[k]) or "0"
         bad = count["no sentence"] + count["raised"]
         longest = max((r[2] for r in rows), default=0.0)
+        each = sum(r[2] for r in rows) / max(1, len(rows))
+        cost += each
         print(f"{name:20s} {where:8s} {len(rows):8d} {count['refused']:8d} {count['warned']:7d} "
               f"{count['read']:7d} {quiet:>17s} {bad:12d} "
               f"{count['strayed']:8d} {count['hang']:5d} {count['crash']:6d} "
-              f"{longest:6.2f}")  # fmt: skip
+              f"{longest:6.2f} {1000 * each:8.1f}")  # fmt: skip
+    print(f"{mutants:,} mutants of each: {cost * mutants / 60:.0f} minutes of one core")
 
 
 def main() -> None:
@@ -363,7 +470,7 @@ def main() -> None:
         run: Callable[[str], None] = lambda n: fuzz(n, given.mutants, given.state, chosen[n][0], given.nice)  # noqa: E731
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(run, chosen))
-    table(given.state, {n: where for n, (_, where) in chosen.items()})
+    table(given.state, {n: where for n, (_, where) in chosen.items()}, given.mutants)
 
 
 if __name__ == "__main__":

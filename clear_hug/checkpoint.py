@@ -52,7 +52,7 @@ class Checkpoint:
     name : of the folder
     tasks : label sets, in the order of the logits
     platt : (label, 2) float64; probability = sigmoid(platt[:, 0] * logit + platt[:, 1])
-    thresholds : (label,) float64; a label is called at and above its own
+    thresholds : (label,) float64, of the calibration; see `call_from`
     training, metrics : what stands in config.json and metrics.json
     digest : sha256 of the weights and the calibration
     faithfulness : what stands in faithfulness.json; empty where it was not measured
@@ -83,6 +83,17 @@ class Checkpoint:
     def description(self) -> dict[str, str]:
         """task/label -> plain words."""
         return {f"{t.name}/{label}": t.descriptions[label] for t in self.tasks for label in t.labels}
+
+    @property
+    def call_from(self) -> NDArray[np.float64]:
+        """(label,) probability from which a label is called; NaN where too few records tell one.
+
+        operating.json says of how many records each threshold was judged on, and gives no curve to a label
+        with too few; a checkpoint without that file has its thresholds as they are.
+        """
+        told = self.operating.get("labels", {})
+        judged = [not told or "thresholds" in told.get(target, {}) for target in self.targets]
+        return np.where(judged, self.thresholds, np.nan)
 
     def row(self, target: str) -> int:
         """The logit that `target` ("task/label", or the label where one task alone has it) names."""

@@ -184,7 +184,7 @@ class Cohort:
     ----------
     keys, titles : (record,) str
     said : (record,) str; why a record could not be read, "" where it could
-    targets : (label,) "task/label";  thresholds : (label,)
+    targets : (label,) "task/label";  thresholds : (label,), NaN of labels too rare to be called
     probabilities : (record, label) calibrated
     truth : (record, label) int8; 1 and 0 where the label is known, else `UNKNOWN`
     labels : (record,) str; the known labels in words, "" without
@@ -242,7 +242,10 @@ class Cohort:
         return np.where(self.read, found, -1)
 
     def uncertainty(self, target: str) -> NDArray[np.float64]:
-        """(record,) 1 at the label's threshold, falling to 0 where the probability is 0 or 1."""
+        """(record,) 1 at the label's threshold, falling to 0 where the probability is 0 or 1.
+
+        NaN for a label without a threshold.
+        """
         p, threshold = self.probabilities[:, self.column(target)], self.thresholds[self.column(target)]
         with np.errstate(invalid="ignore", divide="ignore"):
             below, above = p / threshold, (1 - p) / (1 - threshold)
@@ -360,7 +363,7 @@ def make_cohort(checkpoint: Checkpoint, records: Sequence[tuple[str, str, Descri
         titles=np.array([record[1] for record in records], dtype=np.str_),
         said=np.array([found if isinstance(found, str) else "" for _, _, found, _ in records], dtype=object),
         targets=targets,
-        thresholds=np.array(checkpoint.thresholds),
+        thresholds=checkpoint.call_from,
         probabilities=probabilities(checkpoint, logits),
         truth=_truth(checkpoint, [told for _, _, _, told in records]),
         labels=np.array([_words_of(told) for _, _, _, told in records], dtype=object),

@@ -43,7 +43,8 @@ class Diagnosis:
     tasks, labels : (label,) names
     logits : (label,) float32; the mean over the record's windows
     probabilities : (label,) float64, calibrated
-    thresholds : (label,) float64; a label is called at and above its own
+    thresholds : (label,) float64; a label is called at and above its own, and never where it is NaN: too few
+        records tell one
     window_logits : (window, label);  window_spans : (window, 2) s
     model : name of the checkpoint;  device : where it ran;  seconds : how long it took
     note : a sentence where something went another way than asked, else ""
@@ -69,6 +70,11 @@ class Diagnosis:
     def called(self) -> NDArray[np.bool_]:
         """(label,) True where the probability reaches the label's threshold."""
         return self.probabilities >= self.thresholds
+
+    @property
+    def rare(self) -> NDArray[np.bool_]:
+        """(label,) True for labels too rare in training to be called: they have a probability alone."""
+        return np.isnan(self.thresholds)
 
 
 def pick_device() -> torch.device:
@@ -220,7 +226,7 @@ def diagnose(
         labels=tuple(label for task in checkpoint.tasks for label in task.labels),
         logits=logits,
         probabilities=probabilities(checkpoint, logits),
-        thresholds=checkpoint.thresholds,
+        thresholds=checkpoint.call_from,
         window_logits=window_logits,
         window_spans=np.array([[w.start, w.stop] for w in windows]),
         model=checkpoint.name,

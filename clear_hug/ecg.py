@@ -24,6 +24,7 @@ Array = NDArray[np.float32]
 
 WINDOW_SECONDS = 10.0  # what the model reads at a time
 BRIDGE_SECONDS = 0.02  # a gap no longer than this is bridged by a straight line
+BEYOND = 1e12  # in no unit does a heart reach it, and a filter over such values gives no number
 MIN_FS, MAX_FS = 50.0, 20_000.0  # Hz; outside this a file does not hold a diagnostic ECG
 
 
@@ -73,7 +74,7 @@ class ECG:
     Attributes
     ----------
     signal : (12, sample) float32, mV
-        Rows in the order of `LEADS`; NaN where a lead or a sample is absent. Read-only.
+        Rows in the order of `LEADS`; NaN where a lead or a sample is absent, or infinite. Read-only.
     fs : float, Hz
     record_id : str
         A name for people; never a patient's.
@@ -92,7 +93,7 @@ class ECG:
         What the device itself measured and wrote into the file, for the names in `STORED`.
     device, filters : str
         What recorded it, and the filters that had been applied, in words; "" where the file does not say.
-    guessed : tuple of "fs", "unit", "leads", "orientation"
+    guessed : tuple of "fs", "unit", "leads", "orientation", "record"
         What the file did not say and its reader guessed; the reasons are among `warnings`.
     simulated : bool
         Made by code, not by a heart.
@@ -128,8 +129,8 @@ class ECG:
             raise ECGError("the record holds no sample.")
         if not MIN_FS <= self.fs <= MAX_FS:
             raise ECGError(f"fs = {self.fs:g} Hz; expected {MIN_FS:g} to {MAX_FS:g} Hz.")
-        if np.isinf(signal).any():
-            signal = np.where(np.isinf(signal), np.float32(np.nan), signal)
+        if (beyond := np.abs(signal) > BEYOND).any():
+            signal = np.where(beyond, np.float32(np.nan), signal)
         object.__setattr__(self, "signal", _own(signal))
         object.__setattr__(self, "fs", float(self.fs))
         extra = {k: _own(v) for k, v in self.extra.items()}
@@ -329,3 +330,9 @@ def window_edges(duration: float, seconds: float = WINDOW_SECONDS) -> NDArray[np
     """
     n = max(1, int(np.ceil((duration - 0.5) / seconds)))
     return np.linspace(0.0, duration, n + 1)
+
+
+def clock(seconds: float) -> str:
+    """Seconds into a record as hours, minutes and seconds: "03:12:00"."""
+    whole = round(seconds)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"

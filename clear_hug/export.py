@@ -164,9 +164,8 @@ def explanation_json(
         "r_peaks_s": tokens.r_peaks,
         "beats_without_token": tokens.n_dropped,
     }
-    rows = zip(
-        checkpoint.targets, diagnosis.logits, diagnosis.probabilities, diagnosis.thresholds, strict=True
-    )
+    said = (diagnosis.logits, diagnosis.probabilities, diagnosis.thresholds, diagnosis.called)
+    rows = zip(checkpoint.targets, *said, strict=True)
     whole = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -182,9 +181,9 @@ def explanation_json(
                 "logit": logit,
                 "probability": probability,
                 "threshold": threshold,
-                "called": probability >= threshold,
+                "called": called,
             }
-            for target, logit, probability, threshold in rows
+            for target, logit, probability, threshold, called in rows
         ],
         "explanations": [_explanation(checkpoint, diagnosis, why) for why in attributions],
         "proof": proof,
@@ -484,8 +483,13 @@ def _head(
     right = _say(page, left + wide, 16.2, f"probability {chances} · {kind} {signed(why.logit)}", 10,
                  weight="bold", ha="right")  # fmt: skip
     calls = [
-        f"{_label(checkpoint.targets[row])} {'called' if diagnosis.called[row] else 'not called'} "
-        f"(from {_percent(diagnosis.thresholds[row])})"
+        f"{_label(checkpoint.targets[row])} "
+        + (
+            "too rare in training to call"
+            if diagnosis.rare[row]
+            else f"{'called' if diagnosis.called[row] else 'not called'} "
+            f"(from {_percent(diagnosis.thresholds[row])})"
+        )
         for row in rows
     ]
     parts = [" against ".join(target for target in (why.target, why.against) if target), *calls]

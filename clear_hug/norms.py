@@ -58,6 +58,7 @@ PR: dict[float, tuple[Limits, Limits]] = {
 
 NO_AGE = "Age unknown: limits of adults."
 NO_SEX = "Sex unknown: the wider limits of the two."
+WITHOUT_LIMITS = ("rr_sd", "rmssd", "qt", "r_amplitude", "s_amplitude")  # at any age
 CHILD = "No limits for children are held here."
 BAZETT = "Bazett's formula overcorrects below 60 and above 100 beats/min: rather read the other QTc."
 
@@ -152,6 +153,12 @@ def assess(
         _row(m, "cornell", "Cornell (R aVL + S V3)", "mV",
              None if child else (NAN, 2.0 if sex == "F" else 2.8, "aha-5", True), age, sex, device),
     ]  # fmt: skip
+    for name, wave in (("r_amplitude", "R"), ("s_amplitude", "S")):
+        rows += [
+            _row(m, f"{name} {lead}", f"{wave} amplitude, {lead}", "mV", None, age, sex, device,
+                 note=m.reasons.get(lead, ""), value=float(getattr(m, name)[row]))
+            for row, lead in enumerate(LEADS)
+        ]  # fmt: skip
     for row, lead in enumerate(LEADS):
         limits_st = None if child else (-0.05, _st_limit(lead, age, sex), "udmi", lead in ("V2", "V3"))
         note = m.reasons.get(lead, "")
@@ -184,7 +191,8 @@ def _row(
     if not math.isfinite(value):
         notes.append("" if note else m.reasons.get(key.split()[0], "Not measured."))
     if limits is None:
-        notes.append(CHILD if age is not None and age < ADULT and key not in ("rr_sd", "rmssd", "qt") else "")
+        child = age is not None and age < ADULT
+        notes.append(CHILD if child and key.split()[0] not in WITHOUT_LIMITS else "")
     else:
         low, high, source, by_sex = limits
         notes += [NO_AGE if age is None else "", NO_SEX if by_sex and sex not in ("F", "M") else ""]

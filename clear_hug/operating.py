@@ -194,11 +194,45 @@ def positives_of(checkpoint: Checkpoint, target: str) -> int | None:
     return int(row["positives"]) if row else None
 
 
+@dataclass(frozen=True)
+class Rare:
+    """A label that is too rare in training to be called, and what is known of it all the same.
+
+    target : "task/label"
+    positives, records : records with the label that its probability was judged on, and all of them
+    ratio : of the probability to that share; NaN where no record had the label
+    """
+
+    target: str
+    probability: float
+    positives: int
+    records: int
+
+    @property
+    def prevalence(self) -> float:
+        return self.positives / self.records if self.records else 0.0
+
+    @property
+    def ratio(self) -> float:
+        return self.probability / self.prevalence if self.positives else np.nan
+
+
+def rare_labels(diagnosis: Diagnosis, checkpoint: Checkpoint) -> list[Rare]:
+    """The labels without a threshold, those furthest above their share of the records first."""
+    found = []
+    for i in np.flatnonzero(diagnosis.rare):
+        target = checkpoint.targets[i]
+        row = checkpoint.operating.get("labels", {}).get(target, {})
+        positives, others = int(row.get("positives", 0)), int(row.get("negatives", 0))
+        found.append(Rare(target, float(diagnosis.probabilities[i]), positives, positives + others))
+    return sorted(found, key=lambda one: -np.nan_to_num(one.ratio, nan=-1.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Operated:
     """A diagnosis at an operating point.
 
-    diagnosis : with the thresholds of that point; a label without one keeps the checkpoint's own
+    diagnosis : with the thresholds of that point; a label without one keeps its own, or none (NaN)
     points : (label,) Point or None
     bands : (label, 2) probabilities that the model is unsure between; NaN where that is not known
     """
@@ -223,7 +257,7 @@ def operate(
     diagnosis: Diagnosis, checkpoint: Checkpoint, kind: str = DEFAULT, level: float = 0.95
 ) -> Operated:
     """A diagnosis with the thresholds of an operating point; see `Curve.point`."""
-    thresholds = diagnosis.thresholds.copy()
+    thresholds = np.where(np.isnan(checkpoint.call_from), np.nan, diagnosis.thresholds)
     points: list[Point | None] = []
     bands = np.full((len(thresholds), 2), np.nan)
     for i, target in enumerate(checkpoint.targets):

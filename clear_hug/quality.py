@@ -139,10 +139,14 @@ class Quality:
         return float(start), float(stop)
 
 
-def assess_quality(ecg: ECG) -> Quality:
+def assess_quality(ecg: ECG, r_peaks: NDArray[np.int64] | None = None) -> Quality:
     """Quality of a record and of each of its leads, and whether electrodes may have been exchanged.
 
     A long record is looked at in windows of 10 s; what is told is of the worst.
+
+    Parameters
+    ----------
+    r_peaks : (beat,) samples, where `detect_qrs` has been asked already
     """
     edges = window_edges(ecg.duration)
     windows = np.stack([edges[:-1], edges[1:]], axis=1)
@@ -153,7 +157,7 @@ def assess_quality(ecg: ECG) -> Quality:
         value = np.nan if ecg.present.any() else 0.0
         return Quality(value, np.full(N_LEADS, np.nan), nothing, windows, np.full(len(windows), value), None,
                        np.nan, (why,), ((),) * N_LEADS)  # fmt: skip
-    r_peaks = detect_qrs(ecg.signal, ecg.fs)
+    r_peaks = detect_qrs(ecg.signal, ecg.fs) if r_peaks is None else r_peaks
     all_measures, acceptable, medians = [], [], []
     for start, stop in np.rint(windows * ecg.fs).astype(int):
         inside = r_peaks[(r_peaks >= start) & (r_peaks < stop)] - start
@@ -415,7 +419,8 @@ def measure_leads(seen: _Seen, units_known: bool) -> Floats:
         known = np.isfinite(seen.raw)
         high, low = (np.where(known, seen.raw, end) for end in (-np.inf, np.inf))
         faint = high.max(axis=1) - low.min(axis=1) < FAINT_MV
-        faint |= seen.height < FAINT * np.median(seen.height[seen.there])
+        if seen.there.any():
+            faint |= seen.height < FAINT * np.median(seen.height[seen.there])
         out[faint, list(MEASURES).index("flat")] = 1.0
     out = np.clip(out, 0.0, 1e3)
     out[~seen.there] = np.nan

@@ -7,10 +7,14 @@ Whose work? The app knows no users, and one machine may serve many. Each browser
 gets a workspace: a random name of 128 bits, held by a cookie of that browser and by nothing else. It stands
 in no link, so that a link which is passed on passes on no edits; every question to the store names it, and
 there is none that lists workspaces. Until somebody asks, work stays in the session and nothing is written.
+
+A workspace that was forgotten stays so: of its name a hash is kept, so that another tab of the same browser,
+which still knows the name, cannot go on writing where nobody would find it again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -22,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-VERSION = 1  # of the tables
+VERSION = 2  # of the tables
 FILE = "work.sqlite"
 PATIENCE = 2.0  # s to wait for another process that is writing
 WORKSPACE = re.compile(r"[0-9a-f]{32}")
@@ -35,11 +39,16 @@ CREATE TABLE IF NOT EXISTS readings (
     id INTEGER PRIMARY KEY, workspace TEXT NOT NULL, record TEXT NOT NULL, saved REAL NOT NULL,
     reading TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS readings_of ON readings (workspace, record);
+CREATE TABLE IF NOT EXISTS forgotten (name_sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
 class StoreError(RuntimeError):
     """The store cannot be used, in a sentence that says why and what becomes of the work."""
+
+
+class Forgotten(StoreError):
+    """The workspace was forgotten; it takes no more work."""
 
 
 def new_workspace() -> str:
@@ -70,7 +79,7 @@ class Store:
 
     def save_r_peaks(self, record: str, workspace: str, detector: str, edits: Mapping[str, Any]) -> None:
         """Keep the R-peak edits (JSON) of a record in place of those kept before."""
-        with self._open(workspace) as db:
+        with self._write(workspace) as db:
             db.execute(
                 "INSERT OR REPLACE INTO r_peaks VALUES (?, ?, ?, ?, ?)",
                 (workspace, record, detector, time.time(), _json(edits)),
@@ -85,7 +94,7 @@ class Store:
         return {detector: json.loads(edits) for detector, edits in rows}
 
     def forget_r_peaks(self, record: str, workspace: str, detector: str) -> None:
-        with self._open(workspace) as db:
+        with self._write(workspace) as db:
             db.execute(
                 "DELETE FROM r_peaks WHERE workspace = ? AND record = ? AND detector = ?",
                 (workspace, record, detector),
@@ -93,7 +102,7 @@ class Store:
 
     def save_reading(self, record: str, workspace: str, reading: Mapping[str, Any]) -> None:
         """Add what a reader said of a record (JSON) to what was said before."""
-        with self._open(workspace) as db:
+        with self._write(workspace) as db:
             db.execute(
                 "INSERT INTO readings (workspace, record, saved, reading) VALUES (?, ?, ?, ?)",
                 (workspace, record, time.time(), _json(reading)),
@@ -109,13 +118,26 @@ class Store:
         return [json.loads(reading) for (reading,) in rows]
 
     def forget(self, workspace: str) -> None:
-        """Delete all that a workspace holds."""
-        with self._open(workspace) as db:
+        """Delete all that a workspace holds, and take no more work of it."""
+        with self._open(workspace, "BEGIN IMMEDIATE") as db:
+            db.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (_hashed(workspace),))
             for table in ("r_peaks", "readings"):
                 db.execute(f"DELETE FROM {table} WHERE workspace = ?", (workspace,))
 
     @contextmanager
-    def _open(self, workspace: str) -> Iterator[sqlite3.Connection]:
+    def _write(self, workspace: str) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes, into a workspace that was not forgotten."""
+        with self._open(workspace, "BEGIN IMMEDIATE") as db:
+            gone = "SELECT 1 FROM forgotten WHERE name_sha256 = ?"
+            if db.execute(gone, (_hashed(workspace),)).fetchone():
+                raise Forgotten(
+                    "What this browser kept was deleted in another tab. What you do here stays in this "
+                    "session: export it, or reload the page to go on with what the browser keeps now."
+                )
+            yield db
+
+    @contextmanager
+    def _open(self, workspace: str, begin: str = "BEGIN") -> Iterator[sqlite3.Connection]:
         """One transaction, on a connection of its own."""
         if not WORKSPACE.fullmatch(workspace):
             raise ValueError("a workspace is 32 hexadecimal digits; make one by new_workspace().")
@@ -123,7 +145,7 @@ class Store:
         try:
             self._make_private()
             db = _connect(self.path)
-            db.execute("BEGIN")
+            db.execute(begin)
             yield db
             db.execute("COMMIT")
         except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
@@ -172,6 +194,10 @@ def _upgrade(db: sqlite3.Connection) -> None:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
+
+
+def _hashed(workspace: str) -> str:
+    return hashlib.sha256(workspace.encode()).hexdigest()
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ FELT = 0.1  # of all contributions; beats worth less are not named
 
 _GUESSED = {
     "fs": "sampling rate", "unit": "unit", "leads": "order of leads", "orientation": "rows or columns",
+    "record": "which record",
 }  # fmt: skip
 _STORED_NAMES = {
     "heart_rate": "rate", "p_duration": "P", "pr": "PR", "qrs": "QRS", "qt": "QT", "qtc": "QTc",

@@ -53,8 +53,9 @@ def show_one() -> None:
     )
     figure.update_layout(dragmode="select" if measuring else "pan")
     alt = f"{page.record.title} on ECG paper, {layout}, {start:g} to {start + seconds:g} s, {shown.words}"
-    boxed = view.on_box("paper", *where, **more) if measuring else None
-    ui.show_paper(figure, "paper", alt, boxed)
+    on_it = f"{ecg.digest} {signal} {how} {where[1:]} {more}"
+    boxed = view.on_box("paper", on_it, *where, **more) if measuring else None
+    ui.show_paper(figure, "paper", alt, boxed, of=on_it)
     if calipers:
         lead = f", lead {calipers.lead}" if calipers.lead else ""
         said = f"{calipers.start:.3f} to {calipers.stop:.3f} s: {calipers.words(shown.unit)}"

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from clear_hug import ui
-from clear_hug.operating import DEFAULT, operate
+from clear_hug.operating import DEFAULT, operate, rare_labels
 from clear_hug.plots import plot_probabilities, plot_window_probabilities
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.answer import (
@@ -51,6 +51,7 @@ with guard():
         dark=page.dark,
         bands=operated.bands,
         known=page.known,
+        shares={one.target: one.prevalence for one in rare_labels(operated.diagnosis, checkpoint)},
     )
     alt = "Probability and threshold of each label, and where the model is unsure; the table has all of it"
     ui.show(figure, "probabilities", alt)

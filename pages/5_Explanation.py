@@ -20,6 +20,7 @@ from clear_hug.plots import (
     plot_waterfall,
 )
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import (
     ATTENTION_WORDS,
     EXPORT_WORDS,
@@ -40,6 +41,7 @@ from clear_hug.words import (
 page = open_page("Explanation")
 LEFT_OUT = {"one by one": "ablation", "Shapley values": "shapley", "exact Shapley values": "exact_shapley"}
 with guard():
+    wait_for_reading(page)
     controls = st.columns([3, 3, 3])
     with controls[0]:
         target = ui.target_menu(page)

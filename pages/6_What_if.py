@@ -5,11 +5,13 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.plots import plot_what_if, plot_what_is_left
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import WHAT_IF_WORDS, removed_words
 
 page = open_page("What if")
 MOST = 8  # labels shown
 with guard():
+    wait_for_reading(page)
     hidden = ui.switches(page)
     start, seconds = page.stretch()
     ui.show_missing(page)

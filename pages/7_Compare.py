@@ -6,6 +6,7 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.plots import plot_compare, plot_painted_ecg
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import COMPARE_WORDS
 
 page = open_page("Compare")
@@ -16,6 +17,7 @@ METHODS = {
     "integrated gradients": "integrated_gradients",
 }
 with guard():
+    wait_for_reading(page)
     what, first, second = st.columns([2, 3, 3])
     with what:
         kind = ui.choices("Compare two", ["labels", "methods", "records"], "compare")
@@ -35,6 +37,7 @@ with guard():
         else:
             other_page = ui.other_record(page)
             titles = [page.record.title, other_page.record.title]
+    wait_for_reading(page, other_page)
     for one in {page.record.id: page, other_page.record.id: other_page}.values():
         ui.show_missing(one)
     if other_page is not page:

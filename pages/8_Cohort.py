@@ -6,6 +6,7 @@ from clear_hug import ui
 from clear_hug.plots import plot_cohort_map
 from clear_hug.ui import cohort as many
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.reading import wait_while_reading_first
 
 page = open_page("Cohort")
 MAP_WORDS = (
@@ -18,6 +19,7 @@ TABLE_WORDS = (
     "of a hidden half of the beats; each trace is lead II (or the first there is), drawn to its own height."
 )
 with guard():
+    wait_while_reading_first()
     cohort = many.cohort_of(page)
     if len(cohort):
         chosen = many.select(page, cohort)

@@ -14,7 +14,7 @@ ROWS = [
     {"leads", "tasks", "qrs", "store", "runs", "turns"},
     {"ecg"},
     {"simulate", "io", "quality", "beats"},
-    {"measure", "datasets", "display"},
+    {"measure", "datasets", "display", "trend"},
     {"batch", "attention", "norms"},
     {"regression"},
     {"model"},

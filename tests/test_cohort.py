@@ -320,6 +320,12 @@ def test_uncertainty_is_highest_at_the_threshold(made: Cohort) -> None:
     assert np.isnan(found[-1])
 
 
+def test_a_label_without_a_threshold_has_no_uncertainty(made: Cohort) -> None:
+    none = replace(made, thresholds=np.full(len(made.targets), np.nan))
+    assert np.isnan(none.uncertainty(TARGET)).all()
+    assert sorted(none.order(np.arange(len(made)), "uncertainty", TARGET)) == list(range(len(made)))
+
+
 def test_error_is_of_known_labels_alone(made: Cohort) -> None:
     p = made.probabilities[:, made.column(TARGET)]
     np.testing.assert_allclose(made.error(TARGET)[:2], [1 - p[0], p[1]])

@@ -28,6 +28,7 @@ from clear_hug.edits import (
     start_from,
     to_dict,
 )
+from clear_hug.quality import REVERSALS
 from clear_hug.store import Store, new_workspace
 from clear_hug.ui import records, workspace
 from clear_hug.words import NOTICE
@@ -294,6 +295,36 @@ def test_the_switch_keeps_what_there_is_and_deletes_it_again() -> None:
     app.toggle(key=workspace.SWITCH).set_value(False).run()
     assert Store().r_peaks(record, mine) == {} and app.session_state[workspace.MINE] == ""
     assert "edited by hand (1 removed)" in said(app)  # in the session it stays
+
+
+def test_a_tab_notices_that_another_one_deleted_what_was_kept() -> None:
+    app = beats_page(record="simulated-premature", beat="3", kept=new_workspace())
+    press(app, "Remove")
+    mine = app.session_state[workspace.MINE]
+    record = next(iter(app.session_state["r_peak_edits"]))
+    assert Store().r_peaks(record, mine)
+    Store().forget(mine)  # by the other tab
+    press(app, "Undo")
+    press(app, "Redo")
+    assert not app.exception and "deleted in another tab" in said(app)
+    assert app.session_state[workspace.MINE] == "" and not app.toggle(key=workspace.SWITCH).value
+    assert Store().r_peaks(record, mine) == {} and "edited by hand (1 removed)" in said(app)
+    app.toggle(key=workspace.SWITCH).set_value(True).run()  # it may be kept again, elsewhere
+    assert app.session_state[workspace.MINE] not in ("", mine) and "another tab" not in said(app)
+    assert Store().r_peaks(record, app.session_state[workspace.MINE])
+
+
+def test_edits_put_aside_by_leads_set_right_are_said(monkeypatch) -> None:
+    app = beats_page(record="simulated-premature", beat="3")
+    press(app, "Remove")
+    assert "put aside" not in said(app)
+    record = next(iter(app.session_state["r_peak_edits"]))
+    app.session_state["leads_set_right"] = {record: next(iter(REVERSALS))}
+    app.run()
+    assert not app.exception and "(1 removed) are put aside" in said(app)
+    app.session_state["leads_set_right"] = {}
+    app.run()
+    assert "put aside" not in said(app) and "edited by hand (1 removed)" in said(app)
 
 
 def test_a_store_that_cannot_be_used_is_a_sentence_and_work_goes_on(tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_json_holds_every_figure_to_the_bit(shown, method, level):
     assert [label["logit"] for label in read["diagnosis"]] == diagnosis.logits.tolist()
 
 
+def test_a_label_too_rare_to_call_is_exported_without_a_threshold(shown, tokens):
+    checkpoint, ecg, _, diagnosis, why = shown()
+    row = checkpoint.row("MI")
+    thresholds = np.array(diagnosis.thresholds)
+    thresholds[row] = np.nan
+    rare = replace(diagnosis, thresholds=thresholds)
+    read = json.loads(explanation_json(checkpoint, ecg, tokens, rare, [why]), parse_constant=pytest.fail)
+    told = read["diagnosis"]
+    assert told[row]["threshold"] is None and told[row]["called"] is False
+    assert [label["threshold"] is None for label in told].count(True) == 1
+    calls = [label["probability"] >= label["threshold"] for label in told if label["threshold"] is not None]
+    assert [label["called"] for label in told if label["threshold"] is not None] == calls
+
+
 def test_json_says_what_it_is_and_what_it_rests_on(shown, tokens):
     hidden = V1_and_two_beats(tokens)
     checkpoint, ecg, _, diagnosis, why = shown(hidden=hidden, against="NORM")

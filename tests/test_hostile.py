@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import random
 import re
 import struct
 import tempfile
@@ -12,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import wfdb
 from pydicom.data import get_testdata_file
 from scipy.io import savemat
 
+from benchmarks.fuzz import through_tokens
+from clear_hug.beats import tokenize_beats
 from clear_hug.ecg import ECG, STORED, ECGError
 from clear_hug.io import LIMITS, Limit, read_ecg, read_ecg_upload
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from clear_hug.words import facts
-from tests.written_formats import JANE, WRITTEN, aecg, dicom, edf, muse
+from tests.written_formats import JANE, WRITTEN, aecg, dicom, edf, mfer, muse
 
 MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
 CARRIED = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
@@ -371,3 +375,108 @@ def test_a_header_that_names_an_absent_file_and_a_table_of_words_tell_no_name() 
     assert "Doe" not in refused({"a.hea": header}, "data file")
     rows = "\n".join(";".join(str(k) for k in (i, i % 7, i % 5)) for i in range(3000))
     assert "Jane" not in refused({"a.csv": f"Jane;Doe;F\n{rows}".encode()})
+
+
+# Values that no heart has
+
+
+def test_values_beyond_all_units_are_absent_and_leave_the_rest_sound():
+    mv = MV.astype(np.float32)
+    mv[2, 700], mv[4] = 3e38, -3e38
+    ecg = ECG(mv, 250.0)
+    assert np.flatnonzero(np.isnan(ecg.signal[2])).tolist() == [700] and ecg.absent_leads == ("aVL",)
+    tokens = tokenize_beats(ecg)
+    assert np.isfinite(tokens.values).all() and tokens.valid[2].all() and not tokens.valid[4].any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_tokeniser_keeps_count_of_hostile_values():
+    """A few of `make fuzz`: each is refused in a sentence, or every R peak is accounted for."""
+    read = 0
+    for seed in range(150):
+        try:
+            assert through_tokens(random.Random(seed), MV.astype(np.float32)) == "read", seed
+            read += 1
+        except ECGError as error:
+            assert str(error).strip().endswith((".", "?")), seed
+    assert read > 50
+
+
+# Damage that the file itself tells
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """Header and samples of a sound WFDB record "r"."""
+    wfdb.wrsamp("r", fs=250, units=["mV"] * 12, sig_name=list(LEADS), p_signal=MV.T, fmt=["16"] * 12,
+                adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(tmp_path))  # fmt: skip
+    files = {f"r.{e}": (tmp_path / f"r.{e}").read_bytes() for e in ("hea", "dat")}
+    assert not read_ecg_upload(files).warnings
+    return files
+
+
+def test_samples_that_do_not_give_the_checksum_are_said(sound):
+    for at in (2 * 12 * 100, 2 * 12 * 100 + 1):  # sample 100 of lead I, either byte
+        broken = bytearray(sound["r.dat"])
+        broken[at] ^= 1
+        said = read_ecg_upload({**sound, "r.dat": bytes(broken)}).warnings
+        assert [s for s in said if "checksum" in s] == [
+            "The samples of I do not give the checksum in the header: changed, or damaged."
+        ]
+
+
+@pytest.mark.parametrize("fmt", ["16", "24", "32", "80", "212"])
+def test_a_checksum_counts_absent_samples_as_the_format_does(tmp_path, fmt):
+    d = np.round(MV.T * 40).astype(np.int64)
+    p = d / 40.0
+    p[50:80, 3] = np.nan
+    wfdb.wrsamp("r", fs=250, units=["mV"] * 12, sig_name=list(LEADS), p_signal=p, fmt=[fmt] * 12,
+                adc_gain=[40.0] * 12, baseline=[0] * 12, write_dir=str(tmp_path))  # fmt: skip
+    ecg = read_ecg(tmp_path / "r.hea")
+    assert np.isnan(ecg.signal[3, 50:80]).all() and not any("checksum" in s for s in ecg.warnings)
+
+
+def test_a_gain_of_its_own_is_said(sound):
+    header = sound["r.hea"].decode().splitlines()
+    header[7] = header[7].replace("1000.0", "100.0")
+    said = read_ecg_upload({**sound, "r.hea": "\n".join(header).encode()}).warnings
+    assert any("V1 has a gain of its own in the header (100/mV; all others 1000/mV)" in s for s in said)
+
+
+def test_a_lead_without_a_readable_sample_is_said(sound):
+    header = sound["r.hea"].decode().splitlines()
+    header[7] = re.sub(r"\(\d+\)", "(99999999999999999999)", header[7])
+    ecg = read_ecg_upload({**sound, "r.hea": "\n".join(header).encode()})
+    assert ecg.absent_leads == ("V1",) and any(
+        "without a sample that can be read: V1" in s for s in ecg.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda c: c[:20_000] + bytes(32) + c[20_000:], lambda c: c.replace(b"-32768  ", b"\0\0\0\x00768 ", 20),
+     lambda c: c.replace(b"-32768  ", b"-1e308  ", 16)],
+    ids=["bytes between", "no number", "beyond 16 bits"],
+)  # fmt: skip
+def test_an_edf_that_breaks_its_own_rules_is_said(tmp_path, change):
+    content = edf(tmp_path / "x.edf", MV, 250.0).read_bytes()
+    usual = set(read_ecg_upload({"x.edf": content}).warnings)
+    try:
+        assert set(read_ecg_upload({"x.edf": change(content)}).warnings) - usual
+    except ECGError:
+        pass
+
+
+def test_a_rate_by_default_is_said(tmp_path):
+    content = mfer(tmp_path / "x.mwf", MV, 250.0).read_bytes()
+    at = content.index(b"\x0b\x04")
+    ecg = read_ecg_upload({"x.mwf": content[:at] + content[at + 6 :]})
+    assert ecg.fs == 1000 and any("default of 1000 Hz" in s for s in ecg.warnings)
+
+
+def test_a_warning_does_not_name_the_file(tmp_path):
+    text = muse(tmp_path / "x.xml", MV, 250.0).read_text()
+    text = text.replace("<LeadID>", "<LeadDataCRC32>12345</LeadDataCRC32><LeadID>")
+    ecg = read_ecg_upload({f"{JANE['family']}.xml": text.encode()})
+    assert any("CRC32 mismatch" in s and "the file" in s for s in ecg.warnings)
+    assert not any(JANE["family"] in s for s in ecg.warnings)

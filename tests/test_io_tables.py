@@ -361,8 +361,118 @@ def test_counts_that_stand_for_none_are_absent(tmp_path, count, gain):
 
 def test_a_sound_sample_at_the_end_of_the_range_stays(tmp_path):
     counts = np.round(MV * 1000).astype(np.int16)
-    counts[5, 700] = -32768  # alone
+    counts[5] *= 12  # a lead that reaches the end of the type, as where the amplifier is saturated
+    counts[5, 700] = -32768
+    counts[5, 701:710] = -30000
     assert not np.isnan(read_ecg(npz(tmp_path, signal=counts, fs=FS)).signal).any()
     ramp = np.round(MV * 1000) - np.arange(2500) * 4 + 1
     ramp[:, -2:] = -9999  # where the drift ends
     assert not np.isnan(read_ecg(npz(tmp_path, signal=ramp.astype(np.int16), fs=FS)).signal).any()
+    small = np.round(MV * 100)
+    small[7, 300] = 999  # an artefact
+    assert not np.isnan(read_ecg(npz(tmp_path, signal=small, fs=FS)).signal).any()
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+@pytest.mark.parametrize(
+    ("value", "scale"),
+    [(-9999, 1), (-999, 1), (99999, 1), (-32768, 1), (-32.768, 1), (32.767, 1), (-2147483648, 1),
+     (-9999, 1000), (-32768, 1000), (65535, 1000), (32767, 1000), (-8388608, 1000)],
+)  # fmt: skip
+def test_a_lone_number_for_none_is_absent_in_any_unit(tmp_path, kind, value, scale):
+    values = MV * scale if scale == 1 else np.round(MV * scale)
+    values[5, 700], values[5, 900] = value, value
+    values[8, 1200] = value
+    unit = "mV" if scale == 1 else "uV"
+    if kind == "npz":
+        ecg = read_ecg(npz(tmp_path, signal=values.astype(np.float32), fs=FS, units=unit))
+    else:
+        head = ",".join(f"{lead} ({unit})" for lead in LEADS)
+        (tmp_path / "x.csv").write_text(f"{head}\n{lines(values.T, form='%.10g' if scale == 1 else '%d')}")
+        ecg = read_ecg(tmp_path / "x.csv")
+    assert any("3 samples hold a number that stands for no measurement" in s for s in ecg.warnings)
+    assert np.isnan(ecg.signal).sum() == 3 and np.isnan(ecg.signal[5, [700, 900]]).all()
+    assert not any("artefact" in s for s in ecg.warnings)  # the rest is sound
+
+
+def test_several_numbers_for_none_in_one_lead(tmp_path):
+    values = np.round(MV * 1000).astype(np.int16)
+    values[3, [10, 500, 900, 901]] = -32768, 32767, -9999, 9999
+    ecg = read_ecg(npz(tmp_path, signal=values, fs=FS, units="uV"))
+    assert np.flatnonzero(np.isnan(ecg.signal[3])).tolist() == [10, 500, 900, 901]
+
+
+# Files of several records
+
+
+def tracings(n: int = 5, samples: int = 4096) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Records of unlike length in the middle of zeros, as CODE-15 stores them: 10 s and 7 s at 400 Hz."""
+    made = [simulate_ecg("normal", seed=k, fs=400.0).signal[:, : (4000, 2800)[k % 2]] for k in range(n)]
+    out = np.zeros((n, samples, 12), np.float32)
+    for k, mv in enumerate(made):
+        start = (samples - mv.shape[1]) // 2
+        out[k, start : start + mv.shape[1]] = mv.T
+    return out, made
+
+
+def holding(folder: Path, **arrays: np.ndarray) -> Path:
+    import h5py
+
+    with h5py.File(folder / "x.h5", "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+    return folder / "x.h5"
+
+
+@pytest.mark.parametrize("record", [1, 2, 5])
+def test_one_record_of_many_is_read_without_its_padding(tmp_path, record):
+    array, made = tracings()
+    path = holding(tmp_path, tracings=array, exam_id=np.arange(5), age=np.array([61.0, 62, 63, 64, 65]))
+    with pytest.raises(NeedsAnswer, match="5 records; say which one: record=1 to 5") as error:
+        read_ecg(path)
+    assert (error.value.asks, error.value.records) == (("record",), 5)
+    ecg, want = read_ecg(path, record=record), made[record - 1]
+    start = (4096 - want.shape[1]) // 2
+    assert (ecg.fs, ecg.n_samples, ecg.age) == (400, 4096, 60 + record)
+    np.testing.assert_allclose(ecg.signal[:, start : start + want.shape[1]], want, atol=1e-6)
+    assert np.isnan(ecg.signal).sum() == 12 * (4096 - want.shape[1])
+    said = " ".join(ecg.warnings)
+    assert f"first {start:,} and the last {start:,} samples are 0 in every lead" in said
+    assert f"Record {record} of the 5" in said
+
+
+@pytest.mark.parametrize("record", [0, 6, -1])
+def test_a_record_that_is_not_among_them_is_refused(tmp_path, record):
+    with pytest.raises(ECGError, match=f"5 records, and record {record}"):
+        read_ecg(holding(tmp_path, tracings=tracings()[0]), record=record)
+    with pytest.raises(ECGError, match="one record"):
+        read_ecg(npz(tmp_path, signal=MV, fs=FS), record=2)
+    assert read_ecg(npz(tmp_path, signal=MV, fs=FS), record=1).fs == FS
+
+
+def test_arrays_of_unlike_length_are_records_of_their_own(tmp_path):
+    path = holding(tmp_path, a=MV.T, b=MV.T[:2000] * 2, c=MV.T[:1500] * 3)
+    ecg = read_ecg(path, fs=FS)
+    assert ecg.n_samples == 2500 and "record" in ecg.guessed
+    assert any("3 arrays may hold the record; the largest" in s for s in ecg.warnings)
+    for k, n in ((1, 2500), (2, 2000), (3, 1500)):
+        ecg = read_ecg(path, fs=FS, record=k)
+        np.testing.assert_allclose(ecg.signal, k * MV[:, :n], atol=1e-5)
+        assert "record" not in ecg.guessed
+
+
+def test_one_padded_record_and_labels_beside_many(tmp_path):
+    array, made = tracings(150)
+    one = read_ecg(holding(tmp_path, tracings=array[1:2]))
+    assert np.isnan(one.signal).sum() == 12 * (4096 - 2800)
+    with pytest.raises(NeedsAnswer, match="150 records"):  # and no six leads of 150 samples
+        read_ecg(holding(tmp_path, recordings=array, diagnoses=np.zeros((150, 6))))
+
+
+def test_a_silent_stretch_is_no_padding(tmp_path):
+    values = MV.copy()
+    values[:, :15] = 0  # short
+    values[1:, -500:] = 0  # one lead goes on
+    ecg = read_ecg(npz(tmp_path, signal=values, fs=FS))
+    assert not np.isnan(ecg.signal).any()
+    assert read_ecg(npz(tmp_path, signal=np.zeros((12, 2500)), fs=FS)).flat.all()

@@ -22,7 +22,8 @@ def normal(simulated):
 def test_every_value_has_its_row_once(normal):
     keys = [row.key for row in assess(normal, 50, "F")]
     assert len(set(keys)) == len(keys)
-    assert {f"st {lead}" for lead in LEADS} <= set(keys)
+    by_lead = ("st", "r_amplitude", "s_amplitude")
+    assert {f"{name} {lead}" for name in by_lead for lead in LEADS} <= set(keys)
     assert {"heart_rate", "p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham",
             "qtc_hodges", "p_axis", "qrs_axis", "t_axis", "sokolow_lyon", "cornell"} <= set(keys)  # fmt: skip
 
@@ -33,6 +34,22 @@ def test_flags_say_on_which_side_of_the_limits_a_value_lies(normal):
             assert not row.value < row.low and not row.value > row.high and row.source
         if row.flag == "unknown":
             assert np.isnan(row.value) or np.isnan([row.low, row.high]).all()
+
+
+def test_r_and_s_stand_as_measured_without_limits_and_absent_with_a_reason(normal, simulated):
+    rows = table(normal, age=8, sex="F")
+    for name in ("r_amplitude", "s_amplitude"):
+        for i, lead in enumerate(LEADS):
+            row = rows[f"{name} {lead}"]
+            assert (row.value, row.unit, row.flag, row.note) == (
+                getattr(normal, name)[i], "mV", "unknown", "")  # fmt: skip
+    off = table(measure(simulated("lead_off")), age=50, sex="F")
+    gone = [lead for lead in LEADS if np.isnan(off[f"r_amplitude {lead}"].value)]
+    assert gone == ["V3"] and off["r_amplitude V3"].note and off["s_amplitude V3"].note
+    unknown = table(measure(replace(simulated("normal"), units_known=False)))
+    assert {(np.isnan(unknown[f"{n} {lead}"].value), unknown[f"{n} {lead}"].note)
+            for n in ("r_amplitude", "s_amplitude") for lead in LEADS} == {
+        (True, "The voltage of this record is unknown.")}  # fmt: skip
 
 
 @pytest.mark.parametrize(

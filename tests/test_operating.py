@@ -14,6 +14,7 @@ from clear_hug.operating import (
     DEFAULT,
     FEWEST,
     KINDS,
+    LEVELS,
     MISSED,
     REFER,
     RULED_IN,
@@ -26,6 +27,7 @@ from clear_hug.operating import (
     operate,
     positives_of,
     predictive,
+    rare_labels,
     reweighted,
     tabulate,
 )
@@ -155,17 +157,53 @@ def with_points(checkpoint):
 def test_a_diagnosis_at_an_operating_point(checkpoint, tokens):
     answer, told = diagnose(checkpoint, tokens), with_points(checkpoint)
     same = operate(answer, told)
-    np.testing.assert_array_equal(same.diagnosis.called, answer.called)
+    np.testing.assert_array_equal(same.diagnosis.called[:-1], answer.called[:-1])
     moved = operate(answer, told, SENSITIVITY, 0.95)
     for point, t in zip(moved.points[:-1], moved.diagnosis.thresholds[:-1], strict=True):
         assert point.threshold == t and point.sensitivity >= 0.95
-    assert moved.points[-1] is None and moved.diagnosis.thresholds[-1] == answer.thresholds[-1]
+    assert moved.points[-1] is None and np.isnan(moved.diagnosis.thresholds[-1])
     assert moved.states[-1] == UNKNOWN and positives_of(told, told.targets[-1]) == 3
     np.testing.assert_array_equal(moved.diagnosis.probabilities, answer.probabilities)
     low, high = moved.bands[0]
     for p, state in ((low / 2, RULED_OUT), ((low + high) / 2, REFER), (min(1.0, high), RULED_IN)):
         at = replace(moved, diagnosis=replace(answer, probabilities=np.full(5, p)))
         assert at.states[0] == state
+
+
+def test_a_label_too_rare_to_judge_a_threshold_is_never_called(checkpoint, tokens):
+    told = with_points(checkpoint)
+    answer = diagnose(told, tokens)
+    certain = replace(answer, probabilities=np.ones(5))
+    assert answer.rare.tolist() == certain.rare.tolist() == [False] * 4 + [True]
+    assert certain.called.tolist() == [True] * 4 + [False]
+    for kind in KINDS:
+        for level in LEVELS:
+            assert not operate(certain, told, kind, level).diagnosis.called[-1]
+    assert np.isnan(told.call_from[-1]) and np.isfinite(told.thresholds).all(), "the calibration stays"
+    # a checkpoint that was not asked calls by its thresholds as they are
+    np.testing.assert_array_equal(checkpoint.call_from, checkpoint.thresholds)
+    assert not diagnose(checkpoint, tokens).rare.any() and not rare_labels(answer, checkpoint)[0].records
+
+
+def test_rare_labels_stand_by_how_far_they_lie_above_their_share(checkpoint, tokens):
+    few = dict(zip(checkpoint.targets, (2, 0, 10, 1, 5), strict=True))
+    told = replace(
+        checkpoint,
+        operating={"labels": {t: {"positives": n, "negatives": 1000 - n} for t, n in few.items()}},
+    )
+    answer = replace(diagnose(told, tokens), probabilities=np.array([0.004, 0.9, 0.2, 0.0005, 0.01]))
+    found = rare_labels(answer, told)
+    assert [one.target.split("/")[1] for one in found] == ["STTC", "NORM", "HYP", "CD", "MI"]
+    assert [one.ratio for one in found[:-1]] == pytest.approx([20, 2, 2, 0.5])
+    assert np.isnan(found[-1].ratio) and found[-1].positives == 0, "never seen: no ratio, and last"
+    assert all(one.records == 1000 and one.prevalence == few[one.target] / 1000 for one in found)
+
+
+def test_the_shipped_checkpoint_calls_what_it_has_enough_records_of():
+    shipped = load_checkpoint()
+    some = [positives_of(shipped, target) for target in shipped.targets]
+    np.testing.assert_array_equal(np.isfinite(shipped.call_from), np.array(some) >= FEWEST)
+    assert np.isnan(shipped.call_from[shipped.row("form/HVOLT")])
 
 
 def test_a_checkpoint_without_the_file_has_default_thresholds_only(checkpoint, tokens):

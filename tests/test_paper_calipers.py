@@ -127,6 +127,9 @@ def test_a_drag_along_the_trace_is_of_time_alone(ecg):
     for y in ([data.bottom, data.top], [3.0, 3.4]):
         caliper = caliper_from_box(data, [1.0, 1.5], y)
         assert caliper.height is None and caliper.words("mV") == "500 ms · 120 beats/min"
+    near = (data.bottom + 20, data.bottom + 60)  # zoomed in, a level drag covers what is seen
+    assert caliper_from_box(data, [1.0, 1.5], list(near), near).height is None
+    assert caliper_from_box(data, [1.0, 1.5], list(near)).height == pytest.approx(40 / data.gain)
     assert caliper_from_box(data, [1.0, 1.0], [0.0, 10.0]) is None
     beyond = caliper_from_box(data, [-3.0, 99.0], [data.bottom, data.top])
     assert (beyond.start, beyond.stop) == (0, 10)

@@ -40,7 +40,7 @@ from clear_hug.plots import (
     plot_window_probabilities,
 )
 from clear_hug.plots.beats import OVERLAID, _overlay_data, _strip_data
-from clear_hug.plots.diagnosis import _bars_data, _windows_data
+from clear_hug.plots.diagnosis import TOO_RARE, _bars_data, _windows_data
 from clear_hug.plots.explanation import _fall_data
 from clear_hug.plots.painted import _lead_colours
 from clear_hug.plots.paper import _ecg_data
@@ -494,6 +494,27 @@ def test_called_is_told_by_word_as_well_as_by_colour():
     assert ["called" in word for word in words] == called.tolist()
     ticks = next(t for t in figure.data if t.name == "threshold")
     assert sorted(ticks.x) == sorted(answer.thresholds)
+
+
+def test_labels_too_rare_to_call_stand_below_without_a_threshold():
+    checkpoint, answer = checkpoint_and_diagnosis()
+    first, second = "superdiagnostic/NORM", "superdiagnostic/HYP"
+    rows = [checkpoint.row(target) for target in (first, second)]
+    thresholds = np.array(answer.thresholds)
+    thresholds[rows] = np.nan
+    answer = replace(answer, thresholds=thresholds, probabilities=np.array([0.03, 0.9, 0.8, 0.7, 0.02]))
+    data = _bars_data(answer, checkpoint.description, None, shares={first: 0.03, second: 0.001})
+    assert data.targets[3:] == (second, first), "the one further above its share in training first"
+    assert data.rare.tolist() == [False] * 3 + [True] * 2 and not data.called[3:].any()
+    assert data.tasks == ((TOO_RARE, 3.0),) and data.at.tolist() == [0, 1, 2, 4, 5]
+    figure = plot_probabilities(answer, checkpoint.description, shares={first: 0.03, second: 0.001})
+    words = next(t for t in figure.data if t.name == "value").text
+    assert "2.0%" in words[3] and "in training 0.1%" in words[3] and "called" not in words[3]
+    ticks = next(t for t in figure.data if t.name == "threshold").x
+    assert np.isnan(np.array(ticks)[3:].astype(float)).all()
+    assert any(TOO_RARE in text for text in figure.layout.yaxis.ticktext)
+    lines = plot_window_probabilities(answer, checkpoint, first).layout.shapes
+    assert ["record" in line.label.text for line in lines] == [True], "no threshold is drawn"
 
 
 def test_two_tasks_are_kept_apart_by_a_heading():

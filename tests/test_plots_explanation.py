@@ -435,6 +435,15 @@ def test_before_is_hollow_after_is_filled_and_a_far_move_stands_out():
     assert "2 moved by 0.1 or more" in figure.layout.title.text
 
 
+def test_a_label_too_rare_to_call_moves_and_is_never_called():
+    rare = np.array([0.5, np.nan, 0.4, 0.3])
+    figure = plot_what_if(BEFORE, AFTER, rare, NAMES)
+    words = trace(figure, "value").text
+    assert "called" not in words[0] and "no longer called" in words[1]
+    hover = trace(figure, "after").hovertemplate
+    assert "too rare" in hover[0] and not any("nan" in text for text in hover)
+
+
 def test_labels_of_one_name_are_told_apart_by_task():
     rows = plot_what_if(BEFORE, AFTER, THRESHOLDS, NAMES).layout.yaxis.ticktext
     assert list(rows) == ["<b>B</b>", "<b>C</b>", "<b>form/A</b>", "<b>rhythm/A</b>"]

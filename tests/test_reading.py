@@ -61,6 +61,36 @@ def test_nothing_of_the_answer_shows_before_it_is_committed(name, checkpoint):
         assert "Most probable" in text(open_) and "hidden until" in text(hidden)
 
 
+HOLDING = ["pages/5_Explanation.py", "pages/6_What_if.py", "pages/7_Compare.py", "pages/8_Cohort.py"]
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_no_other_page_tells_the_answer_before_it_is_committed(name):
+    hidden = page(name, read_first="true")
+    assert not hidden.exception and not hidden.error
+    assert "Read first" in text(hidden) and not re.search(r"\d\s?%", text(hidden))
+    for kind in ("plotly_chart", "arrow_data_frame", "tab", "expander"):
+        assert not hidden.get(kind), kind
+    menus = [item.label for item in hidden.selectbox if item.label not in ("Record", "Model")]
+    assert not menus, "a menu of labels is sorted by their probabilities"
+    assert any("Your reading" in str(link.proto.label) for link in hidden.get("page_link"))
+    next(item for item in hidden.toggle if item.label == "Read first").set_value(False).run()
+    assert not hidden.exception and "Read first" not in text(hidden)
+    assert hidden.get("plotly_chart"), "the mode switched off shows the page"
+
+
+def test_a_committed_reading_opens_the_pages_of_its_record_alone():
+    app = committed(page(read_first="true"), "superdiagnostic/MI")
+    for name in HOLDING[:3]:
+        app.switch_page(name).run()
+        assert not app.exception and app.get("plotly_chart"), name
+    kinds = next(item for item in app.button_group if item.key == "compare")
+    kinds.set_value("records").run()  # the other record was not read
+    assert "Read first" in text(app) and not app.get("plotly_chart")
+    app.switch_page(HOLDING[3]).run()
+    assert "Read first" in text(app) and not app.get("plotly_chart"), "a cohort tells of other records too"
+
+
 def test_a_commitment_shows_both_and_lasts(checkpoint):
     app = committed(page(read_first="true"), "superdiagnostic/MI", note="Q in III_")
     assert not app.exception and not app.error

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_hug.store import FILE, VERSION, Store, StoreError, new_workspace, store_folder
+from clear_hug.store import FILE, VERSION, Forgotten, Store, StoreError, new_workspace, store_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = "d" * 64
@@ -54,6 +54,33 @@ def test_nobody_sees_the_work_of_another(store: Store, mine: str) -> None:
     assert store.r_peaks(RECORD, mine) == {} and store.readings(RECORD, mine) == []
     assert store.readings(RECORD, other) == [{"said": 2}]
     assert mine != other and len(mine) == 32
+
+
+def test_a_forgotten_workspace_takes_no_more_work(store: Store, mine: str) -> None:
+    store.save_reading(RECORD, mine, {"said": 1})
+    store.forget(mine)
+    other_tab = Store(store.folder)
+    for write in (
+        lambda: other_tab.save_reading(RECORD, mine, {"said": 2}),
+        lambda: other_tab.save_r_peaks(RECORD, mine, "clear", {}),
+        lambda: other_tab.forget_r_peaks(RECORD, mine, "clear"),
+    ):
+        with pytest.raises(Forgotten, match="deleted in another tab"):
+            write()
+    assert store.readings(RECORD, mine) == [] and store.r_peaks(RECORD, mine) == {}
+    store.forget(mine)
+    assert mine.encode() not in b"".join(path.read_bytes() for path in store.folder.iterdir()), "nor its name"
+    store.save_reading(RECORD, new_workspace(), {"said": 3})
+
+
+def test_a_store_of_the_first_version_is_read_on(store: Store, mine: str) -> None:
+    store.save_reading(RECORD, mine, {"said": 1})
+    db = sqlite3.connect(store.path)
+    db.execute("DROP TABLE forgotten")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    store.save_reading(RECORD, mine, {"said": 2})
+    assert [reading["said"] for reading in store.readings(RECORD, mine)] == [1, 2]
 
 
 @pytest.mark.parametrize("workspace", ["", "mine", "%", "../" * 4, "A" * 32, "a" * 31])

@@ -1,5 +1,7 @@
 """What an upload does not say is asked on Home, and the answers read it anew."""
 
+import io
+
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
@@ -57,3 +59,17 @@ def test_one_click_sets_right_what_is_wrong() -> None:
     app.button(key="upload_cure").click().run()
     assert not app.exception
     np.testing.assert_allclose(shown(app).signal, MV, atol=1e-3)
+
+
+def test_one_of_several_records_is_chosen() -> None:
+    out = io.BytesIO()
+    np.savez(out, signals=np.stack([MV, 2 * MV, 3 * MV]), fs=250.0, units="mV")
+    app = home()
+    app.file_uploader[0].upload("x.npz", out.getvalue(), "application/zip").run()
+    assert "3 records" in app.error[0].value and ui.UPLOADS not in app.session_state
+    field = app.number_input(key="answer_record_1")
+    assert (field.label, field.min, field.max) == ("Record (1 to 3)", 1, 3)
+    field.set_value(2)
+    next(button for button in app.button if button.label == "Read anew").click().run()
+    assert not app.exception and not app.error
+    np.testing.assert_allclose(shown(app).signal, 2 * MV, atol=1e-5)

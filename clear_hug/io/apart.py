@@ -12,7 +12,6 @@ import io
 import json
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,9 +43,11 @@ def read_apart(
     ------
     Refused : the file is none, is hostile, or exceeds a limit; in words that go on from its name
     """
-    with tempfile.TemporaryDirectory(prefix="clear_hug_") as folder:
+    from clear_hug.io.private import private_folder  # not known in the process apart
+
+    with private_folder() as folder:
         limits = json.dumps({"values": most_values, "bytes": most_bytes, "seconds": int(seconds) + 1})
-        command = [sys.executable, "-I", __file__, kind, str(path.resolve()), folder, limits]
+        command = [sys.executable, "-I", __file__, kind, str(path.resolve()), str(folder), limits]
         try:
             done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
@@ -55,10 +56,10 @@ def read_apart(
             raise Refused(done.stdout.decode("utf-8", errors="replace").strip()[:300])
         if done.returncode != 0:
             raise Refused("is broken, or needs more memory than a file of its kind may")
-        about = json.loads((Path(folder) / "about.json").read_bytes())
+        about = json.loads((folder / "about.json").read_bytes())
         arrays = {}
         for i, name in enumerate(about["arrays"]):
-            arrays[name] = np.load(Path(folder) / f"{i}.npy", allow_pickle=False)
+            arrays[name] = np.load(folder / f"{i}.npy", allow_pickle=False)
         return arrays, about["said"]
 
 

@@ -35,6 +35,7 @@ from clear_hug.io.recording import (
 from clear_hug.leads import LEADS, canonical_lead
 
 LEAST_GAIN = 20.0  # counts a mV; what is called a gain and is less is an amplifier's, or uV a count
+LEAST_PADDING = 16  # samples; no amplifier gives 0 in every lead that often in a row
 MOST_LEADS = 20  # an axis no longer than this may be that of the leads
 _CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
 # The orders in which twelve leads are met, the usual one first.
@@ -118,6 +119,11 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
     """Leads of one array: which axis is theirs, and in what order, said or guessed with a reason."""
     shape = " x ".join(f"{n:,}" for n in values.shape)
     values = np.squeeze(values)
+    said: list[str] = []
+    guessed: list[str] = []
+    if several := _records_in(values):
+        values = values[_chosen(path, f"an array of {shape}, {several:,} records", several, asked) - 1]
+        said.append(f"Record {asked.record:,} of the {several:,} in the file is read.")
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or values.dtype.kind not in "iuf":
@@ -125,8 +131,6 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
             f"{path.name} holds an array of {shape}; expected one record: leads by samples. "
             "Save one record by itself."
         )
-    said: list[str] = []
-    guessed: list[str] = []
     given = tuple(asked.leads) if isinstance(asked.leads, Sequence) else known.names
     if asked.orientation:
         rows = asked.orientation == "rows"
@@ -149,6 +153,7 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
             )
     leads = values if rows else values.T
     within("leads", len(leads), path.name)
+    leads = _without_padding(leads, said)
     names: Sequence[str] = known.names
     if len(names) != len(leads):
         names, why = guess_leads(path, leads, asked)
@@ -156,7 +161,47 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
             guessed.append("leads")
             said.append(why)
     channels = _by_gain(dict(zip(names, leads, strict=True)), known, asked, said)
-    return Recording(source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed))
+    return Recording(
+        source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed),
+        records=max(1, several),
+    )  # fmt: skip
+
+
+def _records_in(values: NDArray[Any]) -> int:
+    """How many records an array of (record, lead, sample) or (record, sample, lead) holds; 0 for another."""
+    if values.ndim != 3 or values.dtype.kind not in "iuf":
+        return 0
+    few, many = sorted(values.shape[1:])
+    return len(values) if few <= MOST_LEADS < many else 0
+
+
+def _chosen(path: Path, what: str, n: int, asked: Asked) -> int:
+    """The number that the caller gives, from 1 to `n`, of what the file holds several of."""
+    if asked.record is None:
+        raise NeedsAnswer(
+            f"{path.name} holds {what}; say which one: record=1 to {n}, or save one record by itself.",
+            "record", records=n,
+        )  # fmt: skip
+    if not 1 <= asked.record <= n:
+        raise ECGError(f"{path.name} holds {n:,} records, and record {asked.record:,} was asked for.")
+    return asked.record
+
+
+def _without_padding(leads: NDArray[Any], said: list[str]) -> NDArray[Any]:
+    """Leads (lead, sample) whose samples are NaN where all of them are 0 up to an end, to fill an array."""
+    some = np.flatnonzero((leads != 0).any(axis=0))
+    if len(leads) < 2 or not some.size:
+        return leads
+    first, last = int(some[0]), leads.shape[1] - 1 - int(some[-1])
+    ends = [(n, words) for n, words in ((first, "first"), (last, "last")) if n >= LEAST_PADDING]
+    if not ends:
+        return leads
+    leads = leads.astype(np.float64)
+    for n, words in ends:
+        leads[:, slice(n) if words == "first" else slice(-n, None)] = np.nan
+    where = " and the ".join(f"{words} {n:,}" for n, words in ends)
+    said.append(f"The {where} samples are 0 in every lead: they fill the array up, and are taken as absent.")
+    return leads
 
 
 def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said: list[str]) -> list[Channel]:
@@ -238,7 +283,8 @@ def _choose(
     path: Path, source: str, arrays: dict[str, NDArray[Any]], said: dict[str, Any], asked: Asked
 ) -> Recording:
     """The record among a file's arrays: leads by name, or one array of leads by samples."""
-    known = facts(said | {k: v.ravel().tolist() for k, v in arrays.items() if v.size == 1})
+    said = said | {k: v.ravel().tolist() for k, v in arrays.items() if v.size == 1}
+    known = facts(said)
     notes: list[str] = []
     times = {place: np.squeeze(v) for place, v in arrays.items() if _TIME.match(place.split("/")[-1])}
     times = {place: v for place, v in times.items() if v.ndim == 1}
@@ -256,18 +302,29 @@ def _choose(
     two = {
         p: v
         for p, v in (likely or usable).items()
-        if np.squeeze(v).ndim == 2 and min(np.squeeze(v).shape) <= MOST_LEADS
+        if (np.squeeze(v).ndim == 2 and min(np.squeeze(v).shape) <= MOST_LEADS) or _records_in(np.squeeze(v))
     }
     pick = two or likely or usable
     if not pick:
         raise ECGError(f"{path.name} holds no array of leads by samples.")
     place = max(pick, key=lambda p: pick[p].size)
-    notes = [f"{len(two)} arrays may hold the record; the largest is read."] if len(two) > 1 else []
+    if several := _records_in(np.squeeze(pick[place])):  # what is said of each record, said of this one
+        row = _chosen(path, f"{several:,} records", several, asked) - 1
+        known = facts({**{p: v.ravel()[row] for p, v in arrays.items() if v.size == several}, **said})
+    elif len(two) > 1 and asked.record is not None:
+        place = list(two)[_chosen(path, "", len(two), asked) - 1]
+        notes = [f"Array {asked.record} of the {len(two)} that may hold a record is read."]
+    elif len(two) > 1:
+        which = f"record=1 to {len(two)}"
+        notes = [f"{len(two)} arrays may hold the record; the largest is read. To choose: {which}."]
     fits = {p: v for p, v in times.items() if v.size in pick[place].shape}
     if fits:
         n = next(iter(fits.values())).size
         known = replace(known, fs=_rate_beside(path, fits, n, known.fs, notes))
     recording = from_array(path, source, pick[place], known, asked)
+    if len(two) > 1 and not several:
+        guessed = recording.guessed if asked.record else (*recording.guessed, "record")
+        recording = replace(recording, records=len(two), guessed=guessed)
     return replace(recording, warnings=(*recording.warnings, *notes))
 
 

@@ -45,8 +45,8 @@ def _parsers() -> dict[str, Any]:
 
 
 _WORTH_SAYING = re.compile(
-    r"checksum|CRC|experimental|truncated|gaps|missing samples|scale|offset|rounded|not loaded|"
-    r"only the first",
+    r"checksum|CRC|experimental|truncated|gaps|missing samples?|scale|offset|rounded|not loaded|"
+    r"only the first|default of|after the last|invalid range|size field",
     re.IGNORECASE,
 )
 # What quotes the file, and what advises on ecgdatakit's own records: a missing unit is said in our words.
@@ -64,7 +64,8 @@ def _parse(path: Path) -> tuple[Any, list[str]]:
         warnings.simplefilter("always")
         record = FileParser.parse(path)
     texts = dict.fromkeys(str(w.message) for w in caught)
-    return record, [plain(t, path) for t in texts if _WORTH_SAYING.search(t) and not _UNSAID.search(t)]
+    kept = [t for t in texts if _WORTH_SAYING.search(t) and not _UNSAID.search(t)]
+    return record, [plain(t, path).replace(path.name, "the file") for t in kept]
 
 
 def _recording(source: str, record: Any, channels: list[Channel], said: list[str]) -> Recording:
@@ -201,6 +202,29 @@ def _read_ishne(path: Path, source: str) -> Recording:
     return _recording(source, record, _channels(record), said)
 
 
+# Bytes of a signal's fields in an EDF header, in their order, and what a number in them may look like.
+_EDF_FIELDS = ((16, b""), (80, b""), (8, b""), *[(8, rb" *[-+]?[\d.,]+(?:[eE][-+]?\d+)?[ \0]*")] * 2,
+               *[(8, rb" *[-+]?\d{1,5}[ \0]*")] * 2, (80, b""), (8, rb" *\d+[ \0]*"))  # fmt: skip
+
+
+def _read_edf(path: Path, source: str) -> Recording:
+    """EDF; ecgdatakit makes a number of a broken field where it can."""
+    recording = _read(path, source)
+    with path.open("rb") as file:
+        signals = int(file.read(256)[252:256].decode("ascii", errors="ignore").strip(" \0") or 0)
+        fields = file.read(256 * signals)
+    at = 0
+    for size, number in _EDF_FIELDS:
+        rows = [fields[at + i * size : at + (i + 1) * size] for i in range(signals)]
+        at += size * signals
+        if number and not all(re.fullmatch(number, row) for row in rows):
+            said = (
+                "The header holds a number that is none by EDF's rules: the scale or the leads may be wrong."
+            )
+            return replace(recording, warnings=(*recording.warnings, said))
+    return recording
+
+
 def _read_dicom(path: Path, source: str) -> Recording:
     """DICOM waveform: the rhythm groups joined where they run side by side, averaged beats left out."""
     _within_when_inflated(path)
@@ -311,7 +335,7 @@ KIT: Mapping[str, Reader] = {
     "Philips Sierra XML": _format("Philips Sierra XML", "Philips Sierra XML", ".xml", limit="text"),
     "Mortara ELI XML": _format("Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", limit="text"),
     "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp"),
-    "EDF": _format("EDF/EDF+", "EDF", ".edf"),
+    "EDF": _format("EDF/EDF+", "EDF", ".edf", read=_read_edf),
     "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
     "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr"),
     "Kardia JSON": _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"),

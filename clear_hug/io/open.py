@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from clear_hug.io.cardiosoft import is_cardiosoft, read_cardiosoft
 from clear_hug.io.kit import KIT
 from clear_hug.io.limits import LIMITS, MOST_LISTED
 from clear_hug.io.physionet import is_lone_samples, is_wfdb, read_wfdb, segments_of
+from clear_hug.io.private import private_folder
 from clear_hug.io.recording import Asked, NeedsAnswer, Reader, first_bytes, plain, some, within
 from clear_hug.io.standard import to_ecg
 
@@ -62,6 +62,7 @@ def read_ecg(
     unit: str | None = None,
     leads: Sequence[str] | Mapping[str, str] | None = None,
     orientation: str | None = None,
+    record: int | None = None,
 ) -> ECG:
     """Read one ECG file of any known format.
 
@@ -77,6 +78,7 @@ def read_ecg(
     leads : the leads of the channels in the file's order, or a mapping of the file's names to leads;
         "-aVR" is aVR turned over
     orientation : "columns" or "rows", where the leads of an array or table are
+    record : which of the records in a file of arrays that holds several, from 1
 
     Returns
     -------
@@ -86,7 +88,7 @@ def read_ecg(
     ------
     ECGError : no ECG that can be read, in one sentence that names the file but not its folder
     """
-    return _read(Path(path), Asked(fs, unit, leads, orientation))
+    return _read(Path(path), Asked(fs, unit, leads, orientation, record))
 
 
 def _read(path: Path, asked: Asked) -> ECG:
@@ -140,6 +142,7 @@ def read_ecg_upload(
     unit: str | None = None,
     leads: Sequence[str] | Mapping[str, str] | None = None,
     orientation: str | None = None,
+    record: int | None = None,
 ) -> ECG:
     """Read the one record that uploaded files hold: a file, the files of a WFDB record, or a .zip.
 
@@ -149,30 +152,32 @@ def read_ecg_upload(
     Parameters
     ----------
     files : name -> content
-    fs, unit, leads, orientation : as for `read_ecg`
+    fs, unit, leads, orientation, record : as for `read_ecg`
 
     Raises
     ------
     ECGError : as `read_ecg`; and for no record, or more than one
     """
-    asked = Asked(fs, unit, leads, orientation)
+    asked = Asked(fs, unit, leads, orientation, record)
     try:
         return replace(_read_files(files, asked), record_id="")
     except NeedsAnswer as error:
-        raise NeedsAnswer(_nameless(str(error), files), *error.asks, channels=error.channels) from None
+        raise NeedsAnswer(
+            _nameless(str(error), files), *error.asks, channels=error.channels, records=error.records
+        ) from None
     except ECGError as error:
         raise ECGError(_nameless(str(error), files)) from None
 
 
 def _read_files(files: Mapping[str, bytes], asked: Asked) -> ECG:
     flat = _unpack(files)
-    with tempfile.TemporaryDirectory(prefix="clear_hug_") as folder:
+    with private_folder() as folder:
         for name, content in flat.items():
             try:
-                (Path(folder) / name).write_bytes(content)
+                (folder / name).write_bytes(content)
             except (OSError, UnicodeError, ValueError):
                 raise ECGError("a file's name cannot be stored; rename it.") from None
-        records = _records_among([Path(folder) / name for name in flat])
+        records = _records_among([folder / name for name in flat])
         if not records:
             raise ECGError(f"no ECG among {some(flat)}; known formats: {', '.join(READERS)}.")
         if len(records) > 1:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from clear_hug.ecg import ECGError
+from clear_hug.io.private import private_folder
 from clear_hug.io.recording import Asked, Channel, Recording, sex_of, some, within, years
 
+DEFAULT_FS = 250.0  # Hz, of a header that names none
 _BYTES_A_SAMPLE = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2,
                    "212": 1.5, "310": 4 / 3, "311": 4 / 3}  # fmt: skip
 _FORMAT = re.compile(r"^(\d+)(?:x0*([1-9]\d*))?(?::\d+)?(?:\+(\d+))?$")
@@ -59,7 +60,28 @@ def segments_of(head: bytes) -> set[str]:
     return {line.split()[0] for line in body[1:]}
 
 
-def read_wfdb(path: Path, asked: Asked) -> Recording:
+class _Header(NamedTuple):
+    """What a header says before any sample is read.
+
+    path : of the header;  name : of the record;  rows : of its body after the first line
+    n_signals, n : of frames, 0 where the header does not say;  fs : of frames, Hz, None where it does not say
+    """
+
+    path: Path
+    record: re.Match[str]
+    lines: list[str]
+    rows: list[str]
+    n_signals: int
+    n: int
+    fs: float | None
+
+    @property
+    def joins(self) -> bool:
+        """Whether it joins segments, each with a header of its own."""
+        return "/" in self.record[1]
+
+
+def _header_of(path: Path) -> _Header:
     header = path.with_suffix(".hea") if path.suffix.lower() in (".dat", ".mat") else path
     if not header.is_file():
         raise ECGError(f"{path.name} needs its header {header.name} beside it.")
@@ -73,18 +95,44 @@ def read_wfdb(path: Path, asked: Asked) -> Recording:
         raise ECGError(f"{header.name} is not a WFDB header: its first line is no record line.")
     if any(len(number or "") > 15 for number in record.groups()[1:]):
         raise ECGError(f"{header.name} is not a WFDB header: its first line holds no plausible numbers.")
-    name, n_signals, n = record[1], int(record[2]), int(record[4] or 0)
+    n_signals, n = int(record[2]), int(record[4] or 0)
     within("leads", n_signals, header.name)
-    if "/" in name:
-        return _read_segments(header, body[1:], n_signals, asked)
-    rows = [line.split(maxsplit=8) for line in body[1 : 1 + n_signals]]
-    if not n_signals or len(rows) < n_signals or any(len(row) < 2 for row in rows):
-        raise ECGError(f"{header.name} promises {n_signals} signals and describes {len(rows)}.")
-    within("values", n * n_signals, header.name)
-    _check_wfdb_data(header, rows, n)
+    fs = float(record[3]) if record[3] else None
+    return _Header(header, record, lines, body[1:], n_signals, n, fs)
 
-    wave = _rdrecord(header, record, body[1 : 1 + n_signals])
-    said = [] if record[3] else [f"{header.name} names no sampling rate; WFDB's default, 250 Hz, is taken."]
+
+def _signals_of(head: _Header) -> list[list[str]]:
+    """The fields of each signal's line."""
+    rows = [line.split(maxsplit=8) for line in head.rows[: head.n_signals]]
+    if not head.n_signals or len(rows) < head.n_signals or any(len(row) < 2 for row in rows):
+        raise ECGError(f"{head.path.name} promises {head.n_signals} signals and describes {len(rows)}.")
+    return rows
+
+
+def wfdb_frames(path: Path) -> tuple[int, float]:
+    """How many frames a record holds, and how many a second, by its header and the sizes of its files."""
+    head = _header_of(path)
+    if head.joins:
+        n = sum(length for _, length in _segments(head))
+    else:
+        n = _check_wfdb_data(head.path, _signals_of(head), head.n, whole=False)
+    return n, head.fs or DEFAULT_FS
+
+
+def read_wfdb(path: Path, asked: Asked, span: tuple[int, int] | None = None) -> Recording:
+    """A record, or of a longer one the frames from `span[0]` up to `span[1]`."""
+    head = _header_of(path)
+    header = head.path
+    if head.joins:
+        return _read_segments(head, asked, span)
+    rows = _signals_of(head)
+    within("values", (span[1] - span[0] if span else head.n) * head.n_signals, header.name)
+    _check_wfdb_data(header, rows, head.n, whole=span is None)
+    if span and any(re.match(r"8(\D|$)", row[1]) for row in rows):
+        raise ECGError(f"{header.name} stores differences (WFDB format 8), which are read only as a whole.")
+
+    wave = _rdrecord(header, head.record, head.rows[: head.n_signals], span)
+    said = [] if head.fs else [f"{header.name} names no sampling rate; WFDB's default, 250 Hz, is taken."]
     no_unit = False
     channels: list[Channel] = []
     for i, row in enumerate(rows):
@@ -101,42 +149,84 @@ def read_wfdb(path: Path, asked: Asked) -> Recording:
         no_unit |= gain is not None and calibrated and gain[2] is None
     if no_unit:
         said.append(f"{header.name} names no unit; WFDB's default, mV, is taken.")
-    comments = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#"))
+    if span is None and (changed := _unlike_checksum(wave, rows)):
+        said.append(
+            f"The samples of {some(changed)} do not give the checksum in the header: changed, or damaged."
+        )
+    said += _odd_gain(wave)
+    comments = "\n".join(line.lstrip("# ") for line in head.lines if line.startswith("#"))
     age, sex = _age_sex_comments(comments)
     return Recording("WFDB", channels, age, sex, tuple(said))
 
 
-def _read_segments(header: Path, lines: list[str], n_signals: int, asked: Asked) -> Recording:
-    """Segments, each with a header of its own beside this one, joined by channel; gaps are absent."""
-    rows = [line.split() for line in lines]
-    within("segments", len(rows), header.name)
+# The count that stands for "no sample" in each storage format; wfdb gives NaN for it.
+_NO_SAMPLE = {"80": -128, "212": -2048, "310": -512, "311": -512, "16": -32768, "61": -32768, "160": -32768,
+              "24": -8_388_608, "32": -2_147_483_648}  # fmt: skip
+
+
+def _unlike_checksum(wave: Any, rows: list[list[str]]) -> list[str]:
+    """Signals whose counts do not add up to the header's checksum, where it has one (modulo 65,536)."""
+    changed = []
+    for i, row in enumerate(rows):
+        none = _NO_SAMPLE.get(wave.fmt[i])
+        if none is None or len(row) < 7 or not re.fullmatch(r"-?\d{1,9}", row[6]):
+            continue
+        counts = np.rint(wave.e_p_signal[i] * wave.adc_gain[i] + wave.baseline[i])
+        total = int(np.nan_to_num(counts, nan=none, posinf=none, neginf=none).astype(np.int64).sum())
+        if (total - int(row[6])) % 65_536:
+            changed.append((wave.sig_name[i] or f"signal {i + 1}")[:30])
+    return changed
+
+
+def _odd_gain(wave: Any) -> list[str]:
+    """A sentence where one signal alone has another gain than all others."""
+    gains = [f"{gain:g}/{unit}" for gain, unit in zip(wave.adc_gain, wave.units, strict=True)]
+    usual = max(gains, key=gains.count)
+    odd = [i for i, gain in enumerate(gains) if gain != usual]
+    if len(odd) != 1 or len(gains) < 4:
+        return []
+    name, gain = wave.sig_name[odd[0]] or f"signal {odd[0] + 1}", gains[odd[0]]
+    return [f"{name[:30]} has a gain of its own in the header ({gain}; all others {usual}): a slip?"]
+
+
+def _segments(head: _Header) -> list[tuple[str, int]]:
+    """(name, frames) of each segment that a header joins."""
+    rows = [line.split() for line in head.rows]
+    within("segments", len(rows), head.path.name)
     if any(len(row) < 2 or not re.fullmatch(r"\d{1,12}", row[1]) for row in rows):
-        raise ECGError(f"{header.name} joins segments without saying how long each is.")
-    n = sum(int(row[1]) for row in rows)
-    within("values", n * n_signals, header.name)
-    parts = some(row[0] for row in rows if row[0] != "~")
+        raise ECGError(f"{head.path.name} joins segments without saying how long each is.")
+    return [(row[0], int(row[1])) for row in rows]
+
+
+def _read_segments(head: _Header, asked: Asked, span: tuple[int, int] | None) -> Recording:
+    """Segments, each with a header of its own beside this one, joined by channel; gaps are absent."""
+    header, rows = head.path, _segments(head)
+    first, last = span or (0, sum(length for _, length in rows))
+    n = last - first
+    within("values", n * head.n_signals, header.name)
+    parts = some(name for name, _ in rows if name != "~")
     joined: dict[str, Channel] = {}
-    start = 0
-    for name, length in ((row[0], int(row[1])) for row in rows):
-        if name == "~" or not length:  # a gap, or a layout that only lists the channels
-            start += length
+    start = -first
+    for name, length in rows:
+        a, b = max(0, -start), min(length, n - start)  # of the segment, what is asked for
+        at, start = start + a, start + length
+        if name == "~" or a >= b:  # a gap, a layout that only lists the channels, or elsewhere
             continue
         part = header.with_name(f"{name}.hea") if re.fullmatch(r"[\w-]+", name) else header
         if part == header or not part.is_file():
             raise ECGError(f"{header.name} joins several segments ({parts}), and not all lie beside it.")
         if segments_of(part.read_bytes()[:4096]):
             raise ECGError(f"{header.name} joins {part.name}, which itself joins segments; that is not read.")
-        for channel in read_wfdb(part, asked).channels:
+        for channel in read_wfdb(part, asked, (a, b) if span else None).channels:
             whole = joined.setdefault(
                 channel.name,
                 Channel(channel.name, np.full(n, np.nan, np.float32), channel.fs, channel.unit),
             )
-            if (channel.fs, channel.unit, channel.samples.size) != (whole.fs, whole.unit, length):
+            if (channel.fs, channel.unit, channel.samples.size) != (whole.fs, whole.unit, b - a):
                 raise ECGError(f"{header.name} and {part.name}, which it joins, contradict each other.")
-            whole.samples[start : start + length] = channel.samples
-        start += length
+            whole.samples[at : at + b - a] = channel.samples
         within("leads", len(joined), header.name)
-    said = (f"{sum(row[0] != '~' and row[1] != '0' for row in rows)} segments are joined.",)
+    said = (f"{sum(name != '~' and length > 0 for name, length in rows)} segments are joined.",)
     return Recording("WFDB", list(joined.values()), warnings=said)
 
 
@@ -159,21 +249,34 @@ def _wfdb() -> Any:
     return wfdb
 
 
-def _rdrecord(header: Path, record: re.Match[str], signals: list[str]) -> Any:
+def _rdrecord(header: Path, record: re.Match[str], signals: list[str], span: tuple[int, int] | None) -> Any:
     wfdb = _wfdb()
+    part = {"sampfrom": span[0], "sampto": span[1]} if span else {}
     if "." not in record[1] and header.suffix == ".hea":
-        return wfdb.rdrecord(str(header.with_suffix("")), smooth_frames=False)
+        return wfdb.rdrecord(str(header.with_suffix("")), smooth_frames=False, **part)
     # "A0001.mat 12 500 ...": a slip of the challenges' own headers, which wfdb refuses.
-    with tempfile.TemporaryDirectory(prefix="clear_hug_") as folder:
+    with private_folder() as folder:
         first = f"record {record[2]} {record[3] or ''} {record[4] or ''}"
-        (Path(folder) / "record.hea").write_text("\n".join([first, *signals]) + "\n")
+        (folder / "record.hea").write_text("\n".join([first, *signals]) + "\n")
         for file in {line.split()[0] for line in signals}:
-            shutil.copyfile(header.parent / file, Path(folder) / file)
-        return wfdb.rdrecord(str(Path(folder) / "record"), smooth_frames=False)
+            _lay_beside(header.parent / file, folder / file)
+        return wfdb.rdrecord(str(folder / "record"), smooth_frames=False, **part)
 
 
-def _check_wfdb_data(header: Path, rows: list[list[str]], n: int) -> None:
-    """Refuse data files outside the header's folder, absent ones, and short ones."""
+def _lay_beside(file: Path, there: Path) -> None:
+    """A link, or a copy where none can be made."""
+    try:
+        there.symlink_to(file.resolve())
+    except OSError:
+        shutil.copyfile(file, there)
+
+
+def _check_wfdb_data(header: Path, rows: list[list[str]], n: int, whole: bool) -> int:
+    """Refuse data files outside the header's folder, absent ones, and short ones; how many frames there are.
+
+    n : frames that the header promises, 0 where it does not say;  whole : all is to be read at once
+    """
+    frames = float("inf")
     for file in {row[0] for row in rows}:
         if re.search(r"[/\\:]", file) or file in ("", ".", "..", "-", "~"):
             raise ECGError(
@@ -185,7 +288,8 @@ def _check_wfdb_data(header: Path, rows: list[list[str]], n: int) -> None:
         size = data.stat().st_size
         if size == 0:
             raise ECGError(f"{file} is empty (0 bytes); export or copy it again.")
-        within("bytes", size, file)
+        if whole:
+            within("bytes", size, file)
         frame, offset = 0.0, 0  # bytes
         for row in rows:
             if row[0] == file:
@@ -195,13 +299,15 @@ def _check_wfdb_data(header: Path, rows: list[list[str]], n: int) -> None:
                 frame += int(spec[2] or 1) * _BYTES_A_SAMPLE[spec[1]]
                 offset = int(spec[3] or 0)
         there = max(0, size - offset) / frame
-        if not n:
+        frames = min(frames, there)
+        if not n and whole:
             within("values", there * len(rows) / 2, header.name)
         if math.ceil(there) < n:
             raise ECGError(
                 f"{file} is cut short: it holds {math.floor(there):,} of the {n:,} samples "
                 f"that {header.name} promises."
             )
+    return n or int(frames)
 
 
 def _age_sex_comments(comments: str) -> tuple[float | None, str | None]:

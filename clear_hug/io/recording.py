@@ -31,6 +31,7 @@ class Asked:
     unit: str | None = None
     leads: Sequence[str] | Mapping[str, str] | None = None
     orientation: str | None = None
+    record: int | None = None
 
     def __post_init__(self) -> None:
         if self.unit is not None and millivolt(self.unit) is None:
@@ -61,6 +62,7 @@ class Recording:
 
     bare : numbers alone, by no format of ECGs: the unit may be guessed from the values
     guessed : what the reader guessed (keys of `Asked`); the reasons are among `warnings`
+    records : how many the file holds, of which this is one
     """
 
     source: str
@@ -73,6 +75,7 @@ class Recording:
     filters: str = ""
     bare: bool = False
     guessed: tuple[str, ...] = ()
+    records: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,12 @@ class Reader:
 class NeedsAnswer(ECGError):
     """A file that can be read once its reader is told what it does not say.
 
-    asks : keys of `Asked`;  channels : how many there are, where that is known
+    asks : keys of `Asked`;  channels, records : how many there are, where that is known
     """
 
-    def __init__(self, said: str, *asks: str, channels: int = 0) -> None:
+    def __init__(self, said: str, *asks: str, channels: int = 0, records: int = 0) -> None:
         super().__init__(said)
-        self.asks, self.channels = asks, channels
+        self.asks, self.channels, self.records = asks, channels, records
 
 
 _MILLIVOLT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3,
@@ -126,7 +129,13 @@ def median_span(leads: Iterable[NDArray[Any]]) -> float:
     return float(np.median(spans)) if spans else 0.0
 
 
-_ABSENT = (-32768, 32767, -9999)  # counts that devices write where there is no sample
+# Numbers that devices and exports write where there is no sample: the ends of integer types, and nines.
+_ENDS = [end for bits in (16, 24, 32) for end in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 2**bits - 1)]
+_NINES = [sign * int("9" * n) for n in range(3, 8) for sign in (-1, 1)]
+# The last two: counts that were written out in mV, at the usual 1000 a mV.
+_ABSENT = np.array([*_ENDS, *_NINES, -32.768, 32.767])
+# How near a number is one of them, when a scale or float32 has rounded it.
+_NEAR = np.maximum(0.02 * np.minimum(1.0, np.abs(_ABSENT) / 1000), 1e-7 * np.abs(_ABSENT))
 
 
 def without_absent(
@@ -134,26 +143,27 @@ def without_absent(
 ) -> tuple[NDArray[Any], int]:
     """Samples with the counts that stand for "none" as NaN, and how many these are.
 
-    They stand in runs of two and more among whole counts; -32768 wherever it does, the others only
-    further off the rest than the rest spans, since a sound lead may reach them.
+    Such a count lies further off all others than these span, since a sound lead may reach it; three nines
+    ten times as far. But -32768 in a run among whole counts stands for none wherever the others lie.
     """
-    taken = 0
-    for count in _ABSENT:
-        value = count * resolution + offset
-        near = 0.02 * abs(resolution)
-        ends = (np.fmin.reduce(samples), np.fmax.reduce(samples)) if samples.size > 1 else ()
-        if not near or not any(abs(float(end) - value) < near for end in ends):
-            continue  # as in nearly every record
-        there = np.abs(samples - value) < near
-        rest = np.asarray(samples[~there & np.isfinite(samples)], np.float64)
-        counts = (rest - offset) / resolution
-        if not (there[1:] & there[:-1]).any() or not (np.abs(counts - np.round(counts)) < 0.02).all():
+    if not resolution or samples.size < 2:
+        return samples, 0
+    ends = np.array([np.fmin.reduce(samples), np.fmax.reduce(samples)], np.float64)
+    if not (np.abs((ends[:, None] - offset) / resolution - _ABSENT) < _NEAR).any():
+        return samples, 0  # as in nearly every record
+    counts = (np.asarray(samples, np.float64) - offset) / resolution
+    alike = [np.abs(counts - count) < near for count, near in zip(_ABSENT, _NEAR, strict=True)]
+    rest = counts[np.isfinite(counts) & ~np.logical_or.reduce(alike)]
+    low, high = (float(rest.min()), float(rest.max())) if rest.size else (0.0, 0.0)
+    absent = np.zeros(counts.shape, np.bool_)
+    for count, there in zip(_ABSENT, alike, strict=True):
+        if not there.any():
             continue
-        if count != -32768 and rest.size and np.abs(rest - value).min() <= np.ptp(rest):
-            continue
-        samples = np.where(there, np.nan, samples)
-        taken += int(there.sum())
-    return samples, taken
+        off = max(low - count, count - high) / (10 if abs(count) == 999 else 1)
+        run = count == -32768 and (there[1:] & there[:-1]).any()
+        if off > high - low or (run and np.allclose(rest, np.round(rest), rtol=0, atol=0.02)):
+            absent |= there
+    return (np.where(absent, np.nan, samples), int(absent.sum())) if absent.any() else (samples, 0)
 
 
 def years(value: Any) -> float | None:

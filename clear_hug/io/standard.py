@@ -40,6 +40,8 @@ _RESTING_RATES = (500, 1000, 250, 400, 100)  # Hz, of records padded to a little
 
 def to_ecg(path: Path, recording: Recording, asked: Asked) -> ECG:
     """The standard value; `path` gives it its name and names it in errors."""
+    if asked.record is not None and not 1 <= asked.record <= recording.records:
+        raise ECGError(f"{path.name} holds one record, and record {asked.record:,} was asked for.")
     said = list(recording.warnings)
     guessed = list(recording.guessed)
     channels = _without_absent(recording.channels, said)
@@ -73,6 +75,8 @@ def to_ecg(path: Path, recording: Recording, asked: Asked) -> ECG:
     )  # fmt: skip
     if not ecg.present.any():
         raise ECGError(f"{path.name} marks every sample of every lead as invalid.")
+    if empty := [lead for lead in ecg.absent_leads if lead in signals]:
+        said.append(f"In the file, but without a sample that can be read: {', '.join(empty)}.")
     return replace(ecg, warnings=(*dict.fromkeys(said), *_implausible(ecg)))
 
 
@@ -84,9 +88,10 @@ def _without_absent(channels: list[Channel], said: list[str]) -> list[Channel]:
         total += taken
         kept.append(replace(channel, samples=samples) if taken else channel)
     if total:
+        hold, are = ("samples hold", "are") if total > 1 else ("sample holds", "is")
         said.append(
-            f"{total:,} samples hold a number that stands for no measurement (-32768 or its like) and are "
-            "taken as absent."
+            f"{total:,} {hold} a number that stands for no measurement (-32768, -9999 or the like), and "
+            f"{are} taken as absent."
         )
     return kept
 

@@ -6,16 +6,15 @@ Recorded leads alone are written; derived ones follow from them again when the f
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG, ECGError
+from clear_hug.io.private import private_folder
 from clear_hug.leads import LEADS
 
 _PER_MV = (
@@ -71,13 +70,13 @@ def to_wfdb(ecg: ECG, name: str = "record") -> dict[str, bytes]:
     n = len(leads)
     notes = [] if ecg.age is None else [f"Age: {ecg.age:g}"]
     notes += [f"Sex: {ecg.sex}"] if ecg.sex else []
-    with tempfile.TemporaryDirectory(prefix="clear_hug_") as folder:
+    with private_folder() as folder:
         wfdb.wrsamp(
             name, fs=ecg.fs, units=["mV" if ecg.units_known else "NU"] * n, sig_name=list(leads),
             p_signal=np.stack(list(leads.values()), axis=1), fmt=["16" if gain else "32"] * n,
-            adc_gain=[gain or _FINE_PER_MV] * n, baseline=[0] * n, comments=notes, write_dir=folder,
+            adc_gain=[gain or _FINE_PER_MV] * n, baseline=[0] * n, comments=notes, write_dir=str(folder),
         )  # fmt: skip
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def to_csv(ecg: ECG, name: str = "record") -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from clear_hug.plots.explanation import plot_compare, plot_contributions, plot_w
 from clear_hug.plots.icicle import plot_icicle
 from clear_hug.plots.left import plot_what_is_left
 from clear_hug.plots.novelty import plot_novelty
-from clear_hug.plots.overview import plot_overview
+from clear_hug.plots.overview import plot_overview, plot_trend
 from clear_hug.plots.painted import plot_painted_ecg, plot_painted_samples
 from clear_hug.plots.pair import plot_laid_over, plot_medians, plot_side_by_side
 from clear_hug.plots.paper import LAYOUTS, plot_ecg
@@ -26,6 +26,6 @@ __all__ = [
     "plot_contributions", "plot_curves", "plot_curves_of_proof", "plot_ecg", "plot_error_map",
     "plot_icicle", "plot_labels", "plot_laid_over", "plot_medians", "plot_novelty", "plot_overview",
     "plot_painted_ecg", "plot_painted_samples", "plot_probabilities", "plot_reconstruction",
-    "plot_segments", "plot_side_by_side", "plot_token", "plot_token_map", "plot_trade", "plot_waterfall",
-    "plot_what_if", "plot_what_is_left", "plot_window_probabilities",
+    "plot_segments", "plot_side_by_side", "plot_token", "plot_token_map", "plot_trade", "plot_trend",
+    "plot_waterfall", "plot_what_if", "plot_what_is_left", "plot_window_probabilities",
 ]  # fmt: skip

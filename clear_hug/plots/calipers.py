@@ -73,18 +73,22 @@ class Caliper:
         return cls(start, stop, parts[2], int(parts[3]), float(parts[4]), float(parts[5]))
 
 
-def caliper_from_box(paper: Paper, x: list[float], y: list[float]) -> Caliper | None:
+def caliper_from_box(
+    paper: Paper, x: list[float], y: list[float], seen: tuple[float, float] | None = None
+) -> Caliper | None:
     """The caliper that a box drawn with the mouse stands for; None where it has no width.
 
     Parameters
     ----------
-    x : two times, s;  y : two heights, mm; a box over the whole height is meant for the time alone
+    x : two times, s;  y : two heights, mm; a box over all the height that is seen is meant for the time alone
+    seen : mm, between which heights the paper is seen; None where all of it is
     """
     start, stop = (round(min(max(t, paper.start), paper.stop), 3) for t in sorted(x))
     if stop <= start:
         return None
     low, high = sorted(y)
-    if high - low < LEAST or high - low > 0.98 * (paper.top - paper.bottom):
+    bottom, top = seen or (paper.bottom, paper.top)
+    if high - low < LEAST or high - low > 0.98 * (top - bottom):
         return Caliper(start, stop)
     rows = paper.rows.tolist()
     # the strip whose base line is nearest; a box over R waves lies above its own
@@ -155,7 +159,8 @@ def draw_caliper(figure: go.Figure, paper: Paper, caliper: Caliper, march: bool,
     note: dict[str, Any] = {
         "text": f"<b>{caliper.words(paper.unit)}</b>",
         "x": (max(caliper.start, paper.start) + min(caliper.stop, paper.stop)) / 2,
-        "y": high,
+        "y": high if edges else 1,
+        "yref": "y" if edges else "paper",  # of time alone, it stays in sight when zoomed in
         "yanchor": "bottom" if edges else "top",
         "showarrow": False,
         "font": {"size": 13, "color": look.accent},

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from clear_hug.operating import Curve, Point
 
 ROW = 30  # px a label
+TOO_RARE = "too rare in training to call: probability only"
 
 
 @dataclass(frozen=True, eq=False)
 class Bars:
     """Labels from the top: tasks in the checkpoint's order, within each the most probable first.
 
+    Labels too rare to be called stand below the others of their task, under a heading of their own.
+
     bands : (label, 2) probabilities that the model is unsure between, 0 to 1; NaN where that is not known
     unsure : (label,) bool, the probability lies in its band
     known : (label,) True or False where the record's labels are known, else None
+    rare : (label,) bool, too rare to be called
+    shares : (label,) of the records in training that have the label; NaN where that is not known
     at : (label,) rows, with one left free for the name of each task where there are several
-    tasks : (task name, row) of those headings
+    tasks : (heading, row): names of tasks, and `TOO_RARE`
     """
 
     targets: tuple[str, ...]
@@ -41,6 +46,8 @@ class Bars:
     bands: NDArray[np.float64]
     unsure: NDArray[np.bool_]
     known: tuple[bool | None, ...]
+    rare: NDArray[np.bool_]
+    shares: NDArray[np.float64]
     at: NDArray[np.float64]
     tasks: tuple[tuple[str, float], ...]
 
@@ -51,6 +58,7 @@ def _bars_data(
     task: str | None,
     bands: NDArray[np.float64] | None = None,
     known: Mapping[str, bool] | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> Bars:
     names = list(dict.fromkeys(diagnosis.tasks))
     if task is not None and task not in names:
@@ -62,13 +70,17 @@ def _bars_data(
     place = 0.0
     for name in chosen:
         mine = [i for i, t in enumerate(diagnosis.tasks) if t == name]
-        mine.sort(key=lambda i: -diagnosis.probabilities[i])
-        if len(chosen) > 1:
-            headings.append((name, place))
-            place += 1
-        rows += mine
-        at += [place + k for k in range(len(mine))]
-        place += len(mine)
+        common = [i for i in mine if not diagnosis.rare[i]]
+        rare = [i for i in mine if diagnosis.rare[i]]
+        common.sort(key=lambda i: -diagnosis.probabilities[i])
+        rare.sort(key=lambda i: -_over(diagnosis, i, shares))
+        for heading, some in ((name if len(chosen) > 1 else "", common), (TOO_RARE if rare else "", rare)):
+            if heading:
+                headings.append((heading, place))
+                place += 1
+            rows += some
+            at += [place + k for k in range(len(some))]
+            place += len(some)
     targets = tuple(f"{diagnosis.tasks[i]}/{diagnosis.labels[i]}" for i in rows)
     spans = np.full((len(rows), 2), np.nan) if bands is None else bands[rows]
     p = diagnosis.probabilities[rows]
@@ -82,9 +94,20 @@ def _bars_data(
         bands=np.clip(spans, 0, 1),
         unsure=(p >= spans[:, 0]) & (p < spans[:, 1]),
         known=tuple((known or {}).get(target) for target in targets),
+        rare=diagnosis.rare[rows],
+        shares=np.array([(shares or {}).get(target, np.nan) for target in targets]),
         at=np.array(at),
         tasks=tuple(headings),
     )
+
+
+def _over(diagnosis: Diagnosis, row: int, shares: Mapping[str, float] | None) -> float:
+    """How far a probability lies above the label's share in training; without one it stands for itself."""
+    p = float(diagnosis.probabilities[row])
+    if shares is None:
+        return p
+    share = shares.get(f"{diagnosis.tasks[row]}/{diagnosis.labels[row]}", 0.0)
+    return p / share if share > 0 else -1.0
 
 
 def plot_probabilities(
@@ -94,8 +117,11 @@ def plot_probabilities(
     dark: bool = False,
     bands: NDArray[np.float64] | None = None,
     known: Mapping[str, bool] | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> go.Figure:
     """Calibrated probability of each label, with the threshold at and above which it is called.
+
+    Labels too rare to be called have none, and stand below the others of their task.
 
     Parameters
     ----------
@@ -105,9 +131,10 @@ def plot_probabilities(
     dark : theme
     bands : (label,  2) probabilities that the model is unsure between, NaN where that is not known
     known : task/label -> whether the record has it, for the labels that is known of
+    shares : task/label -> share of the records in training that have it
     """
     look = theme(dark)
-    data = _bars_data(diagnosis, descriptions, task, bands, known)
+    data = _bars_data(diagnosis, descriptions, task, bands, known, shares)
     colour = np.where(data.called, look.called, look.quiet)
     names = [
         f"{_wrap(words)}  <b>{label}</b>" if words else f"<b>{label}</b>"
@@ -143,14 +170,14 @@ def plot_probabilities(
             marker={"color": colour, "line": {"width": 0}},
             customdata=np.array(
                 [
-                    [t, w, f"{h:.1%}", _span(band)]
+                    [t, w, TOO_RARE if np.isnan(h) else f"called from {h:.1%}", _span(band)]
                     for t, w, h, band in zip(
                         data.targets, data.words, data.thresholds, data.bands, strict=True
                     )
                 ]
             ),
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>probability %{x:.1%}"
-            "<br>called from %{customdata[2]}<br>%{customdata[3]}<extra></extra>",
+            "<br>%{customdata[2]}<br>%{customdata[3]}<extra></extra>",
         ),
         go.Scatter(
             x=data.thresholds,
@@ -172,7 +199,10 @@ def plot_probabilities(
             hoverinfo="skip",
         ),
     ]
-    headings = [f'<b><i><span style="font-size:15px">{name}</span></i></b>' for name, _ in data.tasks]
+    headings = [
+        f"<i>{name}</i>" if name == TOO_RARE else f'<b><i><span style="font-size:15px">{name}</span></i></b>'
+        for name, _ in data.tasks
+    ]
     n = int(data.at.size + len(data.tasks))
     shape = layout(
         look,
@@ -208,13 +238,15 @@ def plot_probabilities(
 def _values(data: Bars) -> list[str]:
     """What stands beside each bar: the probability, called, unsure, and what is known of the record."""
     out = []
-    for p, called, unsure, known in zip(
-        data.probabilities, data.called, data.unsure, data.known, strict=True
+    for p, called, unsure, known, rare, share in zip(
+        data.probabilities, data.called, data.unsure, data.known, data.rare, data.shares, strict=True
     ):
         said = [word for word, so in (("called", called), ("refer", unsure)) if so]
+        if rare and np.isfinite(share):
+            said.append(f"in training {share:.1%}")
         if known or (called and known is not None):
             said.append("known: yes" if known else "known: no")
-        number = f"<b>{p:.0%}</b>" if called else f"{p:.0%}"
+        number = f"<b>{p:.0%}</b>" if called else f"{p:.1%}" if rare else f"{p:.0%}"
         out.append("  ".join([number, " · ".join(said)]).rstrip())
     return out
 
@@ -345,7 +377,10 @@ def _whiskers(value: float, low: float, high: float, colour: str) -> dict[str, A
 
 @dataclass(frozen=True, eq=False)
 class WindowSteps:
-    """spans : (window, 2) s;  probabilities : (window,);  record, threshold : of the whole record."""
+    """spans : (window, 2) s;  probabilities : (window,);  record, threshold : of the whole record.
+
+    The threshold is NaN where the label is too rare to be called.
+    """
 
     spans: NDArray[np.float64]
     probabilities: NDArray[np.float64]
@@ -406,10 +441,9 @@ def plot_window_probabilities(
             hovertemplate="%{customdata[1]:.1f} to %{customdata[2]:.1f} s: %{y:.1%}<extra></extra>",
         ),
     ]
-    lines = [
-        _level(data.threshold, f"threshold {data.threshold:.0%}", look.ink, "dash"),
-        _level(data.record, f"record {data.record:.0%}", look.accent, "solid"),
-    ]
+    lines = [_level(data.record, f"record {data.record:.0%}", look.accent, "solid")]
+    if np.isfinite(data.threshold):
+        lines.insert(0, _level(data.threshold, f"threshold {data.threshold:.0%}", look.ink, "dash"))
     if abs(data.threshold - data.record) < 0.09:  # keep the two names apart
         upper = 0 if data.threshold >= data.record else 1
         lines[upper]["label"]["yanchor"] = "bottom"

@@ -1,20 +1,27 @@
-"""A whole record, however long, in one strip: how far a lead reaches, the heart rate, and where one looks."""
+"""A whole record in one strip, and where one looks: up to an hour with its trace, hours with their trend."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from clear_hug.ecg import ECG
+from clear_hug.ecg import ECG, clock
 from clear_hug.plots.theme import axis, figure, layout, lead_rows, record_name, theme, voltage_unit
+
+if TYPE_CHECKING:
+    from clear_hug.trend import Trend
 
 MOST_PARTS = 360  # that can be clicked on, and that carry a heart rate
 MOST_COLUMNS = 1500  # of the trace; more would be closer than a pixel
 HEIGHT = 150  # px
+TREND_COLUMNS = 480  # of a trend; each shows the median, slowest and fastest rate, and the lowest quality
+TREND_HEIGHT = 210  # px
+HALVES = 0.5  # the quality below which a reader would rather not accept a window
+TICKS = (60, 300, 600, 1800, 3600, 7200, 10_800, 14_400, 21_600, 43_200, 86_400)  # s between two
 Array = NDArray[np.float64]
 
 
@@ -94,7 +101,7 @@ def plot_overview(
     top = 1.25 * float(np.nanmax(data.rate)) if np.isfinite(data.rate).any() else 100.0
     shape = layout(
         look,
-        f"{record_name(ecg)} · whole record",
+        f"{record_name(ecg)} · overview",
         height=HEIGHT,
         margin={"l": 60, "r": 60, "t": 48, "b": 40},
         shapes=[here],
@@ -105,5 +112,100 @@ def plot_overview(
         yaxis2=axis(look, "beats/min", overlaying="y", side="right", showgrid=False, nticks=4,
                     tickmode="auto", range=[0, top], fixedrange=True),
         yaxis3={"overlaying": "y", "visible": False, "range": [0, 1], "fixedrange": True},
+    )  # fmt: skip
+    return figure(traces, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A trend in columns that can be clicked on.
+
+    edges : (column + 1,) s;  rate, slowest, fastest : (column,) beats/min, NaN without any
+    quality : (column,) the lowest, NaN where not read yet;  worst : (column,) s, where it begins
+    """
+
+    edges: Array
+    rate: Array
+    slowest: Array
+    fastest: Array
+    quality: Array
+    worst: Array
+
+
+def _trend_data(trend: Trend, most: int = TREND_COLUMNS) -> Columns:
+    n = trend.quality.size
+    first = np.linspace(0, n, min(most, n) + 1).astype(np.int64)
+    rows = [slice(a, b) for a, b in zip(first[:-1], first[1:], strict=True)]
+    held = [trend.rate[row][np.isfinite(trend.rate[row])] for row in rows]
+    rates = np.array([(np.median(x), x.min(), x.max()) if x.size else (np.nan,) * 3 for x in held])
+    low = np.where(np.isfinite(trend.quality), trend.quality, np.inf)
+    worst = np.array([row.start + int(low[row].argmin()) for row in rows])
+    median, low_rate, high_rate = rates.T
+    return Columns(trend.edges[first], median, low_rate, high_rate, trend.quality[worst], trend.edges[worst])
+
+
+def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool = False) -> go.Figure:
+    """Heart rate and signal quality along hours; a click on it can be read from `customdata`, a place in s.
+
+    Parameters
+    ----------
+    name : of the record, for the title
+    start, seconds : the stretch that is looked at
+    """
+    look, data = theme(dark), _trend_data(trend)
+    middle, wide = (data.edges[1:] + data.edges[:-1]) / 2, np.diff(data.edges)
+    good = data.quality >= HALVES
+    told = [
+        f"{clock(a)} to {clock(b)}<br>"
+        + (f"{r:.0f} beats/min ({low:.0f} to {high:.0f})" if np.isfinite(r) else "no rate")
+        + (f"<br>lowest quality {q:.2f}" if np.isfinite(q) else "<br>not read yet")
+        for a, b, r, low, high, q in zip(
+            data.edges[:-1], data.edges[1:], data.rate, data.slowest, data.fastest, data.quality, strict=True
+        )
+    ]
+    see = {"marker": {"opacity": 1}}
+    traces = [
+        go.Bar(x=middle, y=data.fastest - data.slowest, base=data.slowest, width=wide, yaxis="y",
+               name="slowest to fastest", marker={"color": look.band[0], "line": {"width": 0}},
+               hoverinfo="skip"),
+        go.Scatter(x=middle, y=data.rate, yaxis="y", name="heart rate",
+                   mode="lines" if trend.done else "lines+markers",  # pieces may yet stand alone
+                   line={"color": look.accent, "width": 1.5}, marker={"size": 3}, hoverinfo="skip"),
+        *(
+            go.Bar(x=middle[rows], y=data.quality[rows], width=wide[rows], yaxis="y2", name=what,
+                   marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": shape}},
+                   hoverinfo="skip")
+            for rows, what, colour, shape in ((good, "quality", look.hatch, ""),
+                                              (~good, "doubtful", look.accent, "/"))
+        ),
+        go.Bar(x=middle, y=np.ones(middle.size), width=wide, yaxis="y3", name="parts",
+               marker={"color": "rgba(0,0,0,0)", "line": {"width": 0}}, customdata=data.worst, text=told,
+               textposition="none", hovertemplate="%{text}<extra>click to look there</extra>",
+               selected=see, unselected=see),
+    ]  # fmt: skip
+    here = {
+        "type": "rect", "xref": "x", "x0": start, "x1": start + seconds, "yref": "paper", "y0": 0, "y1": 1,
+        "line": {"color": look.opposes, "width": 1.5}, "fillcolor": look.band[0],
+    }  # fmt: skip
+    every = next((tick for tick in TICKS if trend.seconds / tick <= 12), TICKS[-1])
+    at = np.arange(0, trend.seconds + 1, every)
+    rates = np.append(data.slowest, data.fastest)
+    ends = np.nanpercentile(rates, (0, 100)) if np.isfinite(rates).any() else (50.0, 100.0)
+    shape = layout(
+        look,
+        f"{name} · heart rate and signal quality along the whole",
+        height=TREND_HEIGHT,
+        margin={"l": 60, "r": 24, "t": 48, "b": 40},
+        shapes=[here],
+        bargap=0,
+        barmode="overlay",
+        dragmode=False,
+        showlegend=False,
+        xaxis=axis(look, "time into the record (h:min)", range=[0, trend.seconds], showgrid=False,
+                   fixedrange=True, tickvals=at, ticktext=[clock(t)[:-3] for t in at], anchor="y2"),
+        yaxis=axis(look, "beats/min", domain=[0.42, 1], nticks=4, range=[0.8 * ends[0], 1.1 * ends[1]],
+                   fixedrange=True),
+        yaxis2=axis(look, "quality", domain=[0, 0.3], tickvals=[0, 0.5, 1], range=[0, 1], fixedrange=True),
+        yaxis3={"overlaying": "y", "domain": [0, 1], "visible": False, "range": [0, 1], "fixedrange": True},
     )  # fmt: skip
     return figure(traces, shape)

@@ -73,7 +73,7 @@ def plot_what_if(
     Parameters
     ----------
     before, after : (label,) probabilities: all parts there (hollow), and without some (filled)
-    thresholds : (label,), at and above which a label is called
+    thresholds : (label,), at and above which a label is called; NaN of those too rare to be called
     names : of the labels, "task/label"
     descriptions : task/label -> plain words
     by : "move", the largest first, or "before", the most probable first
@@ -95,7 +95,9 @@ def plot_what_if(
         y = np.column_stack([at, at, np.full(n, np.nan)])[chosen].ravel()
         lines.append(go.Scatter(x=x, y=y, mode="lines", name=name, line=line, hoverinfo="skip"))
     hover = [
-        f"<b>{name}</b><br>before {a:.1%}, after {b:.1%}<br>called from {t:.0%}<extra></extra>"
+        f"<b>{name}</b><br>before {a:.1%}, after {b:.1%}<br>"
+        + ("too rare in training to call" if np.isnan(t) else f"called from {t:.0%}")
+        + "<extra></extra>"
         for name, a, b, t in zip(data.names, data.before, data.after, data.thresholds, strict=True)
     ]
     traces = [

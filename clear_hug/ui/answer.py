@@ -18,12 +18,12 @@ from clear_hug.operating import (
     LEVELS,
     MISSED,
     REFER,
-    UNKNOWN,
     WRONG,
     Curve,
     Operated,
     curve_of,
     positives_of,
+    rare_labels,
     reweighted,
 )
 from clear_hug.plots import plot_trade
@@ -66,7 +66,7 @@ def show_called(page: Page, operated: Operated) -> None:
     order = [row for row in page.ranking if answer.called[row]]
 
     def words(row: int) -> str:
-        unsure = {REFER: ", refer", UNKNOWN: ", few records to tell from"}.get(states[row], "")
+        unsure = ", refer" if states[row] == REFER else ""
         known = page.known.get(checkpoint.targets[row])
         told = "" if known is None else ", known: yes" if known else ", known: no"
         return f"{page.words(row)} ({answer.probabilities[row]:.0%}{unsure}{told})"
@@ -83,9 +83,9 @@ def show_called(page: Page, operated: Operated) -> None:
         said = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
         head.markdown(f"#### No label is called. {say(said)}")
     missed = dict.fromkeys(  # a label may stand in two tasks
-        page.words_of(target)
+        page.words_of(target) + (" (too rare in training to call)" if answer.rare[row] else "")
         for target, there in page.known.items()
-        if there and not answer.called[checkpoint.row(target)]
+        if there and not answer.called[row := checkpoint.row(target)]
     )
     if page.known:
         head.markdown("**Known of this record and not called:** " + (say("; ".join(missed)) or "nothing."))
@@ -93,6 +93,31 @@ def show_called(page: Page, operated: Operated) -> None:
         head.markdown(f"**Planted in this simulated ECG:** {say(str(planted))}")
     with why:
         link("5_Explanation", "Why", target=checkpoint.targets[top])
+    show_rare(page, operated)
+
+
+def show_rare(page: Page, operated: Operated) -> None:
+    """Labels that are never called, apart from those that may be."""
+    found = rare_labels(operated.diagnosis, page.checkpoint)
+    if not found:
+        return
+    with st.expander(f"Too rare in training to call: probability only ({len(found)} labels)"):
+        st.caption(
+            f"A threshold is judged on {FEWEST} records with the label or more; these have fewer, and are "
+            "never called. The first stands furthest above its share of the records in training; a high "
+            "ratio is a reason to look at the trace, not a finding."
+        )
+        rows = {
+            "Label": [page.words_of(one.target) for one in found],
+            "Task": [one.target.split("/")[0] for one in found],
+            "Probability": [f"{one.probability:.1%}" for one in found],
+            "In training": [f"{one.prevalence:.1%} ({one.positives} of {one.records:,})" for one in found],
+            "Ratio": [f"{one.ratio:.1f}" if np.isfinite(one.ratio) else "–" for one in found],
+        }
+        if any(page.known.get(one.target) is not None for one in found):
+            told = {None: "", True: "yes", False: "no"}
+            rows["Known"] = [told[page.known.get(one.target)] for one in found]
+        st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
 def operating_menu(page: Page) -> tuple[str, float]:
@@ -198,11 +223,12 @@ def show_groups(page: Page, operated: Operated, target: str) -> None:
     table = {
         "Leads read": [" + ".join(names[k] for k in some) if len(some) < 3 else "all" for some in sets],
         "Probability": [f"{x:.0%}" if there[list(s)].any() else "–" for x, s in zip(p, sets, strict=True)],
-        "Called": [
+    }
+    if np.isfinite(threshold):
+        table["Called"] = [
             ("yes" if x >= threshold else "no") if there[list(s)].any() else "no lead there"
             for x, s in zip(p, sets, strict=True)
-        ],
-    }
+        ]
     st.markdown(f"**What groups of leads alone would say: {say(page.words(row))}**")
     left, right = st.columns([5, 6], gap="medium")
     left.table(pd.DataFrame(table).set_index("Leads read"))
@@ -220,7 +246,8 @@ def show_one(page: Page, operated: Operated, target: str) -> None:
     elif page.checkpoint.operating:
         st.info(
             f"{positives_of(page.checkpoint, target)} records with {say(page.words_of(target))} are too few "
-            f"to tell an operating point; {FEWEST} are needed. The default threshold stands."
+            f"to judge a threshold; {FEWEST} are needed. The label is never called: it has a probability "
+            "alone."
         )
     show_groups(page, operated, target)
 
@@ -235,7 +262,7 @@ def show_table(page: Page, operated: Operated) -> None:
         "In words": [page.words(row) for row in range(len(targets))],
         "Probability": said.probabilities.round(3),
         "Threshold": said.thresholds.round(3),
-        "Called": np.where(said.called, "yes", "no"),
+        "Called": np.where(said.rare, "too rare", np.where(said.called, "yes", "no")),
         "Band": operated.states,
         "Records with it": [positives_of(page.checkpoint, target) for target in targets],
         "Known": [words[page.known.get(target)] for target in targets],

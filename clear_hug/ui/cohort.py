@@ -23,7 +23,7 @@ from clear_hug.plots.cohort import thumbnail
 from clear_hug.ui.menus import menu, number, other_menu
 from clear_hug.ui.records import BUILT_IN, built_in, choose, data_folder, folder_records
 from clear_hug.ui.results import Page, checkpoint_folders
-from clear_hug.ui.show import CHART, bullets, say
+from clear_hug.ui.show import CHART, bullets, clicked, say
 
 EVERY = 2  # s, between two looks at an index that is being built
 ROWS = 50  # of the table at a time
@@ -223,9 +223,10 @@ def _filter(cohort: Cohort, target: str, known: bool) -> NDArray[np.bool_]:
     label = target.split("/", 1)[1]
     if wanted := st.text_input("Name", key="cohort_name", placeholder="part of a name").lower():
         kept &= np.array([wanted in title.lower() for title in cohort.titles.tolist()], dtype=bool)
-    called = menu(f"{label} called by the model", CALLED, "called")
-    if called != "any":
-        column = cohort.column(target)
+    column = cohort.column(target)
+    if np.isnan(cohort.thresholds[column]):
+        st.caption(say(f"{label} is too rare in training to be called: sort by its probability instead."))
+    elif (called := menu(f"{label} called by the model", CALLED, "called")) != "any":
         above = cohort.probabilities[:, column] >= cohort.thresholds[column]
         kept &= cohort.read & (above == (called == "called"))
     if known:
@@ -262,10 +263,8 @@ def pick_from_map(figure: Any, selection: Selection, alt: str) -> None:
 
 
 def _from_map(selection: Selection) -> None:
-    event = st.session_state.get("cohort_map")
-    for point in event["selection"]["points"] if event else []:
-        held = point.get("customdata")
-        row = int(next(iter(held.values())) if hasattr(held, "values") else np.ravel(held)[0])
+    for click in clicked("cohort_map"):
+        row = int(click.held[0])
         if 0 <= row < len(selection.cohort):
             _take(selection, row)
 

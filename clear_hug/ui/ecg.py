@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from clear_hug.beats import BeatTokens
 from clear_hug.display import (
     HIGH_PASS,
     LOW_PASS,
@@ -19,18 +20,19 @@ from clear_hug.display import (
     as_the_model_sees,
     for_display,
 )
+from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
 from clear_hug.measure import Measurements
 from clear_hug.norms import Row, assess
 from clear_hug.plots import Caliper, caliper_from_box, plot_overview
 from clear_hug.plots.paper import _ecg_data
 from clear_hug.plots.theme import theme
-from clear_hug.ui.menus import keep_in, number
+from clear_hug.ui.menus import number
 from clear_hug.ui.records import choose
-from clear_hug.ui.results import Page
-from clear_hug.ui.show import html, say
+from clear_hug.ui.results import START, Page
+from clear_hug.ui.show import clicked, html, say
+from clear_hug.ui.zoom import zoom_of
 
-START = "start"  # session_state and address: s at which the stretch begins
 OVERVIEW = "overview_strip"  # session_state: what was clicked on in the overview
 CALIPER = "caliper"  # in the address
 ABSENT = "–"
@@ -62,25 +64,28 @@ def _hertz(label: str, key: str, options: Sequence[float], default: float | None
 def shown_of(page: Page, signal: str, how: DisplayFilter | None, start: float, seconds: float) -> Shown:
     """What is drawn of a record; raises NoBeats where the model would see nothing."""
     if signal == SIGNALS[2]:
-        return as_the_model_sees(page.ecg, page.tokens)
+        return _as_seen(page.ecg.digest, page.beats_by, page.ecg, page.tokens)
     if how is not None:
         return for_display(page.ecg, how, start, start + seconds)
     return as_recorded(page.ecg)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _as_seen(digest: str, beats_by: str, _ecg: ECG, _tokens: BeatTokens) -> Shown:
+    return as_the_model_sees(_ecg, _tokens)
 
 
 # Where in the record
 
 
 def stretch(page: Page, seconds: float) -> float:
-    """Second from which on the record is shown; a longer one gets a slider, and a step to either side."""
-    last = int(np.ceil(page.ecg.duration - seconds))
-    if page.ecg.duration <= seconds + 0.5:
+    """Second from which on the record is shown; the slider of a longer one has a step to either side."""
+    last, step = page.last_start(seconds), int(seconds)
+    if not last:
         return 0.0
-    keep_in(START, 0, last)
     back, slide, on = st.columns([1, 8, 1], vertical_alignment="bottom")
-    label = f"{seconds:g} s of {page.ecg.duration:.0f} s, from second"
-    here = int(slide.slider(label, 0, last, 0, key=START, bind="query-params"))
-    step = int(seconds)
+    with slide:
+        here = int(page.stretch(seconds)[0])
     back.button("Earlier", on_click=_go, args=(max(0, here - step),), disabled=here <= 0, width="stretch")
     on.button("Later", on_click=_go, args=(min(last, here + step),), disabled=here >= last, width="stretch")
     return float(here)
@@ -93,15 +98,10 @@ def _go(start: int) -> None:
 def overview(page: Page, lead: str, start: float, seconds: float) -> None:
     """The whole record in one strip; a click moves the stretch there."""
     figure = plot_overview(page.ecg, lead, page.r_peaks, start, seconds, dark=page.dark)
-    last = int(np.ceil(page.ecg.duration - seconds))
 
-    def clicked() -> None:
-        event: Any = st.session_state.get(OVERVIEW)
-        points = event["selection"]["points"] if event else []
-        if points:
-            held = points[0]["customdata"]
-            value = next(iter(held.values())) if isinstance(held, Mapping) else np.ravel(held)[0]
-            _go(min(last, int(value)))
+    def moved() -> None:
+        for click in clicked(OVERVIEW)[:1]:
+            _go(min(page.last_start(seconds), int(click.held[0])))
 
     st.plotly_chart(
         figure,
@@ -109,8 +109,8 @@ def overview(page: Page, lead: str, start: float, seconds: float) -> None:
         theme=None,
         key=OVERVIEW,
         config={"displayModeBar": False},
-        alt=f"The whole record of {page.ecg.duration:.0f} s: reach of lead {lead}, and heart rate",
-        on_select=clicked,
+        alt=f"Overview of {page.ecg.duration:.0f} s: reach of lead {lead}, and heart rate",
+        on_select=moved,
         selection_mode="points",
     )
     st.caption(
@@ -134,14 +134,19 @@ def caliper() -> Caliper | None:
         return None
 
 
-def on_box(key: str, *where: Any, **more: Any) -> Callable[[], None]:
-    """Sets the calipers where a box was drawn on the figure `key`; the rest is what it was laid out by."""
+def on_box(key: str, of: str, *where: Any, **more: Any) -> Callable[[], None]:
+    """Sets the calipers where a box was drawn on the figure `key`; the rest is what it was laid out by.
+
+    of : names what lies on the paper, as in `show_paper`
+    """
 
     def boxed() -> None:
         event: Any = st.session_state.get(key)
         boxes = event["selection"]["box"] if event else []
         if boxes:
-            found = caliper_from_box(_ecg_data(*where, **more), boxes[-1]["x"], boxes[-1]["y"])
+            zoom = zoom_of(key, of)
+            seen = zoom[2:] if zoom else None
+            found = caliper_from_box(_ecg_data(*where, **more), boxes[-1]["x"], boxes[-1]["y"], seen)
             choose(caliper=found.link if found else None)
 
     return boxed
@@ -274,16 +279,16 @@ def show_measurements(page: Page) -> None:
     for place, part, caption in zip(places, parts, ("Measurements", "Measurements, continued"), strict=False):
         with place:
             table(head, [_cells(row, page.dark, stored) for row in part], caption)
-    for name, of in leads.items():
-        first = next(iter(of.values()))
-        table(
-            ["", *LEADS],
-            [
-                [f"{html(first.unit)}", *(_lead_cell(of.get(lead)) for lead in LEADS)],
-                ["", *(flag_words(of[lead], page.dark) if lead in of else ABSENT for lead in LEADS)],
-            ],
-            name,
-        )
+    if leads:
+        lines = []
+        for name, of in leads.items():
+            unit = next(iter(of.values())).unit
+            lines.append([html(f"{name}, {unit}"), *(_lead_cell(of.get(lead)) for lead in LEADS)])
+            if any(np.isfinite([row.low, row.high]).any() for row in of.values()):
+                lines.append(
+                    ["flag", *(flag_words(of[lead], page.dark) if lead in of else ABSENT for lead in LEADS)]
+                )
+        table(["", *LEADS], lines, "By lead")
     notes: dict[str, list[str]] = {}
     for row in rows:
         if row.note:

@@ -30,8 +30,9 @@ from clear_hug.edits import (
     to_dict,
 )
 from clear_hug.qrs import DETECTORS, detect_qrs
+from clear_hug.quality import undo_reversal
 from clear_hug.ui.records import choose
-from clear_hug.ui.show import CHART, download, say
+from clear_hug.ui.show import CHART, clicked, download, say
 from clear_hug.ui.workspace import keep_switch, say_store_failed, with_store, workspace
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _histories(ecg: ECG) -> dict[str, History]:
     if ecg.digest not in every:
         nothing: dict[str, Any] | None = None if workspace() else {}
         kept = with_store(lambda store, mine: store.r_peaks(ecg.digest, mine), nothing)
-        if kept is None:  # the store did not answer: what it may hold is not to be written over
+        if kept is None and workspace():  # no answer: what the store may hold is not to be written over
             _unseen().update((ecg.digest, detector) for detector in DETECTORS)
         found = {}
         for detector, edits in (kept or {}).items():
@@ -99,12 +100,26 @@ def _unseen() -> set[tuple[str, str]]:
 
 def say_edited(page: Page) -> None:
     """That R peaks were edited by hand: every page says so, as every answer rests on them."""
-    if not may_have_edits():
-        return
-    with suppress(ECGError):  # a record that cannot be read: the page itself says so
-        if page.edits:
-            st.markdown(f":orange-badge[R peaks edited by hand ({page.edits.summary})]")
+    if may_have_edits():
+        with suppress(ECGError):  # a record that cannot be read: the page itself says so
+            if page.edits:
+                st.markdown(f":orange-badge[R peaks edited by hand ({page.edits.summary})]")
+            if aside := _put_aside(page):
+                st.warning(say(aside))
     say_store_failed()
+
+
+def _put_aside(page: Page) -> str:
+    """That R peaks were edited with the leads the other way round, and do not count now; else ""."""
+    if page.set_right:
+        edits = edits_of(page.recorded, page.detector)
+        made, back = "before the leads were set right", "“As recorded” brings them back"
+    elif page.quality.reversal:
+        edits = edits_of(undo_reversal(page.recorded, page.quality.reversal), page.detector)
+        made, back = "while the leads were set right", "“Set right” brings them back"
+    else:
+        return ""
+    return f"R peaks edited by hand {made} ({edits.summary}) are put aside; {back}." if edits else ""
 
 
 # Changes
@@ -243,11 +258,11 @@ def pick_in_strip(figure: Any, alt: str) -> None:
 
 
 def _clicked() -> None:
-    for point in st.session_state[STRIP]["selection"]["points"][:1]:
+    for click in clicked(STRIP)[:1]:
         st.session_state[REFUSED] = ""
-        held = point.get("customdata")  # the row of a beat; none on the trace
-        st.session_state[AT] = float(point["x"]) if held is None else None
-        _choose_beat(None if held is None else int(held))
+        row = int(click.held[0]) if click.held else None  # of a beat; none on the trace
+        st.session_state[AT] = float(click.x) if row is None else None
+        _choose_beat(row)
 
 
 def pick_in_table(table: Any, rows: list[int], chosen: int | None) -> None:

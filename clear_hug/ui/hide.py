@@ -31,7 +31,7 @@ from clear_hug.reconstruct import (
 from clear_hug.ui.menus import choices, number
 from clear_hug.ui.records import choose
 from clear_hug.ui.results import Page, _results
-from clear_hug.ui.show import CHART, in_time, say
+from clear_hug.ui.show import CHART, clicked, in_time, say
 from clear_hug.words import NOTICE
 
 Bools = NDArray[np.bool_]
@@ -164,12 +164,7 @@ def _clickable(figure: Any, key: str, alt: str, called: Any) -> None:
 
 def _points(key: str) -> list[tuple[int, int]]:
     """(row of the lead, row of the beat) of what was clicked."""
-    event = st.session_state.get(key)
-    held = [point.get("customdata") for point in event["selection"]["points"]] if event else []
-    pairs = [tuple(h.values() if hasattr(h, "values") else h) for h in held if h is not None]
-    return [
-        (int(lead), int(beat)) for lead, beat in pairs
-    ]  # what is sent as a row comes back as {"0": row ...}
+    return [(int(click.held[0]), int(click.held[1])) for click in clicked(key) if click.held]
 
 
 def _clicked(key: str, tokens: BeatTokens, hidden: Bools) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,9 +18,11 @@ from clear_hug.checkpoint import (
 )
 from clear_hug.diagnosis import pick_device
 from clear_hug.ecg import ECGError
+from clear_hug.io import remove_left_folders
 from clear_hug.qrs import DETECTORS
 from clear_hug.removal import TooManyParts
 from clear_hug.ui.edits import say_edited
+from clear_hug.ui.long import places_in_links, where_in_record
 from clear_hug.ui.menus import linked_menu
 from clear_hug.ui.records import (
     DEFAULT_RECORD,
@@ -44,7 +47,9 @@ HOME = "app.py"
 def open_page(title: str) -> Page:
     """The first line of every page: look, navigation, notice, and the record that it is about."""
     st.set_page_config(f"{title} · {APP}", layout="wide", initial_sidebar_state=230)
-    st.html(_CSS)
+    dark = st.context.theme.type == "dark"
+    st.html(_CSS + (_ON_LIGHT if dark else ""))
+    remove_left_folders(tempfile.gettempdir())  # of a server that was killed while it read an upload
     records = list_records()
     uploaded = st.session_state.get(UPLOAD_SHOWN["record"])
     chosen = choice("record", records, uploaded if uploaded in records else DEFAULT_RECORD)
@@ -66,7 +71,10 @@ def open_page(title: str) -> Page:
     warn_of("record", records)
     warn_of("detector", DETECTORS)
     warn_of("model", folders)
-    page = Page(record, detector, model, dark=st.context.theme.type == "dark")
+    minute = 0
+    with guard(), suppress(ECGError):  # of a record that cannot be read: the page itself says so
+        minute = where_in_record(record, dark, open_whole=title == "Home")
+    page = Page(record, detector, model, dark, minute)
     say_edited(page)
     with guard(), suppress(ECGError):  # of a record that cannot be read: the page itself says so
         show_quality(page)
@@ -96,7 +104,8 @@ def guard(stop: bool = False) -> Iterator[None]:
 
 
 def _navigation() -> None:
-    here = st.query_params.to_dict()  # links carry the choices, so that a new tab shows the same record
+    # links carry the choices, so that a new tab shows the same record
+    here = {**st.query_params.to_dict(), **places_in_links()}
     st.page_link(HOME, label="Home", query_params=here)
     for path in sorted((Path(__file__).parents[2] / "pages").glob("*.py")):
         label = re.sub(r"^\d+_", "", path.stem).replace("_", " ")
@@ -147,7 +156,16 @@ _CSS = """<style>
 .head h1 {font-size: 1.45rem; margin: 0; padding: 0}
 .head p {font-size: 1rem; margin: 0}
 .head small {opacity: .8}
+.stApp [data-testid="stCaptionContainer"] {opacity: .8}
+.stApp button kbd {opacity: .85}
+.stApp code .token {color: inherit}
 [data-testid="stFileUploaderDropzone"] {padding: .25rem .4rem; min-height: 2.5rem}
 [data-testid="stFileUploaderDropzoneInstructions"] {display: none}
 [data-testid="stFileUploaderDropzone"] button {min-height: 1.9rem; padding: 0 .5rem}
+</style>"""
+
+# In the dark theme the main colour is a light one, on which Streamlit would write in white.
+_ON_LIGHT = """<style>
+.stApp [data-testid^="stBaseButton-primary"], .stApp [data-testid^="stBaseButton-primary"] p,
+.stApp [data-tag], .stApp [data-tag] * {color: #14171c}
 </style>"""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import streamlit as st
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import READERS
+from clear_hug.io import READERS, read_physionet
 from clear_hug.qrs import DETECTORS
-from clear_hug.ui.menus import _chosen, linked_menu
+from clear_hug.ui.menus import _chosen, linked_menu, number
 from clear_hug.ui.records import (
     BUILT_IN,
     MOST_OPTIONS,
@@ -19,12 +20,15 @@ from clear_hug.ui.records import (
     choice,
     data_folder,
     folder_records,
+    keep,
+    last_minute,
     list_records,
+    long_record,
     warn_of,
 )
 from clear_hug.ui.results import Page
 from clear_hug.ui.show import say
-from clear_hug.ui.wizard import ask_about_upload, first_read
+from clear_hug.ui.wizard import ask_about_upload, first_read, forget
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +92,11 @@ def other_record(page: Page) -> Page:
     key = linked_menu(
         "With", options, chosen, "with_record", "menu_with_record", lambda key: records[key].title
     )
-    return replace(page, record=records[key])
+    minute = 0
+    with suppress(ECGError):  # of a record that cannot be read: whoever draws it says so
+        if long := long_record(records[key]):
+            minute = number("from minute", "with_minute", 0, last_minute(long[0]), 0)
+    return replace(page, record=records[key], minute=minute)
 
 
 def pick_built_in(page: Page) -> None:
@@ -131,8 +139,36 @@ def pick_upload() -> None:
         key="uploader",
         on_change=_uploaded,
         help=f"{', '.join(READERS)}, or a .zip of one record; a WFDB record needs its .hea and .dat at once. "
-        "The file stays in this session, and is in no link.",
+        "The file stays in this session, and is in no link. A longer recording (WFDB, EDF, ISHNE) opens in "
+        "parts where it lies in the folder that CLEAR_HUG_DATA names.",
     )
+
+
+def pick_physionet() -> None:
+    """A field for the name of a record of PhysioNet, which is opened as an upload is."""
+    st.text_input(
+        "From PhysioNet",
+        placeholder="mitdb/100",
+        key="physionet",
+        on_change=_named,
+        help="database/record, such as mitdb/100 or ptb-xl/records500/00000/00001_hr. Its files come from "
+        "physionet.org, which learns no more than the name; the record stays in this session.",
+    )
+
+
+def _named() -> None:
+    name = st.session_state.get("physionet", "").strip()
+    st.session_state["upload_failed"] = ""
+    if not name:
+        return
+    forget()
+    try:
+        with st.spinner(f"Reading {say(name[:80])} from PhysioNet ..."):
+            keep(read_physionet(name), f"{name} of PhysioNet")
+    except ECGError as error:
+        st.session_state["upload_failed"] = str(error)
+        return
+    st.session_state["physionet"] = ""
 
 
 def show_upload_error() -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
 
+from clear_hug.diagnosis import Diagnosis
 from clear_hug.operating import Operated
 from clear_hug.ui.records import choose
 from clear_hug.ui.results import Page
-from clear_hug.ui.show import download, say
+from clear_hug.ui.show import download, link, say
 from clear_hug.ui.workspace import readings, save_reading
 from clear_hug.words import NOTICE
 
@@ -67,9 +69,9 @@ def with_verdicts(
             {
                 "label": target,
                 "reader": target in reading["labels"] if target in reading["asked"] else None,
-                "model": bool(answer.called[row]),
+                "model": _says(answer, row),
                 "probability": round(float(answer.probabilities[row]), 4),
-                "threshold": round(float(answer.thresholds[row]), 4),
+                "threshold": None if answer.rare[row] else round(float(answer.thresholds[row]), 4),
                 "state": operated.states[row],
                 "verdict": said.get("verdict"),
                 "note": str(said.get("note", "")).strip(),
@@ -77,6 +79,11 @@ def with_verdicts(
             for row, (target, said) in zip(rows, verdicts.items(), strict=True)
         ],
     }
+
+
+def _says(answer: Diagnosis, row: int) -> bool | None:
+    """Whether the model calls a label; None where it is too rare in training to be called."""
+    return None if answer.rare[row] else bool(answer.called[row])
 
 
 def as_json(reading: Reading) -> bytes:
@@ -104,6 +111,44 @@ def answer_hidden(page: Page) -> bool:
     return st.query_params.get(READ_FIRST) == "true" and committed(page.ecg.digest) is None
 
 
+def wait_for_reading(*pages: Page) -> None:
+    """Stop a page that would tell the answer of a record that the reader has still to read.
+
+    pages : of the records that it tells of, that of the page itself first
+    """
+    for page in pages:
+        if answer_hidden(page):
+            title = say(page.record.title)
+            go: dict[str, str] | None = {}
+            if page is not pages[0]:  # an upload is in no link: this session's menu alone opens it
+                go = None if page.record.kind == "upload" else {"record": page.record.id}
+            _say_hidden(f"what the model says of “{title}” is hidden until you commit your reading.", go)
+
+
+def wait_while_reading_first() -> None:
+    """Stop a page that tells the answers of many records at once, as long as the mode is on."""
+    if st.query_params.get(READ_FIRST) == "true":
+        _say_hidden(
+            "a table of many records would tell the answer of each, also of those that you have not read; it "
+            "is hidden as long as the mode is on."
+        )
+
+
+def _say_hidden(why: str, go: Mapping[str, str] | None = MappingProxyType({})) -> None:
+    """Why nothing is shown, a link to the form of the record that `go` names, and the switch; the page ends.
+
+    go : choices that the link carries; None for no link
+    """
+    st.info(f"**Read first:** {why}")
+    to_form, switch = st.columns([2, 3], vertical_alignment="center")
+    if go is not None:
+        with to_form:
+            link("4_Diagnosis", "Your reading, on the Diagnosis page", **go)
+    with switch:
+        read_first_switch()
+    st.stop()
+
+
 def read_first_switch() -> bool:
     """The switch, whose state stands in the address, also of other pages; True while it is on."""
     st.session_state[SWITCH] = st.query_params.get(READ_FIRST) == "true"
@@ -111,7 +156,7 @@ def read_first_switch() -> bool:
         "Read first",
         key=SWITCH,
         on_change=_switched,
-        help="Hides the answer on this page and on Home until you have committed yours.",
+        help="Hides the answer on every page until you have committed yours.",
     )
 
 
@@ -123,8 +168,8 @@ def commit_form(page: Page) -> None:
     """The reader's labels and note, in place of the answer."""
     st.markdown("#### Your reading first")
     st.caption(
-        "The answer is hidden here and on Home until you commit. Explanation, What if, Compare and Cohort "
-        "would tell it: open them afterwards."
+        "The answer is hidden here and on Home, Explanation, What if and Compare until you commit; Cohort, "
+        "which tells those of many records, as long as the mode is on."
     )
     key = page.ecg.digest[:16]
     with st.form(f"commit-{key}"):
@@ -184,7 +229,8 @@ def _row(
     """One label: both answers, and what the reader makes of the model's."""
     row = page.checkpoint.row(target)
     answer = operated.diagnosis
-    model = "called" if answer.called[row] else "not called"
+    called = _says(answer, row)
+    model = {True: "called", False: "not called", None: "too rare to call"}[called]
     mine = ""
     if target in reading["asked"]:
         mine = "you: yes" if target in reading["labels"] else "you: no"
@@ -193,7 +239,6 @@ def _row(
     told.markdown(
         " · ".join(part for part in (mine, f"model: {model}, {answer.probabilities[row]:.0%}") if part)
     )
-    called = bool(answer.called[row])
     if before.get("model", called) != called:  # a verdict on another answer
         before = {}
     key = f"{page.ecg.digest[:16]}-{page.checkpoint.digest[:8]}-{page.beats_by}-{called}-{target}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import streamlit as st
 
 from clear_hug.cohort import list_entries
 from clear_hug.ecg import ECG, ECGError
-from clear_hug.io import read_ecg, read_ecg_upload
+from clear_hug.io import LongRecord, held, open_ecg, read_ecg, read_ecg_upload
+from clear_hug.io.limits import LONGEST_WHOLE
 from clear_hug.simulate import SIMULATED, TITLES
 from clear_hug.ui.show import say
 
@@ -22,6 +24,8 @@ UPLOADS = "uploads"  # session_state: id -> ECG, of this session alone
 UPLOAD_NAMES = "upload_names"  # session_state: id -> the file's name, which may be a patient's
 UPLOAD_SHOWN = {"record": "upload_shown", "with_record": "upload_beside"}  # session_state: ids looked at
 MOST_UPLOADS = 5
+STRETCH = 120.0  # s of a long record that are looked at; the slowest page takes seconds for it
+STEP = 60.0  # s between two places where such a stretch may begin
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,13 @@ def built_in(key: str) -> ECG:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the record ...")
-def _from_folder(path: str, stamps: tuple[tuple[int, int], ...]) -> ECG:
-    return read_ecg(path)
+def _from_folder(path: str, stamps: tuple[tuple[int, int], ...]) -> ECG | LongRecord:
+    return open_ecg(path)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the stretch ...")
+def _stretch(key: str, minute: int, _record: LongRecord) -> ECG:
+    return _record.read(minute * STEP, STRETCH)
 
 
 def stamps_of(*paths: Path) -> tuple[tuple[int, int], ...]:
@@ -93,15 +102,34 @@ def stamps_of(*paths: Path) -> tuple[tuple[int, int], ...]:
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
-def read_record(record: Record) -> ECG:
-    """The ECG of a record in `list_records()`."""
+def _found(record: Record) -> tuple[ECG | LongRecord, str]:
+    """A record as it was read or opened, and the key of what is known of it."""
     if record.kind == "upload":
-        return st.session_state[UPLOADS][record.id]
+        ecg: ECG = st.session_state[UPLOADS][record.id]
+        return (held(ecg) if ecg.duration > LONGEST_WHOLE else ecg), ecg.digest
     if record.kind == "folder":
         path = Path(record.path)
         beside = [path.with_suffix(suffix) for suffix in (".dat", ".mat")] if path.suffix == ".hea" else []
-        return _from_folder(record.path, stamps_of(path, *beside))
-    return built_in(record.id)
+        stamps = stamps_of(path, *beside)
+        return _from_folder(record.path, stamps), repr((record.path, stamps))
+    return built_in(record.id), record.id
+
+
+def read_record(record: Record, minute: int = 0) -> ECG:
+    """The ECG of a record in `list_records()`; of a long one the stretch that begins at `minute`."""
+    found, key = _found(record)
+    return found if isinstance(found, ECG) else _stretch(key, minute, found)
+
+
+def long_record(record: Record) -> tuple[LongRecord, str] | None:
+    """A record that is looked at a stretch at a time, and its key for caches; None for any other."""
+    found, key = _found(record)
+    return None if isinstance(found, ECG) else (found, key)
+
+
+def last_minute(record: LongRecord) -> int:
+    """The last place where a stretch of a long record may begin."""
+    return max(0, math.ceil((record.seconds - STRETCH) / STEP))
 
 
 def upload(files: Mapping[str, bytes], **asked: Any) -> str:
@@ -111,7 +139,11 @@ def upload(files: Mapping[str, bytes], **asked: Any) -> str:
     """
     ecg = read_ecg_upload(files, **asked)
     header = next((name for name in files if name.lower().endswith(".hea")), next(iter(files)))
-    name = Path(header).stem
+    return keep(ecg, Path(header).stem)
+
+
+def keep(ecg: ECG, name: str) -> str:
+    """Keep an ECG that the user brought in this session under a name for people, and show it; its id."""
     key = f"upload-{hashlib.sha256((ecg.digest + name).encode()).hexdigest()[:16]}"
     others = {k: v for k, v in st.session_state.get(UPLOADS, {}).items() if k != key}
     st.session_state[UPLOADS] = dict([*others.items(), (key, ecg)][-MOST_UPLOADS:])

@@ -45,6 +45,8 @@ from clear_hug.ui.records import Record, built_in, choice, read_record, stamps_o
 from clear_hug.ui.show import SET_RIGHT, in_time, in_turn
 
 MANY_BEATS = 300  # of a record; above it beats are measured and drawn a stretch at a time
+FEW_PARTS = 40  # that are left out one by one before anyone stands in line: a picture waits for them
+START = "start"  # session_state and address: s at which the stretch that is shown begins
 NEAR_SECONDS = 60.0  # on each side of such a stretch, that say what is usual there
 T = TypeVar("T")
 DISTURBANCES = 3  # times that a map is made anew with slight noise, for its proof
@@ -67,6 +69,11 @@ def _measure(digest: str, r_peaks: bytes, _ecg: ECG) -> Measurements:
 @st.cache_resource(max_entries=64, show_spinner="Looking at the signal ...")
 def _quality(digest: str, _ecg: ECG) -> Quality:
     return assess_quality(_ecg)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _undone(digest: str, reversal: str, _ecg: ECG) -> ECG:
+    return undo_reversal(_ecg, reversal)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model ...")
@@ -132,17 +139,21 @@ def training_runs() -> dict[str, TrainingRun]:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """What a page is about: one record, seen by one detector and one checkpoint."""
+    """What a page is about: one record, seen by one detector and one checkpoint.
+
+    minute : where the stretch of a long record begins
+    """
 
     record: Record
     detector: str
     model: str
     dark: bool
+    minute: int = 0
 
     @cached_property
     def recorded(self) -> ECG:
         """As it was read."""
-        return read_record(self.record)
+        return read_record(self.record, self.minute)
 
     @property
     def set_right(self) -> str | None:
@@ -153,7 +164,8 @@ class Page:
     @cached_property
     def ecg(self) -> ECG:
         """What every page is about: as read, or with exchanged leads set right (another digest)."""
-        return undo_reversal(self.recorded, self.set_right) if self.set_right else self.recorded
+        read = self.recorded
+        return _undone(read.digest, self.set_right, read) if self.set_right else read
 
     @property
     def quality(self) -> Quality:
@@ -304,7 +316,8 @@ class Page:
 
         if tick or source is not Game:  # in turn already, or nothing but sums
             return work()
-        return self._once("Leaving parts out ...", work, target, method, level, against, long=True)
+        many = isinstance(seen, Game) and len(seen.parts.there) > FEW_PARTS
+        return self._once("Leaving parts out ...", work, target, method, level, against, long=many)
 
     @property
     def _look(self) -> Look:
@@ -388,11 +401,15 @@ class Page:
     def is_long(self) -> bool:
         return self.ecg.duration > WINDOW_SECONDS + 0.5
 
-    def stretch(self) -> tuple[float, float]:
-        """(start, seconds) of the 10 s to show; a long record gets a slider for it."""
-        if not self.is_long:
-            return 0.0, WINDOW_SECONDS
-        last = int(np.ceil(self.ecg.duration - WINDOW_SECONDS))
-        keep_in("start", 0, last)
-        label = f"From second, of {self.ecg.duration:.0f} s"
-        return float(st.slider(label, 0, last, 0, key="start", bind="query-params")), WINDOW_SECONDS
+    def last_start(self, seconds: float) -> int:
+        """The last second at which a stretch of so many may begin; 0 where all of the record is one."""
+        return int(np.ceil(self.ecg.duration - seconds)) if self.ecg.duration > seconds + 0.5 else 0
+
+    def stretch(self, seconds: float = WINDOW_SECONDS) -> tuple[float, float]:
+        """(start, seconds) of what to show; a longer record gets a slider for it."""
+        last = self.last_start(seconds)
+        if not last:
+            return 0.0, seconds
+        keep_in(START, 0, last)
+        label = f"{seconds:g} s of {self.ecg.duration:.0f} s, from second"
+        return float(st.slider(label, 0, last, key=START, bind="query-params")), seconds

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 import torch
@@ -19,6 +19,7 @@ from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof
 from clear_hug.leads import LEADS
 from clear_hug.reconstruct import Reconstruction
 from clear_hug.turns import Turns
+from clear_hug.ui.zoom import watch_zoom, zoom_of
 from clear_hug.words import facts, missing
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ def show(figure: Any, key: str, alt: str, on_box: Callable[[], None] | None = No
     st.plotly_chart(figure, **how)
 
 
-def show_paper(figure: Any, key: str, alt: str, on_box: Callable[[], None] | None = None) -> None:
+def show_paper(
+    figure: Any, key: str, alt: str, on_box: Callable[[], None] | None = None, of: str = ""
+) -> None:
     """Draw ECG paper as high as the width of the page makes it: a millimetre is as long as it is high.
 
     `on_box` is called when a box has been drawn on it; the box then stands in the session under `key`.
+    `of` names what lies on the paper: a zoom is kept as long as that stays.
     """
     x, y = figure.layout.xaxis, figure.layout.yaxis
     margin = figure.layout.margin
@@ -77,8 +81,33 @@ def show_paper(figure: Any, key: str, alt: str, on_box: Callable[[], None] | Non
         "</style>"
     )
     figure.update_layout(height=None, autosize=True)
+    zoom = zoom_of(key, of) if of else None
+    if zoom:
+        figure.update_layout(xaxis_range=zoom[:2], yaxis_range=zoom[2:])
     with st.container(key=f"paper_{key}"):
         show(figure, key, alt, on_box)
+    if of:
+        watch_zoom(key, of, zoom)
+
+
+class Click(NamedTuple):
+    """held : the customdata of a point that was clicked on, () where it has none;  x : where it lies."""
+
+    held: tuple[Any, ...]
+    x: Any
+
+
+def clicked(key: str) -> list[Click]:
+    """What was clicked on in the figure `key`, which is drawn with `on_select`."""
+    event: Any = st.session_state.get(key)
+    found = []
+    for point in event["selection"]["points"] if event else []:
+        held = point.get("customdata")
+        if isinstance(held, Mapping):  # what is sent as a row comes back as {"0": first, "1": second}
+            held = list(held.values())
+        row = held if isinstance(held, list) else [] if held is None else [held]
+        found.append(Click(tuple(row), point.get("x")))
+    return found
 
 
 # What takes its time

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clear_hug.leads import GROUPS, LEADS
 from clear_hug.ui.results import Page
-from clear_hug.ui.show import CHART
+from clear_hug.ui.show import CHART, clicked
 
 OFF = ("off_groups", "off_leads", "off_beats")  # what is switched off, in the address
 TOKEN = "token_chosen"  # session_state: (record and label, row of the lead, row of the beat)
@@ -67,10 +67,9 @@ def _all_on() -> None:
 
 def chosen_token(page: Page, values: NDArray[np.float64]) -> tuple[int, int]:
     """(row of the lead, row of the beat) that was clicked on, or that which counts most."""
-    event, record = st.session_state.get("tokens"), (*page.key, page.target)
-    for point in event["selection"]["points"] if event else []:
-        held = point["customdata"]  # what is sent as a row comes back as {"0": row, "1": beat}
-        row, beat = (int(k) for k in (held.values() if hasattr(held, "values") else held))
+    record = (*page.key, page.target)
+    for click in clicked("tokens"):
+        row, beat = (int(k) for k in click.held[:2])
         st.session_state[TOKEN] = (record, row, beat)  # the figure is drawn anew, and forgets its selection
     of, row, beat = st.session_state.get(TOKEN, ((), 0, 0))
     if of == record and beat < page.tokens.n_beats and page.tokens.valid[row, beat]:

@@ -16,21 +16,32 @@ NTH = "upload_nth"  # session_state: how many uploads were read
 SOURCE = "upload_source"  # session_state: the files of the last upload, while something about it is open
 _AS_READ = "as read"
 _UNITS = {"uV": "µV", "mV": "mV", "V": "V"}
-_WORDS = {"fs": "sampling rate", "unit": "unit", "leads": "order of leads", "orientation": "place of leads"}
+_WORDS = {"fs": "sampling rate", "unit": "unit", "leads": "order of leads", "orientation": "place of leads",
+          "record": "which of its records"}  # fmt: skip
 
 
 def first_read(files: Mapping[str, bytes]) -> None:
     """Read an upload; where it leaves something unsaid, its files stay in the session to be read anew."""
-    st.session_state.pop(SOURCE, None)
+    forget()
     st.session_state[NTH] = st.session_state.get(NTH, 0) + 1  # its answers are not those of the last
     try:
         key = upload(files)
     except NeedsAnswer as error:
-        st.session_state[SOURCE] = {"files": files, "key": "", "asks": error.asks, "channels": error.channels}
+        st.session_state[SOURCE] = {"files": files, "key": "", "asks": error.asks, **_numbers(error)}
         raise
     ecg: ECG = st.session_state[UPLOADS][key]
     if ecg.guessed or cure(ecg):
-        st.session_state[SOURCE] = {"files": files, "key": key, "asks": ecg.guessed, "channels": 0}
+        st.session_state[SOURCE] = {"files": files, "key": key, "asks": ecg.guessed}
+
+
+def _numbers(error: NeedsAnswer) -> dict[str, int]:
+    """How many channels and records there are, where the refusal says so."""
+    return {k: n for k, n in (("channels", error.channels), ("records", error.records)) if n}
+
+
+def forget() -> None:
+    """Ask no more about the last upload, and keep its files no longer."""
+    st.session_state.pop(SOURCE, None)
 
 
 def ask_about_upload() -> None:
@@ -48,7 +59,7 @@ def ask_about_upload() -> None:
         if right:
             st.button(_cure_words(right), on_click=_again, args=(right,), key="upload_cure")
         if asks:
-            _fields(asks, ecg, source["channels"])
+            _fields(asks, ecg, source.get("channels", 0), source.get("records"))
 
 
 def _cure_words(right: dict[str, Any]) -> str:
@@ -61,7 +72,7 @@ def _cure_words(right: dict[str, Any]) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _fields(asks: tuple[str, ...], ecg: ECG | None, channels: int) -> None:
+def _fields(asks: tuple[str, ...], ecg: ECG | None, channels: int, records: int | None) -> None:
     with st.form("upload_answers", border=False):
         columns = st.columns(len(asks))
         for ask, column in zip(asks, columns, strict=True):
@@ -74,6 +85,9 @@ def _fields(asks: tuple[str, ...], ecg: ECG | None, channels: int) -> None:
                                  format_func=lambda unit: _UNITS.get(unit, "unknown"))  # fmt: skip
                 elif ask == "orientation":
                     st.selectbox("Leads are in", [_AS_READ, "columns", "rows"], key=_field("orientation"))
+                elif ask == "record":
+                    of = f" (1 to {records:,})" if records else ""
+                    st.number_input(f"Record{of}", 1, records, key=_field("record"))
                 elif ask == "leads":
                     hint = {0: ", ".join(LEADS), 12: ", ".join(LEADS), 1: "II"}.get(
                         channels, f"{channels} names"
@@ -109,7 +123,7 @@ def _again(given: dict[str, Any]) -> None:
         st.session_state["upload_failed"] = str(error)
         if isinstance(error, NeedsAnswer):
             asks = tuple(dict.fromkeys((*source["asks"], *error.asks)))
-            st.session_state[SOURCE] = {**source, "asks": asks, "asked": asked}
+            st.session_state[SOURCE] = {**source, "asks": asks, "asked": asked, **_numbers(error)}
         return
     old = source["key"]
     if old and old != key:

@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from clear_hug.store import WORKSPACE, Store, StoreError, new_workspace
+from clear_hug.store import WORKSPACE, Forgotten, Store, StoreError, new_workspace
 from clear_hug.ui.show import say
 
 COOKIE = "clear_hug_workspace"
@@ -20,6 +20,7 @@ MINE = "workspace"  # session_state: the workspace that this session keeps its w
 FAILED = "store_failed"  # session_state: why the store could not be used
 SWITCH = "keep_work"
 SWITCHED = "workspace_cookie_written"  # session_state: this session has written the cookie
+ELSEWHERE = "workspace_forgotten_elsewhere"  # session_state: the cookie is another tab's to write
 READINGS = "readings"  # session_state: digest of a record -> what was read of it
 KEEP_WORDS = (
     "R peaks edited by hand and readings are kept on the machine that runs this app, under the record's "
@@ -47,6 +48,8 @@ def with_store(work: Callable[[Store, str], Any], default: Any = None) -> Any:
         st.session_state[FAILED] = ""
     except StoreError as error:
         st.session_state[FAILED] = str(error)
+        if isinstance(error, Forgotten):
+            st.session_state[MINE], st.session_state[ELSEWHERE] = "", True
         return default
     return result
 
@@ -87,6 +90,7 @@ def keep_switch(save_all: Callable[[], None]) -> None:
 def _switched(save_all: Callable[[], None]) -> None:
     if st.session_state[SWITCH]:
         st.session_state[MINE] = new_workspace()
+        st.session_state[ELSEWHERE] = False
         save_all()
         for record, mine in st.session_state.get(READINGS, {}).items():
             for reading in mine:
@@ -103,6 +107,8 @@ def _switched(save_all: Callable[[], None]) -> None:
 
 def _write_cookie(mine: str) -> None:
     if not mine and COOKIE not in st.context.cookies and SWITCHED not in st.session_state:
+        return
+    if st.session_state.get(ELSEWHERE):
         return
     st.session_state[SWITCHED] = True
     age = KEPT_SECONDS if mine else 0
