@@ -102,7 +102,7 @@ class Quality:
         less than a second, which is not judged
     leads : (12,) 0 to 1, of each lead in its own worst window; NaN for an absent lead
     measures : (window, 12, measure) as `MEASURES` names them; NaN for a lead that is absent there
-    windows : (window, 2) s;  by_window : (window,) `acceptable` of each
+    windows : (window, 2) s;  by_window : (window,) `acceptable` of each; 0 where no lead holds a sample
     reversal : key of `REVERSALS` that is suspected, or None; `undo_reversal` sets it right
     odds : natural logarithm of how much likelier `reversal` is than the leads in their places, as learnt;
         NaN where nothing was judged
@@ -165,7 +165,8 @@ def assess_quality(ecg: ECG, r_peaks: NDArray[np.int64] | None = None) -> Qualit
         measures = measure_leads(seen, ecg.units_known)
         measures[ecg.present & np.isnan(measures).all(axis=1)] = _GONE
         all_measures.append(measures)
-        acceptable.append(_accepted(record_features(measures, len(inside))))
+        recorded = np.isfinite(seen.raw).any()
+        acceptable.append(_accepted(record_features(measures, len(inside))) if recorded else 0.0)
         if tells_exchange(measures, len(inside)):
             medians.append(seen.median)
     measures = np.array(all_measures)

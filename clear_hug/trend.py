@@ -8,14 +8,14 @@ show the day. Nothing of the signal is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG, ECGError, cut, freeze, window_edges
-from clear_hug.io import LongRecord
+from clear_hug.io import LongRecord, NoSample
 from clear_hug.qrs import detect_qrs
 from clear_hug.quality import DOUBTFUL, assess_quality
 
@@ -32,11 +32,11 @@ class Trend:
     Attributes
     ----------
     edges : (window + 1,) s, about 10 s apart
-    quality : (window,) 0 to 1, of `assess_quality`; 0 where nothing was recorded, NaN where not read yet
+    quality : (window,) 0 to 1, of `assess_quality`; 0 where nothing was recorded, NaN where not read
     rate : (window,) beats/min by the median of the RR intervals that end there; NaN without any
     longest : (window,) s, the longest of them
-    beats : (window,) how many there are; -1 where not read yet
-    read : how many pieces of `PIECE` have been read
+    beats : (window,) how many there are; -1 where not read yet, or where the file could not be read
+    read : how many pieces of `PIECE` have been tried
     """
 
     edges: Floats
@@ -119,8 +119,10 @@ def read_on(record: LongRecord, trend: Trend) -> Trend:
         found = detect_qrs(ecg.signal, ecg.fs)
         quality = _quality(cut(ecg, start - begin, stop - begin), found, start - begin, windows - start)
         r_peaks = begin + found / ecg.fs
-    except ECGError:  # no sample in any lead
+    except NoSample:
         pass
+    except ECGError:  # what cannot be read is not known, however often it is tried
+        return replace(trend, read=trend.read + 1)
     rate, longest = np.full(quality.size, np.nan), np.full(quality.size, np.nan)
     gaps, window = np.diff(r_peaks), np.searchsorted(windows, r_peaks, side="right") - 1
     for k in range(quality.size):
@@ -145,16 +147,13 @@ def read_on(record: LongRecord, trend: Trend) -> Trend:
 
 
 def _quality(piece: ECG, found: NDArray[np.int64], begins: float, windows: Floats) -> Floats:
-    """(window,) quality of the windows (s of the piece); 0 where no lead holds a sample.
+    """(window,) quality of the windows (s of the piece).
 
     found : R peaks, in samples of a stretch that starts `begins` s before the piece
     """
     r_peaks = found - round(begins * piece.fs)
     judged = assess_quality(piece, r_peaks[(r_peaks >= 0) & (r_peaks < piece.n_samples)])
-    quality = judged.by_window[np.searchsorted(judged.windows[:-1, 1], (windows[1:] + windows[:-1]) / 2)]
-    recorded = np.isfinite(piece.signal).any(axis=0)
-    first = np.clip(np.rint(windows[:-1] * piece.fs), 0, recorded.size - 1).astype(np.int64)
-    return np.where(np.logical_or.reduceat(recorded, first), quality, 0.0)
+    return judged.by_window[np.searchsorted(judged.windows[:-1, 1], (windows[1:] + windows[:-1]) / 2)]
 
 
 # Where to look first

@@ -53,6 +53,8 @@ with guard():
     words = page.checkpoint.description[target]
     if against:
         words += f" rather than {page.checkpoint.description[against]}"
+    if page.diagnosis.rare[page.checkpoint.row(target)]:
+        st.caption("This label is too rare in training to be called: it has a probability alone.")
     ui.show_missing(page)
     ablated = None
     with guard():  # a record of an hour has too many beats to leave out one by one
@@ -193,5 +195,5 @@ with guard():
                     ui.download(form, make, f"{name}.{form.lower()}", mime)
             st.caption(EXPORT_WORDS)
     with trust.container():
-        ui.trust_line(page.proof(lead))
+        ui.trust_line(page, lead)
     ui.model_line(lead)

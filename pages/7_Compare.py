@@ -58,4 +58,4 @@ with guard():
         ui.model_line(b)
         for place, one, why in trust:
             with place.container():
-                ui.trust_line(one.proof(why))
+                ui.trust_line(one, why)

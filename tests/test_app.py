@@ -44,6 +44,7 @@ def _app(monkeypatch: pytest.MonkeyPatch, checkpoint_folder: Path, runs: Path) -
     monkeypatch.setenv("CLEAR_HUG_RUNS", str(runs))
     monkeypatch.setenv("CLEAR_HUG_CHECKPOINT", str(checkpoint_folder))
     monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
+    monkeypatch.setattr("clear_hug.ui.results.PATIENCE", 60)  # no browser asks again here
 
 
 def page(name: str, uploads: dict[str, ECG] | None = None, **address: str) -> AppTest:

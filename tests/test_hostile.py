@@ -443,6 +443,28 @@ def test_a_gain_of_its_own_is_said(sound):
     assert any("V1 has a gain of its own in the header (100/mV; all others 1000/mV)" in s for s in said)
 
 
+def test_what_is_no_lead_may_have_a_gain_of_its_own(tmp_path):
+    wfdb.wrsamp("r", fs=250, units=["mV"] * 3 + ["NU"], sig_name=["I", "II", "V5", "RESP"],
+                p_signal=MV.T[:, :4], fmt=["16"] * 4, adc_gain=[200.0] * 3 + [50.0], baseline=[0] * 4,
+                write_dir=str(tmp_path))  # fmt: skip
+    assert not any("gain" in s for s in read_ecg(tmp_path / "r.hea").warnings)
+
+
+def test_a_skewed_signal_is_not_held_against_its_checksum(sound):
+    header = sound["r.hea"].decode().replace("r.dat 16 ", "r.dat 16:3 ", 1)
+    ecg = read_ecg_upload({**sound, "r.hea": header.encode()})
+    np.testing.assert_allclose(ecg.signal[0, :-3], MV[0, 3:], atol=6e-4)
+    assert not any("checksum" in s for s in ecg.warnings)
+
+
+def test_what_is_odd_about_a_segment_is_said_of_the_record(sound):
+    files = {"s.hea": sound["r.hea"].replace(b"/mV", b"").replace(b"r 12", b"s 12"), "r.dat": sound["r.dat"]}
+    n = MV.shape[1]
+    joined = f"j/3 12 250 {2 * n + 5}\ns {n}\n~ 5\ns {n}\n".encode()
+    said = [s for s in read_ecg_upload({**files, "j.hea": joined}).warnings if "unit" in s]
+    assert len(said) == 1 and "s.hea names no unit" in said[0]
+
+
 def test_a_lead_without_a_readable_sample_is_said(sound):
     header = sound["r.hea"].decode().splitlines()
     header[7] = re.sub(r"\(\d+\)", "(99999999999999999999)", header[7])

@@ -89,6 +89,16 @@ def test_a_private_folder_is_for_one_and_goes(temp):
     assert not list(temp.iterdir())
 
 
+def test_where_no_lock_can_be_had_a_folder_is_had(temp, monkeypatch):
+    def refuse(handle, how):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with private_folder() as folder:
+        assert list(temp.iterdir()) == [folder]
+    assert not list(temp.iterdir())
+
+
 def test_only_private_folders_are_cleaned(temp, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "x").write_bytes(b"1")

@@ -365,6 +365,9 @@ def test_a_sound_sample_at_the_end_of_the_range_stays(tmp_path):
     counts[5, 700] = -32768
     counts[5, 701:710] = -30000
     assert not np.isnan(read_ecg(npz(tmp_path, signal=counts, fs=FS)).signal).any()
+    deep = np.round(MV / -MV[6].min() * 60_000).clip(-32768, 32767)  # S waves cut off at the end of the type
+    assert (np.diff(np.flatnonzero(deep[6] == -32768)) == 1).any()
+    assert not np.isnan(read_ecg(npz(tmp_path, signal=deep.astype(np.int16), fs=FS)).signal).any()
     ramp = np.round(MV * 1000) - np.arange(2500) * 4 + 1
     ramp[:, -2:] = -9999  # where the drift ends
     assert not np.isnan(read_ecg(npz(tmp_path, signal=ramp.astype(np.int16), fs=FS)).signal).any()

@@ -10,7 +10,7 @@ import pytest
 import wfdb
 
 from clear_hug.ecg import ECG, ECGError, clock, cut
-from clear_hug.io import LIMITS, Limit, read_ecg
+from clear_hug.io import LIMITS, Limit, NoSample, read_ecg
 from clear_hug.io import long as io_long
 from clear_hug.io.long import LongRecord, held, open_ecg, open_long
 from clear_hug.leads import LEADS
@@ -81,7 +81,7 @@ def test_a_stretch_says_where_it_lies(path):
 
 def test_nothing_recorded_is_said_and_the_rest_still_opens(tmp_path):
     opened = open_long(segmented(tmp_path))
-    with pytest.raises(ECGError):
+    with pytest.raises(NoSample):
         opened.read(25.5, 4)
     found = opened.read(20, 15).signal
     assert np.isnan(found[:, 1250:2500]).all() and np.isfinite(found[:, :1250]).all()
@@ -183,6 +183,40 @@ def test_a_checksum_stays_what_it_is(tmp_path):
         file.write_bytes(content)
         warned = any("checksum" in sentence.lower() for sentence in open_long(file).read(5, 10).warnings)
         assert warned is said
+
+
+@pytest.mark.parametrize("at", [236 + 8, 256 + 14 * 216], ids=["seconds a data record", "samples"])
+def test_a_field_filled_up_with_zero_bytes_is_a_number(tmp_path, at):
+    file = edf(tmp_path / "x.edf", MV, 250.0)
+    sound, content = open_long(file).read(5, 10), bytearray(file.read_bytes())
+    content[at : at + 8] = content[at : at + 8].replace(b" ", b"\0")
+    file.write_bytes(content)
+    found = open_long(file).read(5, 10)
+    np.testing.assert_array_equal(found.signal, sound.signal)
+    assert found.warnings == sound.warnings
+
+
+@pytest.mark.parametrize("number", [b"  -32768", b"-32768\0\0", b"-32768.0", b"-3.28E+4", b"-32768\t "])
+def test_a_number_of_an_edf_header_may_be_written_in_many_ways(tmp_path, number):
+    file = edf(tmp_path / "x.edf", MV, 250.0)
+    content, at = bytearray(file.read_bytes()), 256 + 14 * 104
+    content[at : at + 8] = number
+    file.write_bytes(content)
+    assert not any("EDF" in sentence for sentence in read_ecg(file).warnings)
+
+
+def test_pauses_of_a_recording_are_said_of_each_stretch(tmp_path):
+    file = edf(tmp_path / "x.edf", MV, 250.0)
+    assert not any("pauses" in sentence for sentence in open_long(file).read(40, 5).warnings)
+    file.write_bytes(file.read_bytes().replace(b"EDF+C", b"EDF+D", 1))
+    assert any("leave its pauses out" in sentence for sentence in open_long(file).read(40, 5).warnings)
+
+
+def test_a_length_that_no_recorder_reaches_is_refused(tmp_path):
+    wfdb_record(tmp_path, "s1")
+    (tmp_path / "x.hea").write_text("x/2 12 250 999999999999\ns1 15000\n~ 999999984999\n")
+    with pytest.raises(ECGError, match="x.hea claims to last 1,111,111 hours"):
+        open_long(tmp_path / "x.hea")
 
 
 def test_the_clock():

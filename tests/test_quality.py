@@ -178,6 +178,15 @@ def test_the_worst_window_of_a_long_record_is_told():
     assert "(worst from 20 to 30 s)" in quality.lead_reasons[0][0]
 
 
+def test_a_window_without_a_sample_is_not_acceptable():
+    ecg = simulate_ecg("normal", 0, seconds=30)
+    signal = ecg.signal.copy()
+    signal[:, 5000:10_000] = np.nan
+    quality = assess_quality(replace(ecg, signal=signal))
+    assert quality.by_window[1] == quality.acceptable == 0 and (quality.by_window[[0, 2]] > 0.5).all()
+    assert "in 1 of 3 windows, worst from 10 to 20 s" in quality.reasons[0]
+
+
 def test_a_lead_that_comes_off_on_the_way_counts():
     ecg = simulate_ecg("normal", 0, seconds=30)
     signal = ecg.signal.copy()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import held
+from clear_hug.io import NoSample, held
 from clear_hug.plots import plot_trend
 from clear_hug.plots.overview import _trend_data
 from clear_hug.qrs import detect_qrs
@@ -103,17 +103,22 @@ def test_the_lists_find_what_is_planted(trend):
         assert starts and all(abs(a - b) >= 60 for i, a in enumerate(starts) for b in starts[:i])
 
 
-def test_a_part_that_cannot_be_read_counts_as_nothing_recorded(ecg):
+@pytest.mark.parametrize("error", [NoSample, ECGError])
+def test_nothing_recorded_is_of_no_quality_and_what_cannot_be_read_is_not_known(ecg, error):
     record = held(ecg)
 
     def part(start, stop):
-        if start <= PIECE - MARGIN:
-            raise ECGError("nothing here")
+        if start < PIECE - MARGIN:
+            raise error("nothing here")
         return record.part(start, stop)
 
     trend, _ = run(replace(record, part=part))
     first = trend.edges[1:] <= PIECE
-    assert (trend.quality[first] == 0).all() and (trend.beats[first] == 0).all()
+    assert trend.done and trend.known[~first].all()
+    if error is NoSample:
+        assert (trend.quality[first] == 0).all() and (trend.beats[first] == 0).all()
+    else:
+        assert np.isnan(trend.quality[first]).all() and not trend.known[first].any()
 
 
 # drawn

@@ -203,8 +203,9 @@ def _read_ishne(path: Path, source: str) -> Recording:
 
 
 # Bytes of a signal's fields in an EDF header, in their order, and what a number in them may look like.
-_EDF_FIELDS = ((16, b""), (80, b""), (8, b""), *[(8, rb" *[-+]?[\d.,]+(?:[eE][-+]?\d+)?[ \0]*")] * 2,
-               *[(8, rb" *[-+]?\d{1,5}[ \0]*")] * 2, (80, b""), (8, rb" *\d+[ \0]*"))  # fmt: skip
+_DECIMAL, _WHOLE = rb"[-+]?[\d.,]+(?:[eE][-+]?\d+)?", rb"[-+]?\d{1,5}"
+_EDF_FIELDS = ((16, b""), (80, b""), (8, b""), (8, _DECIMAL), (8, _DECIMAL), (8, _WHOLE), (8, _WHOLE),
+               (80, b""), (8, rb"\+?\d+"))  # fmt: skip
 
 
 def _read_edf(path: Path, source: str) -> Recording:
@@ -217,7 +218,7 @@ def _read_edf(path: Path, source: str) -> Recording:
     for size, number in _EDF_FIELDS:
         rows = [fields[at + i * size : at + (i + 1) * size] for i in range(signals)]
         at += size * signals
-        if number and not all(re.fullmatch(number, row) for row in rows):
+        if number and not all(re.fullmatch(number, row.lstrip().rstrip(b" \t\r\n\0")) for row in rows):
             said = (
                 "The header holds a number that is none by EDF's rules: the scale or the leads may be wrong."
             )

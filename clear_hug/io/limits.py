@@ -30,6 +30,7 @@ LIMITS: dict[str, Limit] = {
     "text": Limit(64_000_000, "{name} is larger than the {most} bytes of text that are read at once."),
     # An hour of twelve leads at 1000 Hz is 43 million values.
     "values": Limit(60_000_000, "{name} claims {found} values; at most {most} are read at once." + _IN_PARTS),
+    "hours": Limit(1000, "{name} claims to last {found} hours; at most {most} are opened."),
     "leads": Limit(256, "{name} claims {found} channels; at most {most} are read."),
     "segments": Limit(10_000, "{name} joins {found} segments; at most {most} are read."),
     "files": Limit(500, "{name} holds {found} files; at most {most} are unpacked."),

@@ -113,6 +113,7 @@ def open_long(path: str | os.PathLike[str]) -> LongRecord:
         if opened is None:
             raise ECGError(f"{path.name} is read only as a whole; {', '.join(PARTS)} records open in parts.")
         seconds = opened.seconds(path)
+        within("hours", seconds / 3600, path.name)
         seen = _look(path, opened, seconds)
     except ECGError:
         raise
@@ -198,16 +199,21 @@ class _Blocks(NamedTuple):
     said: tuple[str, ...] = ()
 
 
+def _field(content: bytes) -> bytes:
+    """A number in a header; some recorders fill a field up with zero bytes."""
+    return content.replace(b"\0", b"")
+
+
 def _edf_blocks(path: Path) -> _Blocks:
     with path.open("rb") as file:
         fixed = file.read(256)
-        n_signals = int(fixed[252:256])
+        n_signals = int(_field(fixed[252:256]))
         if not 0 < n_signals <= 9999:
             raise ECGError(f"{path.name} describes {n_signals} signals.")
         head = fixed + file.read(256 * n_signals)
-    seconds, promised = float(fixed[244:252]), int(fixed[236:244])
+    seconds, promised = float(_field(fixed[244:252])), int(_field(fixed[236:244]))
     at = 256 + 216 * n_signals
-    samples = [int(head[at + 8 * i : at + 8 * i + 8]) for i in range(n_signals)]
+    samples = [int(_field(head[at + 8 * i : at + 8 * i + 8])) for i in range(n_signals)]
     if min(samples) <= 0 or not seconds > 0:
         raise ECGError(f"{path.name} states no length of its data records.")
     size = 2 * sum(samples)
@@ -217,6 +223,8 @@ def _edf_blocks(path: Path) -> _Blocks:
         said = (f"The header promises {promised:,} data records and {there:,} are there: cut short?",)
     elif promised < 0:
         said = (f"The recorder did not close the file; the {there:,} data records that are there are read.",)
+    if fixed[192:197] == b"EDF+D":
+        said += ("The recording may have been interrupted (EDF+D): times here leave its pauses out.",)
     return _Blocks(head, size, min(promised, there) if promised >= 0 else there, seconds, said)
 
 

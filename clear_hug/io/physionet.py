@@ -18,9 +18,11 @@ import numpy as np
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.private import private_folder
-from clear_hug.io.recording import Asked, Channel, Recording, sex_of, some, within, years
+from clear_hug.io.recording import Asked, Channel, NoSample, Recording, sex_of, some, within, years
+from clear_hug.leads import canonical_lead
 
 DEFAULT_FS = 250.0  # Hz, of a header that names none
+MOST_ODD = 5  # sentences about the segments of a record
 _BYTES_A_SAMPLE = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2,
                    "212": 1.5, "310": 4 / 3, "311": 4 / 3}  # fmt: skip
 _FORMAT = re.compile(r"^(\d+)(?:x0*([1-9]\d*))?(?::\d+)?(?:\+(\d+))?$")
@@ -171,6 +173,8 @@ def _unlike_checksum(wave: Any, rows: list[list[str]]) -> list[str]:
         none = _NO_SAMPLE.get(wave.fmt[i])
         if none is None or len(row) < 7 or not re.fullmatch(r"-?\d{1,9}", row[6]):
             continue
+        if wave.skew[i]:  # a skewed signal is read without its first samples
+            continue
         counts = np.rint(wave.e_p_signal[i] * wave.adc_gain[i] + wave.baseline[i])
         total = int(np.nan_to_num(counts, nan=none, posinf=none, neginf=none).astype(np.int64).sum())
         if (total - int(row[6])) % 65_536:
@@ -179,13 +183,16 @@ def _unlike_checksum(wave: Any, rows: list[list[str]]) -> list[str]:
 
 
 def _odd_gain(wave: Any) -> list[str]:
-    """A sentence where one signal alone has another gain than all others."""
-    gains = [f"{gain:g}/{unit}" for gain, unit in zip(wave.adc_gain, wave.units, strict=True)]
+    """A sentence where one lead alone has another gain than all others; what is no lead may well have one."""
+    leads = [i for i, name in enumerate(wave.sig_name) if canonical_lead((name or "").strip().lstrip("-"))]
+    gains = [f"{wave.adc_gain[i]:g}/{wave.units[i]}" for i in leads]
+    if not gains:
+        return []
     usual = max(gains, key=gains.count)
     odd = [i for i, gain in enumerate(gains) if gain != usual]
     if len(odd) != 1 or len(gains) < 4:
         return []
-    name, gain = wave.sig_name[odd[0]] or f"signal {odd[0] + 1}", gains[odd[0]]
+    name, gain = wave.sig_name[leads[odd[0]]], gains[odd[0]]
     return [f"{name[:30]} has a gain of its own in the header ({gain}; all others {usual}): a slip?"]
 
 
@@ -206,6 +213,7 @@ def _read_segments(head: _Header, asked: Asked, span: tuple[int, int] | None) ->
     within("values", n * head.n_signals, header.name)
     parts = some(name for name, _ in rows if name != "~")
     joined: dict[str, Channel] = {}
+    odd: dict[str, None] = {}
     start = -first
     for name, length in rows:
         a, b = max(0, -start), min(length, n - start)  # of the segment, what is asked for
@@ -217,7 +225,9 @@ def _read_segments(head: _Header, asked: Asked, span: tuple[int, int] | None) ->
             raise ECGError(f"{header.name} joins several segments ({parts}), and not all lie beside it.")
         if segments_of(part.read_bytes()[:4096]):
             raise ECGError(f"{header.name} joins {part.name}, which itself joins segments; that is not read.")
-        for channel in read_wfdb(part, asked, (a, b) if span else None).channels:
+        recording = read_wfdb(part, asked, (a, b) if span else None)
+        odd.update(dict.fromkeys(recording.warnings[: MOST_ODD - len(odd)]))
+        for channel in recording.channels:
             whole = joined.setdefault(
                 channel.name,
                 Channel(channel.name, np.full(n, np.nan, np.float32), channel.fs, channel.unit),
@@ -226,8 +236,10 @@ def _read_segments(head: _Header, asked: Asked, span: tuple[int, int] | None) ->
                 raise ECGError(f"{header.name} and {part.name}, which it joins, contradict each other.")
             whole.samples[at : at + b - a] = channel.samples
         within("leads", len(joined), header.name)
-    said = (f"{sum(name != '~' and length > 0 for name, length in rows)} segments are joined.",)
-    return Recording("WFDB", list(joined.values()), warnings=said)
+    if not joined:
+        raise NoSample(f"{header.name} joins no segment there: nothing was recorded.")
+    said = f"{sum(name != '~' and length > 0 for name, length in rows)} segments are joined."
+    return Recording("WFDB", list(joined.values()), warnings=(said, *odd))
 
 
 @cache

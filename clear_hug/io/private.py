@@ -20,16 +20,17 @@ except ImportError:  # no such locks on Windows: there what a kill leaves stays 
     fcntl = None  # type: ignore[assignment]
 
 PREFIX = "clear_hug_private_"
+TRIES = 100  # then the file system gives no locks, and nobody clears anything there
 
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
     """An empty folder that only this user may enter, gone when the block is left."""
     remove_left_folders(tempfile.gettempdir())
-    while True:
+    for left in reversed(range(TRIES)):
         with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
             lock = _lock(folder)
-            if fcntl is not None and lock is None:
+            if fcntl is not None and lock is None and left:
                 continue  # another process, at its start, took it for a left one before it was locked
             try:
                 yield Path(folder)

@@ -105,6 +105,10 @@ class NeedsAnswer(ECGError):
         self.asks, self.channels, self.records = asks, channels, records
 
 
+class NoSample(ECGError):
+    """A record, or a stretch of one, in which nothing was recorded."""
+
+
 _MILLIVOLT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3,
               "nanovolt": 1e-6, "nanovolts": 1e-6, "microvolt": 1e-3, "microvolts": 1e-3,
               "millivolt": 1.0, "millivolts": 1.0, "volt": 1e3, "volts": 1e3}  # fmt: skip
@@ -144,7 +148,8 @@ def without_absent(
     """Samples with the counts that stand for "none" as NaN, and how many these are.
 
     Such a count lies further off all others than these span, since a sound lead may reach it; three nines
-    ten times as far. But -32768 in a run among whole counts stands for none wherever the others lie.
+    ten times as far. But -32768 in a run among whole counts stands for none wherever the others lie, if
+    each way to it is a jump: to a peak that is cut off there, a lead runs as steeply as elsewhere.
     """
     if not resolution or samples.size < 2:
         return samples, 0
@@ -153,17 +158,26 @@ def without_absent(
         return samples, 0  # as in nearly every record
     counts = (np.asarray(samples, np.float64) - offset) / resolution
     alike = [np.abs(counts - count) < near for count, near in zip(_ABSENT, _NEAR, strict=True)]
-    rest = counts[np.isfinite(counts) & ~np.logical_or.reduce(alike)]
+    others = np.isfinite(counts) & ~np.logical_or.reduce(alike)
+    rest = counts[others]
     low, high = (float(rest.min()), float(rest.max())) if rest.size else (0.0, 0.0)
     absent = np.zeros(counts.shape, np.bool_)
     for count, there in zip(_ABSENT, alike, strict=True):
         if not there.any():
             continue
         off = max(low - count, count - high) / (10 if abs(count) == 999 else 1)
-        run = count == -32768 and (there[1:] & there[:-1]).any()
+        run = count == -32768 and (there[1:] & there[:-1]).any() and _by_jumps(counts, there, others)
         if off > high - low or (run and np.allclose(rest, np.round(rest), rtol=0, atol=0.02)):
             absent |= there
     return (np.where(absent, np.nan, samples), int(absent.sum())) if absent.any() else (samples, 0)
+
+
+def _by_jumps(counts: NDArray[Any], there: NDArray[np.bool_], others: NDArray[np.bool_]) -> bool:
+    """Whether every step between the samples `there` and the `others` exceeds each step among the others."""
+    steps = np.abs(np.diff(counts))
+    between = steps[(there[1:] & others[:-1]) | (others[1:] & there[:-1])]
+    among = steps[others[1:] & others[:-1]]
+    return not between.size or not among.size or bool(between.min() > among.max())
 
 
 def years(value: Any) -> float | None:

@@ -20,6 +20,7 @@ from clear_hug.io.recording import (
     Asked,
     Channel,
     NeedsAnswer,
+    NoSample,
     Recording,
     median_span,
     millivolt,
@@ -74,7 +75,7 @@ def to_ecg(path: Path, recording: Recording, asked: Asked) -> ECG:
         filters=recording.filters, guessed=tuple(dict.fromkeys(guessed)),
     )  # fmt: skip
     if not ecg.present.any():
-        raise ECGError(f"{path.name} marks every sample of every lead as invalid.")
+        raise NoSample(f"{path.name} marks every sample of every lead as invalid.")
     if empty := [lead for lead in ecg.absent_leads if lead in signals]:
         said.append(f"In the file, but without a sample that can be read: {', '.join(empty)}.")
     return replace(ecg, warnings=(*dict.fromkeys(said), *_implausible(ecg)))

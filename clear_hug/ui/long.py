@@ -124,6 +124,8 @@ def _show_along(along: Along, whole: LongRecord, start: float, dark: bool) -> No
     trend = along.look()
     if along.failed:
         st.warning("The whole could not be read to its end. The log of the app has the details.")
+    elif trend.done and not trend.known.all():
+        st.warning("A part of the file could not be read; it is left out here.")
     elif not trend.done:
         st.progress(trend.share, text=f"Reading along the record: {trend.share:.0%}")
     name = say(whole.record_id) or "Your file"
@@ -165,4 +167,4 @@ def _summary(trend: Trend) -> str:
     rates = trend.rate[np.isfinite(trend.rate)]
     if rates.size:
         said.insert(0, f"median rate {np.median(rates):.0f} beats/min")
-    return f"{trend.share:.0%} of {clock(trend.seconds)} read: {', '.join(said)}."
+    return f"{trend.known.mean():.0%} of {clock(trend.seconds)} read: {', '.join(said)}."

@@ -40,6 +40,7 @@ from clear_hug.reconstruct import Reconstruction, reconstruct_both
 from clear_hug.removal import Game, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder
 from clear_hug.ui.edits import edits_of
+from clear_hug.ui.later import Later
 from clear_hug.ui.menus import keep_in
 from clear_hug.ui.records import Record, built_in, choice, read_record, stamps_of
 from clear_hug.ui.show import SET_RIGHT, in_time, in_turn
@@ -49,6 +50,8 @@ FEW_PARTS = 40  # that are left out one by one before anyone stands in line: a p
 START = "start"  # session_state and address: s at which the stretch that is shown begins
 NEAR_SECONDS = 60.0  # on each side of such a stretch, that say what is usual there
 T = TypeVar("T")
+LATER = Later()
+PATIENCE = 0.7  # s that a page waits for the word on a map before it lets it follow
 DISTURBANCES = 3  # times that a map is made anew with slight noise, for its proof
 
 
@@ -215,7 +218,7 @@ class Page:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return self.checkpoint.digest, self.ecg.digest, self.beats_by
+        return self.checkpoint.identity, self.ecg.digest, self.beats_by
 
     def _once(self, label: str, work: Callable[[], T], *question: str, long: bool = False) -> T:
         """What the model answers, asked once for all sessions; what takes long stands in line with them."""
@@ -340,14 +343,26 @@ class Page:
 
     def proof(self, why: Attribution) -> Proof:
         """How far a map may be believed."""
-        failed = ",".join(self.checkpoint.faithfulness.get("unusable", ()))
+        kept, place = self._proofs(why), st.empty()
+        while (proof := self.proof_soon(why, 0.25)) is None:
+            ahead = LATER.place(kept)
+            place.info(f"Putting the map to the proof ...{f' place {ahead} in line' if ahead else ''}")
+        place.empty()
+        return proof
+
+    def proof_soon(self, why: Attribution, wait: float | None = None) -> Proof | None:
+        """The same; None where it is not there after `wait` s (`PATIENCE`), and goes on being made."""
+        checkpoint, tokens, game = self.checkpoint, self.tokens, self.game(why.level)
 
         def work() -> Proof:
-            game = self.game(why.level)
-            return prove(self.checkpoint, self.tokens, why, game, disturbances=DISTURBANCES)
+            return prove(checkpoint, tokens, why, game, disturbances=DISTURBANCES)
 
-        question = (why.target, why.method, why.level, why.against, "proof", failed)
-        return self._once("Putting the map to the proof ...", work, *question, long=True)
+        found: Proof | None = LATER.ask(self._proofs(why), work, PATIENCE if wait is None else wait)
+        return found
+
+    def _proofs(self, why: Attribution) -> dict[str, Any]:
+        failed = ",".join(self.checkpoint.faithfulness.get("unusable", ()))
+        return _results(*self.key, why.target, why.method, why.level, why.against, "proof", failed)
 
     def reconstruct(self, hidden: NDArray[np.bool_]) -> tuple[Reconstruction, Reconstruction]:
         """The hidden tokens as the model has them, and as its linear regression alone has them."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SET_RIGHT = "leads_set_right"  # session_state: digest of a record as read -> a key of REVERSALS
 TURNS = Turns(max(1, (os.cpu_count() or 1) // torch.get_num_threads()))  # of all sessions, at the model
+LOOK_AGAIN = 1.0  # s between two looks at a proof in the making
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
@@ -218,8 +219,23 @@ def _set_right(digest: str, reversal: str | None) -> None:
     st.session_state[SET_RIGHT] = {**chosen, digest: reversal} if reversal else chosen
 
 
-def trust_line(proof: Proof) -> None:
-    """The one word on the map of leads, and the first reason for it; all of them where it is contradicted."""
+def trust_line(page: Page, why: Attribution) -> None:
+    """The one word on a map of leads, as soon as it is known: the page does not wait for it."""
+    proof = page.proof_soon(why)
+    if proof is None:
+        st.fragment(_until_proven, run_every=LOOK_AGAIN)(page, why)
+    else:
+        _trust(proof)
+
+
+def _until_proven(page: Page, why: Attribution) -> None:
+    if page.proof_soon(why, 0):
+        st.rerun()
+    st.markdown(":gray-badge[map of leads] is being put to the proof; the word follows by itself.")
+
+
+def _trust(proof: Proof) -> None:
+    """The word, and the first reason for it; all of them where the map is contradicted."""
     if proof.word == CONTRADICTED:
         st.error(f"**Contradicted: do not rely on the map of leads.** {say(' '.join(proof.reasons))}")
         return

@@ -14,7 +14,7 @@ from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from tests.browser.steps import open_page, settled
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 MINUTES, NOISE, FAST = 65, 40, 50
 
 

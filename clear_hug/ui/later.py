@@ -1,0 +1,86 @@
+"""What a page need not wait for: computed in the background, one by one, while somebody asks for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+FORGOTTEN = 5.0  # s without being asked for, after which a result is no longer worth computing
+PRIORITY = 5  # of the thread, in Linux's steps below the pages' own
+
+
+class Later:
+    """One thread of low priority for the work of all sessions, in the order of coming.
+
+    What nobody has asked for in `FORGOTTEN` seconds when its turn comes (the page was left, the browser
+    closed) is dropped, and begun anew when somebody asks again.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[_Job] = deque()
+        self._lock = threading.Lock()
+        self._working = False
+
+    def ask(self, kept: dict[str, Any], work: Callable[[], Any], wait: float = 0.0) -> Any:
+        """The result, which then stands in `kept` under "result"; None where it is not there after `wait` s.
+
+        Raises
+        ------
+        what `work` raised
+        """
+        if "result" in kept:
+            return kept["result"]
+        with self._lock:
+            job: _Job | None = kept.get("later")
+            if job is None:
+                job = kept["later"] = _Job(kept, work)
+                self._line.append(job)
+                if not self._working:
+                    self._working = True
+                    threading.Thread(target=self._work, daemon=True).start()
+            job.asked = time.monotonic()
+        job.done.wait(wait)
+        if job.error is not None:
+            kept.pop("later", None)  # asked again, it is tried again
+            raise job.error
+        return kept.get("result")
+
+    def place(self, kept: dict[str, Any]) -> int:
+        """How many stand before it in line; 0 for what is being computed, or is not in line."""
+        with self._lock:
+            job: _Job | None = kept.get("later")
+            return self._line.index(job) + 1 if job and job in self._line else 0
+
+    def _work(self) -> None:
+        with suppress(AttributeError, OSError):  # Linux alone has a priority for each thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
+        while True:
+            with self._lock:
+                if not self._line:
+                    self._working = False
+                    return
+                job = self._line.popleft()
+                if time.monotonic() - job.asked > FORGOTTEN:
+                    del job.kept["later"]
+                    continue
+            try:
+                job.kept["result"] = job.work()
+                del job.kept["later"]
+            except Exception as error:
+                job.error = error
+            job.done.set()
+
+
+class _Job:
+    """A result in the making."""
+
+    def __init__(self, kept: dict[str, Any], work: Callable[[], Any]) -> None:
+        self.kept, self.work = kept, work
+        self.asked = time.monotonic()
+        self.done = threading.Event()
+        self.error: Exception | None = None
