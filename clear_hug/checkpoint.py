@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ class Checkpoint:
         told = self.operating.get("labels", {})
         judged = [not told or "thresholds" in told.get(target, {}) for target in self.targets]
         return np.where(judged, self.thresholds, np.nan)
+
+    @cached_property
+    def identity(self) -> str:
+        """Names the weights, the calibration and what operating.json tells: all that answers follow from."""
+        told = json.dumps(self.operating, sort_keys=True, default=str)
+        return hashlib.sha256(f"{self.digest} {told}".encode()).hexdigest()
 
     def row(self, target: str) -> int:
         """The logit that `target` ("task/label", or the label where one task alone has it) names."""

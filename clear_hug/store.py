@@ -117,6 +117,11 @@ class Store:
             ).fetchall()
         return [json.loads(reading) for (reading,) in rows]
 
+    def check(self, workspace: str) -> None:
+        """Raises `Forgotten` where a workspace was."""
+        with self._open(workspace) as db:
+            _refuse_forgotten(db, workspace)
+
     def forget(self, workspace: str) -> None:
         """Delete all that a workspace holds, and take no more work of it."""
         with self._open(workspace, "BEGIN IMMEDIATE") as db:
@@ -128,12 +133,7 @@ class Store:
     def _write(self, workspace: str) -> Iterator[sqlite3.Connection]:
         """One transaction that writes, into a workspace that was not forgotten."""
         with self._open(workspace, "BEGIN IMMEDIATE") as db:
-            gone = "SELECT 1 FROM forgotten WHERE name_sha256 = ?"
-            if db.execute(gone, (_hashed(workspace),)).fetchone():
-                raise Forgotten(
-                    "What this browser kept was deleted in another tab. What you do here stays in this "
-                    "session: export it, or reload the page to go on with what the browser keeps now."
-                )
+            _refuse_forgotten(db, workspace)
             yield db
 
     @contextmanager
@@ -194,6 +194,14 @@ def _upgrade(db: sqlite3.Connection) -> None:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
+
+
+def _refuse_forgotten(db: sqlite3.Connection, workspace: str) -> None:
+    if db.execute("SELECT 1 FROM forgotten WHERE name_sha256 = ?", (_hashed(workspace),)).fetchone():
+        raise Forgotten(
+            "What this browser kept was deleted in another tab. What you do here stays in this session: "
+            "export it, or reload the page to go on with what the browser keeps now."
+        )
 
 
 def _hashed(workspace: str) -> str:

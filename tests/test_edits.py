@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -312,6 +313,41 @@ def test_a_tab_notices_that_another_one_deleted_what_was_kept() -> None:
     app.toggle(key=workspace.SWITCH).set_value(True).run()  # it may be kept again, elsewhere
     assert app.session_state[workspace.MINE] not in ("", mine) and "another tab" not in said(app)
     assert Store().r_peaks(record, app.session_state[workspace.MINE])
+
+
+def test_a_workspace_that_was_forgotten_elsewhere_is_written_into_no_cookie() -> None:
+    app = beats_page(record="simulated-premature", kept=new_workspace())
+    mine = app.session_state[workspace.MINE]
+    assert any(mine in script for script in scripts(app))
+    Store().forget(mine)  # by the other tab, which may keep another one by now
+    app.run()
+    assert "deleted in another tab" in said(app) and not app.toggle(key=workspace.SWITCH).value
+    assert not scripts(app), "neither written over nor deleted: the cookie is the other tab's"
+    app.toggle(key=workspace.SWITCH).set_value(True).run()
+    second = app.session_state[workspace.MINE]
+    assert second != mine and any(second in script for script in scripts(app))
+    app.toggle(key=workspace.SWITCH).set_value(False).run()
+    assert [f"includes('{workspace.COOKIE}={second}')" in script for script in scripts(app)] == [True]
+
+
+def test_a_cookie_that_outlived_its_workspace_keeps_nothing(monkeypatch) -> None:
+    mine, other = new_workspace(), new_workspace()
+    Store().forget(mine)
+    monkeypatch.setattr(workspace, "st", SimpleNamespace(session_state={}, context=Cookies(mine)))
+    assert workspace.workspace() == ""
+    monkeypatch.setattr(workspace, "st", SimpleNamespace(session_state={}, context=Cookies(other)))
+    assert workspace.workspace() == other
+
+
+class Cookies:
+    def __init__(self, mine: str) -> None:
+        self.cookies = {workspace.COOKIE: mine}
+
+
+def scripts(app: AppTest) -> list[str]:
+    """What the page runs in the browser about its cookie."""
+    bodies = [str(item.proto.body) for item in app.get("html")]
+    return [body for body in bodies if "document.cookie" in body]
 
 
 def test_edits_put_aside_by_leads_set_right_are_said(monkeypatch) -> None:

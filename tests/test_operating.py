@@ -1,11 +1,13 @@
 """Operating points: counts as counted, the threshold asked for, Bayes, and a band that keeps its errors."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.special import expit
+from streamlit.testing.v1 import AppTest
 
 import clear_hug.train.operating as command
 from clear_hug.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -32,7 +34,9 @@ from clear_hug.operating import (
     tabulate,
 )
 from clear_hug.train.corpus import Corpus
+from clear_hug.train.faithfulness import _target
 from clear_hug.train.finetune import OutOfFold
+from clear_hug.ui.workspace import MINE
 
 
 def judged(apart=2.0, n=600, share=0.2, seed=0):
@@ -212,6 +216,44 @@ def test_a_checkpoint_without_the_file_has_default_thresholds_only(checkpoint, t
     np.testing.assert_array_equal(plain.diagnosis.thresholds, answer.thresholds)
     assert set(plain.states) == {UNKNOWN} and set(plain.points) == {None}
     assert positives_of(checkpoint, checkpoint.targets[0]) is None
+
+
+@pytest.mark.parametrize("name", ["pages/4_Diagnosis.py", "pages/8_Cohort.py"])
+def test_what_the_file_tells_counts_from_when_it_is_there(name, checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "own"
+    kept = {"platt": checkpoint.platt, "thresholds": checkpoint.thresholds}
+
+    def words(**more):
+        save_checkpoint(folder, checkpoint.model, checkpoint.tasks, **kept, **more)
+        app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
+        app.switch_page(name)
+        app.session_state[MINE] = ""  # a test has no cookies
+        app.query_params["target"], app.query_params["sort"] = checkpoint.targets[0], "uncertainty"
+        app.run()
+        assert not app.exception and not app.error
+        shown = [*app.caption, *app.markdown, *app.expander, *app.info]
+        return " ".join(str(getattr(item, "value", "")) + str(getattr(item, "label", "")) for item in shown)
+
+    monkeypatch.setenv("CLEAR_HUG_CHECKPOINT", str(folder))
+    monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
+    rare = {target: {"positives": 3, "negatives": 597} for target in checkpoint.targets}
+    told = words(operating={"checkpoint": checkpoint.digest, "labels": rare})
+    assert "oo rare in training" in told
+    plain = words(operating={})  # the same weights and calibration, not measured: called as they are
+    assert "oo rare in training" not in plain
+    assert ("rare labels are called like any other" in plain) == ("Diagnosis" in name)
+
+
+def test_maps_are_measured_of_the_same_label_whether_the_file_is_there_or_not(checkpoint, tokens):
+    p = diagnose(checkpoint, tokens).probabilities
+    likely, next_ = np.argsort(-p)[:2]
+    thresholds = np.where(np.arange(5) == next_, p, 1.0)
+    plain = replace(checkpoint, thresholds=thresholds)
+    rare = {target: {"positives": 3, "negatives": 597} for target in checkpoint.targets}
+    told = replace(plain, operating={"labels": rare})
+    assert _target(plain, tokens) == _target(told, tokens) == checkpoint.targets[next_]
+    nobody = replace(checkpoint, thresholds=np.ones(5))
+    assert _target(nobody, tokens) == checkpoint.targets[likely]
 
 
 def test_the_file_is_kept_with_the_weights_it_speaks_of(checkpoint, tmp_path):

@@ -65,6 +65,15 @@ def test_two_ecgs_are_laid_over(align: str, other: str) -> None:
     assert "Labels that changed most" in said(app)
 
 
+def test_what_two_ecgs_measure_in_each_lead_does_not_bury_the_rest() -> None:
+    app = opened(record="simulated-premature", view="two laid over")
+    tables = [str(item.proto.body) for item in app.get("html") if "2nd − 1st" in str(item.proto.body)]
+    both, leads = (next(t for t in tables if name in t) for name in ("Measurements of both", "By lead"))
+    assert "QRS duration" in both and "amplitude" not in both and both.count("<tr") < 20
+    assert "R amplitude, V1" in leads and leads.count("<tr") == 1 + 36
+    assert "R, S and ST of each lead" in [box.label for box in app.expander]
+
+
 def test_two_ecgs_stand_side_by_side() -> None:
     app = opened(
         record="simulated-premature", view="two side by side", with_record="simulated-long", with_start="9"

@@ -40,7 +40,7 @@ from clear_hug.plots import (
     plot_window_probabilities,
 )
 from clear_hug.plots.beats import OVERLAID, _overlay_data, _strip_data
-from clear_hug.plots.diagnosis import TOO_RARE, _bars_data, _windows_data
+from clear_hug.plots.diagnosis import TOO_RARE, _bars_data, _windows_data, share_words
 from clear_hug.plots.explanation import _fall_data
 from clear_hug.plots.painted import _lead_colours
 from clear_hug.plots.paper import _ecg_data
@@ -510,6 +510,7 @@ def test_labels_too_rare_to_call_stand_below_without_a_threshold():
     figure = plot_probabilities(answer, checkpoint.description, shares={first: 0.03, second: 0.001})
     words = next(t for t in figure.data if t.name == "value").text
     assert "2.0%" in words[3] and "in training 0.1%" in words[3] and "called" not in words[3]
+    assert [share_words(x) for x in (0, 1e-5, 0.0006, 0.25)] == ["0%", "<0.1%", "0.1%", "25.0%"]
     ticks = next(t for t in figure.data if t.name == "threshold").x
     assert np.isnan(np.array(ticks)[3:].astype(float)).all()
     assert any(TOO_RARE in text for text in figure.layout.yaxis.ticktext)

@@ -243,12 +243,17 @@ def _values(data: Bars) -> list[str]:
     ):
         said = [word for word, so in (("called", called), ("refer", unsure)) if so]
         if rare and np.isfinite(share):
-            said.append(f"in training {share:.1%}")
+            said.append(f"in training {share_words(share)}")
         if known or (called and known is not None):
             said.append("known: yes" if known else "known: no")
-        number = f"<b>{p:.0%}</b>" if called else f"{p:.1%}" if rare else f"{p:.0%}"
+        number = f"<b>{p:.0%}</b>" if called else share_words(p) if rare else f"{p:.0%}"
         out.append("  ".join([number, " · ".join(said)]).rstrip())
     return out
+
+
+def share_words(share: float) -> str:
+    """A small share or probability: never 0.0 % of what there is."""
+    return "0%" if share == 0 else "<0.1%" if share < 0.0005 else f"{share:.1%}"
 
 
 def _span(band: NDArray[np.float64]) -> str:

@@ -139,10 +139,13 @@ def _explained(checkpoint: Checkpoint, tokens: BeatTokens, names: Iterable[str])
 
 
 def _target(checkpoint: Checkpoint, tokens: BeatTokens) -> str:
-    """The most probable label of those that are called; where none is, of all."""
-    said = diagnose(checkpoint, tokens)
-    asked = said.called if said.called.any() else np.ones_like(said.called)
-    return checkpoint.targets[int(np.argmax(np.where(asked, said.probabilities, -1.0)))]
+    """The most probable label of those at their threshold; where none is, of all.
+
+    The calibration's thresholds, whether operating.json lies there yet or not: it is measured later.
+    """
+    p = diagnose(checkpoint, tokens).probabilities
+    asked = p >= checkpoint.thresholds
+    return checkpoint.targets[int(np.argmax(np.where(asked | ~asked.any(), p, -1.0)))]
 
 
 def _maps(

@@ -27,6 +27,7 @@ from clear_hug.operating import (
     reweighted,
 )
 from clear_hug.plots import plot_trade
+from clear_hug.plots.diagnosis import share_words
 from clear_hug.ui.menus import choices
 from clear_hug.ui.show import bullets, link, say, show
 
@@ -104,14 +105,16 @@ def show_rare(page: Page, operated: Operated) -> None:
     with st.expander(f"Too rare in training to call: probability only ({len(found)} labels)"):
         st.caption(
             f"A threshold is judged on {FEWEST} records with the label or more; these have fewer, and are "
-            "never called. The first stands furthest above its share of the records in training; a high "
-            "ratio is a reason to look at the trace, not a finding."
+            "never called. The ratio is that of the probability to the label's share of the records in "
+            "training, the highest first; a high one is a reason to look at the trace, not a finding."
         )
         rows = {
             "Label": [page.words_of(one.target) for one in found],
             "Task": [one.target.split("/")[0] for one in found],
-            "Probability": [f"{one.probability:.1%}" for one in found],
-            "In training": [f"{one.prevalence:.1%} ({one.positives} of {one.records:,})" for one in found],
+            "Probability": [share_words(one.probability) for one in found],
+            "In training": [
+                f"{share_words(one.prevalence)} ({one.positives} of {one.records:,})" for one in found
+            ],
             "Ratio": [f"{one.ratio:.1f}" if np.isfinite(one.ratio) else "–" for one in found],
         }
         if any(page.known.get(one.target) is not None for one in found):
@@ -123,7 +126,11 @@ def show_rare(page: Page, operated: Operated) -> None:
 def operating_menu(page: Page) -> tuple[str, float]:
     """The operating point, kept in the address."""
     if not page.checkpoint.operating:
-        st.caption("This checkpoint has default thresholds only: it does not tell what others would call.")
+        st.caption(
+            "This checkpoint has default thresholds only: it does not tell what others would call, nor of "
+            "how many records each was judged on, so that rare labels are called like any other. "
+            "`python -m clear_hug.train operating` measures both."
+        )
         return DEFAULT, LEVELS[2]
     kind = choices("Operating point", KINDS, "point")
     if kind == DEFAULT:
@@ -222,7 +229,10 @@ def show_groups(page: Page, operated: Operated, target: str) -> None:
     threshold = operated.diagnosis.thresholds[row]
     table = {
         "Leads read": [" + ".join(names[k] for k in some) if len(some) < 3 else "all" for some in sets],
-        "Probability": [f"{x:.0%}" if there[list(s)].any() else "–" for x, s in zip(p, sets, strict=True)],
+        "Probability": [
+            (share_words(x) if np.isnan(threshold) else f"{x:.0%}") if there[list(s)].any() else "–"
+            for x, s in zip(p, sets, strict=True)
+        ],
     }
     if np.isfinite(threshold):
         table["Called"] = [

@@ -49,7 +49,7 @@ def cohort_of(page: Page) -> Cohort:
             "CLEAR\\_HUG\\_DATA to a folder of ECG files or to a data set (PTB-XL, CPSC2018, "
             "Chapman-Shaoxing-Ningbo), and start the app again."
         )
-        return _built_in_cohort(checkpoint.digest, page.detector, checkpoint)
+        return _built_in_cohort(checkpoint.identity, page.detector, checkpoint)
     records = folder_records(folder)
     if not records:
         raise ECGError("the folder named by CLEAR_HUG_DATA holds no ECG file; put some there.")
@@ -62,7 +62,7 @@ def cohort_of(page: Page) -> Cohort:
     seen = _version(path, state, len(entries))
     place = st.fragment(_show_progress, run_every=EVERY if state.wanted else None)
     place(path, folder, page, stamped, seen)
-    return _cohort(str(path), seen, checkpoint.digest, entries, checkpoint)
+    return _cohort(str(path), seen, checkpoint.identity, entries, checkpoint)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the records that are built in ...")
@@ -207,6 +207,11 @@ def select(page: Page, cohort: Cohort) -> Selection:
         by_colour = menu("Colour", colours, "colour")
     with more, st.popover("Filter", width="stretch"):
         kept = _filter(cohort, target, known)
+    if by == "uncertainty" and np.isnan(cohort.thresholds[cohort.column(target)]):
+        rare = f"{target.split('/', 1)[1]} is too rare in training to be called: it has no threshold to be"
+        st.caption(
+            say(f"{rare} near to. The records stand as in the folder; sort by its probability instead.")
+        )
     descending = (down == "highest first") != (by == "name")  # a name's first letter stands first
     rows = cohort.order(np.flatnonzero(kept), by, target, descending)
     return Selection(cohort, rows, target, by_colour, cohort.row_of.get(page.record.id))
@@ -403,7 +408,7 @@ def table_of(cohort: Cohort, rows: NDArray[np.int64], target: str, dark: bool = 
     for name in ("Known", "Note", "Sex"):
         if not any(columns[name]):
             del columns[name]
-    for name in ("Error", "Age"):
+    for name in ("Error", "Age", "Uncertainty"):
         if not np.isfinite(columns[name]).any():
             del columns[name]
     return pd.DataFrame(columns)

@@ -252,12 +252,17 @@ def flag_words(row: Row, dark: bool) -> str:
     return f'<span style="color:{colour};font-weight:{weight}">{word}</span>'
 
 
+def lead_of(row: Row) -> str:
+    """The lead that a row is of; "" where it is of the whole ECG."""
+    lead = row.key.rpartition(" ")[2]
+    return lead if lead in LEADS and " " in row.key else ""
+
+
 def by_lead(rows: Iterable[Row]) -> tuple[list[Row], dict[str, dict[str, Row]]]:
     """Rows of the whole ECG, and those of leads: name without the lead -> lead -> row."""
     whole, leads = [], {}  # type: ignore[var-annotated]
     for row in rows:
-        lead = row.key.rpartition(" ")[2]
-        if lead in LEADS and " " in row.key:
+        if lead := lead_of(row):
             name = row.name.removesuffix(lead).rstrip(" ,in").rstrip()
             leads.setdefault(name, {})[lead] = row
         else:
@@ -286,7 +291,10 @@ def show_measurements(page: Page) -> None:
             lines.append([html(f"{name}, {unit}"), *(_lead_cell(of.get(lead)) for lead in LEADS)])
             if any(np.isfinite([row.low, row.high]).any() for row in of.values()):
                 lines.append(
-                    ["flag", *(flag_words(of[lead], page.dark) if lead in of else ABSENT for lead in LEADS)]
+                    [
+                        html(f"{name}: flag"),
+                        *(flag_words(of[lead], page.dark) if lead in of else ABSENT for lead in LEADS),
+                    ]
                 )
         table(["", *LEADS], lines, "By lead")
     notes: dict[str, list[str]] = {}
@@ -353,8 +361,9 @@ def _lead_cell(row: Row | None) -> str:
 
 
 def show_differences(page: Page, other: Page) -> None:
-    """Measurements of two ECGs, and how far they lie apart."""
-    rows = []
+    """Measurements of two ECGs, and how far they lie apart; those of each lead on demand."""
+    whole: list[list[str]] = []
+    leads: list[list[str]] = []
     ours, theirs = (
         {row.key: row for row in assess(one.measurements, one.ecg.age, one.ecg.sex, one.ecg.stored)}
         for one in (page, other)
@@ -367,12 +376,17 @@ def show_differences(page: Page, other: Page) -> None:
         if a.unit == "°" and np.isfinite(apart):
             apart = (apart + 180) % 360 - 180  # the shorter way round
         words = number_words(apart, a.unit)
+        rows = leads if lead_of(a) else whole
         rows.append([f"{html(a.name)}, {html(a.unit)}", number_words(a.value, a.unit),
                      number_words(b.value, b.unit), f"+{words}" if apart > 0 else words])  # fmt: skip
-    if not rows:
+    if not (whole or leads):
         st.markdown("Nothing could be measured in either ECG.")
         return
-    table(["Measurement", "1st", "2nd", "2nd − 1st"], rows, "Measurements of both")
+    head = ["Measurement", "1st", "2nd", "2nd − 1st"]
+    table(head, whole, "Measurements of both")
+    if leads:
+        with st.expander("R, S and ST of each lead"):
+            table(head, leads, "By lead")
 
 
 def show_changed_labels(page: Page, other: Page) -> None:

@@ -19,8 +19,7 @@ KEPT_SECONDS = 365 * 24 * 3600
 MINE = "workspace"  # session_state: the workspace that this session keeps its work in; "" for none
 FAILED = "store_failed"  # session_state: why the store could not be used
 SWITCH = "keep_work"
-SWITCHED = "workspace_cookie_written"  # session_state: this session has written the cookie
-ELSEWHERE = "workspace_forgotten_elsewhere"  # session_state: the cookie is another tab's to write
+LEFT = "workspace_left"  # session_state: the workspace that this session forgot
 READINGS = "readings"  # session_state: digest of a record -> what was read of it
 KEEP_WORDS = (
     "R peaks edited by hand and readings are kept on the machine that runs this app, under the record's "
@@ -34,8 +33,19 @@ def workspace() -> str:
     if MINE not in st.session_state:
         asked = st.context.cookies.get(COOKIE, "")
         known = isinstance(asked, str) and WORKSPACE.fullmatch(asked)
-        st.session_state[MINE] = asked if known else ""
+        st.session_state[MINE] = asked if known and not _forgotten(asked) else ""
     return str(st.session_state[MINE])
+
+
+def _forgotten(mine: str) -> bool:
+    """Whether a workspace was forgotten: a cookie, or another tab, may still name it."""
+    try:
+        Store().check(mine)
+    except Forgotten:
+        return True
+    except StoreError:  # said where the store is asked for work
+        pass
+    return False
 
 
 def with_store(work: Callable[[Store, str], Any], default: Any = None) -> Any:
@@ -49,7 +59,7 @@ def with_store(work: Callable[[Store, str], Any], default: Any = None) -> Any:
     except StoreError as error:
         st.session_state[FAILED] = str(error)
         if isinstance(error, Forgotten):
-            st.session_state[MINE], st.session_state[ELSEWHERE] = "", True
+            st.session_state[MINE] = ""
         return default
     return result
 
@@ -80,6 +90,9 @@ def keep_switch(save_all: Callable[[], None]) -> None:
 
     save_all : saves what the session holds, when it is switched on
     """
+    if workspace() and _forgotten(workspace()):  # by another tab, whose cookie is not to be written over
+        with_store(lambda store, mine: store.check(mine))
+        say_store_failed()
     st.session_state[SWITCH] = bool(workspace())
     st.toggle(
         "Keep my work in this browser", key=SWITCH, on_change=_switched, args=(save_all,), help=KEEP_WORDS
@@ -90,7 +103,6 @@ def keep_switch(save_all: Callable[[], None]) -> None:
 def _switched(save_all: Callable[[], None]) -> None:
     if st.session_state[SWITCH]:
         st.session_state[MINE] = new_workspace()
-        st.session_state[ELSEWHERE] = False
         save_all()
         for record, mine in st.session_state.get(READINGS, {}).items():
             for reading in mine:
@@ -102,18 +114,18 @@ def _switched(save_all: Callable[[], None]) -> None:
             return True
 
         if with_store(forget, False):  # else its name is still needed, and what went wrong is said
-            st.session_state[MINE] = ""
+            st.session_state[LEFT], st.session_state[MINE] = workspace(), ""
 
 
 def _write_cookie(mine: str) -> None:
-    if not mine and COOKIE not in st.context.cookies and SWITCHED not in st.session_state:
+    """Set the cookie; without a workspace delete it, where it still names the one that was forgotten here."""
+    left = st.session_state.get(LEFT, "")
+    if not mine and not left:
         return
-    if st.session_state.get(ELSEWHERE):
-        return
-    st.session_state[SWITCHED] = True
     age = KEPT_SECONDS if mine else 0
+    when = "" if mine else f"if (document.cookie.includes('{COOKIE}={left}')) "
     st.html(
-        f"<script>document.cookie = '{COOKIE}={mine}; path=/; max-age={age}; SameSite=Strict' + "
+        f"<script>{when}document.cookie = '{COOKIE}={mine}; path=/; max-age={age}; SameSite=Strict' + "
         "(location.protocol === 'https:' ? '; Secure' : '')</script>",
         unsafe_allow_javascript=True,
     )
