@@ -74,7 +74,9 @@ def n_figures(app: AppTest) -> int:
     return len(app.get("plotly_chart"))
 
 
-@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize(
+    "record", [pytest.param(r, marks=() if r in RECORDS[:3] else pytest.mark.long) for r in RECORDS]
+)
 @pytest.mark.parametrize("name", PAGES)
 def test_page_opens_by_link(name: str, record: str) -> None:
     app = page(name, record=record)
@@ -412,7 +414,9 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("record", ["simulated-premature", "simulated-lead_off"])
+@pytest.mark.parametrize(
+    "record", ["simulated-premature", pytest.param("simulated-lead_off", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_of_an_explanation_opens(view: str, record: str) -> None:
     key, options = VIEWS[view]
@@ -458,7 +462,7 @@ def key_of(app: AppTest) -> tuple[str, str, str]:
     """What results are kept under: model, record and detector."""
     ecg = records.built_in(app.query_params.get("record", ["real"])[0])
     folder = os.environ["CLEAR_HUG_CHECKPOINT"]
-    return load_checkpoint(folder).digest, ecg.digest, next(iter(DETECTORS))
+    return load_checkpoint(folder).identity, ecg.digest, next(iter(DETECTORS))
 
 
 def test_what_was_stopped_waits_until_it_is_asked_to_go_on() -> None:

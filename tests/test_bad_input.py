@@ -34,6 +34,7 @@ PAGES = [
 ]
 SHOWS_TRACE = ("app.py", "pages/1_ECG.py", "pages/2_Beats.py")
 SAYS = ("app.py", "pages/1_ECG.py", "pages/4_Diagnosis.py")  # what was found odd in the record
+FIRST_MET = ("app.py", "pages/1_ECG.py", "pages/4_Diagnosis.py", "pages/5_Explanation.py")
 ONLY_OF_AN_HOUR = ("pages/2_Beats.py", "pages/4_Diagnosis.py")  # its other pages cost seconds each
 
 
@@ -208,7 +209,9 @@ def answered(app: AppTest, case: Case) -> None:
         assert case.said in said(app, "warning") + said(app, "markdown")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FIRST_MET else pytest.mark.long) for name in PAGES]
+)
 def test_the_pages(
     name: str, case: Case, files: list[Path], app, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

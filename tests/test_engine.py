@@ -215,6 +215,7 @@ def test_what_is_not_finite_stops_the_run_and_keeps_it(train, whole, tmp_path, m
     assert_same_run(run, whole / "pretrain")
 
 
+@pytest.mark.long
 def test_a_run_is_neither_written_over_nor_gone_on_with_otherwise(train, whole, corpus, tmp_path) -> None:
     with pytest.raises(RunError, match="holds a run already .finished.*--resume"):
         train("pretrain", whole / "pretrain")
@@ -301,6 +302,7 @@ def test_compiled_blocks_train_alike(train, tmp_path) -> None:
     assert plain["probe/loss"] == pytest.approx(fast["probe/loss"], abs=1e-3)
 
 
+@pytest.mark.long
 def test_a_run_can_be_repeated_from_its_own_yaml(corpus, whole, tmp_path, monkeypatch) -> None:
     def go(*words: object) -> None:
         monkeypatch.setattr(sys, "argv", ["train", *map(str, words)])
@@ -322,6 +324,7 @@ def test_a_run_can_be_repeated_from_its_own_yaml(corpus, whole, tmp_path, monkey
         go("pretrain", "--corpus", tmp_path / "nowhere", "--run", tmp_path / "c")
 
 
+@pytest.mark.long
 def test_run_json_tells_how_far_it_is(whole) -> None:
     told = about(whole / "finetune")
     assert (told["state"], told["step"], told["steps"], told["epoch"], told["epochs"]) == (

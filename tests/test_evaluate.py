@@ -339,6 +339,7 @@ def test_evaluate_prints_the_card_and_writes_it(answers, corpus, random_model, t
     assert "research" in card and "Not measured: no records of another hospital" in card
 
 
+@pytest.mark.long
 def test_the_figures_hold_no_nan_and_every_subset(metrics, corpus):
     json.dumps(metrics, allow_nan=False)
     data = Corpus(corpus)

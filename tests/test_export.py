@@ -222,6 +222,7 @@ def test_a_millimetre_of_the_paper_is_one_on_the_sheet(shown, kind):
     assert box.width * 297 == pytest.approx(right - left) and box.height * 210 == pytest.approx(high - low)
 
 
+@pytest.mark.long
 def test_the_same_input_gives_the_same_bytes_in_any_thread(shown):
     jobs = [
         (make, shown(kind)) for make in (explanation_pdf, explanation_png) for kind in ("normal", "lead_off")
@@ -307,6 +308,7 @@ def test_words_on_the_sheet_do_not_overlap(shown):
                 assert apart, (one.get_text(), other.get_text())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "method", "level"),
     [*(("lead_off", *pair) for pair in ALL), *(("long", "ablation", level) for level in ("beat", "token"))]

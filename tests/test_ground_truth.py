@@ -75,6 +75,7 @@ def test_the_changed_leads_are_the_top_leads(found):
     assert left_out.interval[0] > left_out.chance, f"left out one by one: {left_out}"
 
 
+@pytest.mark.long
 def test_the_planted_beats_are_those_that_rr_and_shape_tell():
     hits = []
     for record in planted(SEED, N):

@@ -64,6 +64,7 @@ def test_after_a_kill_the_next_start_cleans_up(start, tmp_path):
     assert left(tmp_path) == []
 
 
+@pytest.mark.long
 def test_the_next_upload_cleans_up_too(start, tmp_path):
     (tmp_path / f"{PREFIX}left").mkdir()
     (tmp_path / f"{PREFIX}left" / "x.dat").write_bytes(b"secret")
@@ -112,6 +113,7 @@ def test_only_private_folders_are_cleaned(temp, tmp_path_factory):
     assert (elsewhere / "x").read_bytes() == b"1"
 
 
+@pytest.mark.long
 def test_folders_made_while_others_clean_up_are_whole(start, temp):
     """A start that meets a folder between its making and its lock."""
     start(

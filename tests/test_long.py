@@ -238,6 +238,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux")
 def test_memory_does_not_grow_with_the_record(tmp_path):
     """Two hours of twelve leads at 500 Hz are 86 MB as they lie, and 173 MB as an ECG."""

@@ -113,6 +113,7 @@ def test_facts_are_read_only(tokens):
         measure_beats(tokens).premature[0] = True
 
 
+@pytest.mark.long
 @pytest.mark.data
 @pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
 def test_qrs_edges_are_ludbs():
@@ -358,6 +359,7 @@ def test_a_device_measured_the_same():
         assert getattr(found, name) == pytest.approx(value, abs=off), name
 
 
+@pytest.mark.long
 @pytest.mark.data
 @pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
 def test_edges_lie_within_the_cse_tolerances_on_ludb():

@@ -75,6 +75,7 @@ def test_every_second_is_in_one_window(seconds):
     assert (np.diff(edges) > 0).all() and np.diff(edges).max() <= 10.6
 
 
+@pytest.mark.long
 def test_it_is_what_the_whole_would_tell():
     ecg = simulate_ecg("normal", 4, fs=250.0, seconds=640.0, rr_sd=0.05)
     trend, _ = run(held(ecg))

@@ -58,6 +58,7 @@ def test_a_prevalence_changes_what_a_call_is_worth_and_not_who_is_called(page: P
     expect(box).not_to_have_value("1.00")
 
 
+@pytest.mark.long
 def test_read_first_hides_then_compares_and_exports(
     contexts: dict[str, BrowserContext], address: str
 ) -> None:

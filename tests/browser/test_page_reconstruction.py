@@ -42,6 +42,7 @@ def click_map(page: Page, x: float, y: float) -> None:
     settled(page)
 
 
+@pytest.mark.long
 def test_tokens_leads_and_beats_are_hidden_by_clicks(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "Reconstruction", RECORD)

@@ -161,7 +161,11 @@ def test_upload_of_a_wfdb_pair(page: Page, address: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("empty.dcm", b""), ("words.dcm", b"This is no ECG, but a text.\n" * 40)]
+    ("name", "content"),
+    [
+        pytest.param("empty.dcm", b"", marks=pytest.mark.long),
+        ("words.dcm", b"This is no ECG, but a text.\n" * 40),
+    ],
 )
 def test_upload_of_what_is_no_ecg(page: Page, address: str, name: str, content: bytes) -> None:
     found = errors_of(page)
