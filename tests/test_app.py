@@ -168,6 +168,7 @@ WAYS: list[dict[str, str]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("record", ["real", "simulated-lead_off", "simulated-long"])
 def test_every_way_to_hide(way: dict[str, str], record: str) -> None:

@@ -500,6 +500,7 @@ def test_a_folder_that_is_not_indexed_offers_it(
     assert len(started) == 1  # it is not begun again by itself
 
 
+@pytest.mark.long
 def test_a_cohort_is_sorted_filtered_and_stepped_through(
     folder: Path, checkpoint: Checkpoint, cohort_page: Callable[..., AppTest]
 ) -> None:

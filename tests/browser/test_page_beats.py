@@ -53,6 +53,7 @@ def outlined(page: Page) -> float:
     return float(page.evaluate(strip))
 
 
+@pytest.mark.long
 def test_a_beat_is_chosen_by_its_mark_and_by_its_row(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "Beats", RECORD)

@@ -95,6 +95,7 @@ def test_read_first_hides_then_compares_and_exports(
     page.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("record", "words"),
     [

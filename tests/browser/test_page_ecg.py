@@ -98,6 +98,7 @@ def test_paper_is_what_is_asked_for_and_stays_true(page: Page, address: str) -> 
     assert not found
 
 
+@pytest.mark.long
 def test_calipers_are_set_by_mouse_and_by_numbers(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "ECG", "?record=simulated-normal")
