@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from clear_hug.quality import Quality
 
 QUANTILES = (0.005, 0.995)  # of the training records; what lies beyond is unusual
-ACCEPTABLE = 0.5  # chance that people would accept the record
 SHORT = 0.9  # of the shortest stretch read in training; a record may miss a little at its ends
 
 RATE, BEATS, SECONDS, SCALE, UNTOLD = "heart_rate", "beats", "seconds", "scale", "not_rebuilt"
@@ -112,7 +111,7 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
     quality : of `assess_quality(ecg)`
     """
     said = missing(tokens)
-    if quality is not None and (quality.acceptable < ACCEPTABLE or quality.reversal):
+    if quality is not None and (quality.doubtful or quality.reversal):
         said += quality.reasons
     limits = checkpoint.operating.get("input", {})
     if limits:

@@ -43,14 +43,6 @@ PAPER_3X4: tuple[tuple[str, ...], ...] = (
 )
 """Rows of the usual 3 x 4 print; 2.5 s a column."""
 
-COLOURS: dict[str, str] = {
-    "I": "#1b6ca8", "II": "#2a8fd0", "III": "#5fb0e5",
-    "aVR": "#9c6a00", "aVL": "#c28a12", "aVF": "#dcab48",
-    "V1": "#12694d", "V2": "#178562", "V3": "#1fa27a",
-    "V4": "#8a3f86", "V5": "#a95aa5", "V6": "#c67fc2",
-}  # fmt: skip
-"""One colour a lead, one hue a group (colour-blind safe: blue, ochre, green and purple)."""
-
 _CANONICAL = {name.upper(): name for name in LEADS + EXTRA_LEADS}
 _SYNONYMS = {
     "DI": "I", "DII": "II", "DIII": "III", "D1": "I", "D2": "II", "D3": "III",
