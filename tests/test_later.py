@@ -44,8 +44,10 @@ def test_work_is_done_in_the_order_of_coming_one_at_a_time():
         time.sleep(0.01)
     assert began == [0]
     assert [line.place(kept) for kept in all_kept] == [0, 1, 2, 3]
+    assert line.busy
     gate.set()
     assert [line.ask(kept, lambda: None, 10) for kept in all_kept] == [0, 1, 2, 3]
+    assert not line.busy
     assert began == [0, 1, 2, 3]
 
 

@@ -24,6 +24,7 @@ class Later:
     def __init__(self) -> None:
         self._line: deque[_Job] = deque()
         self._lock = threading.Lock()
+        self._now: _Job | None = None
         self._working = False
 
     def ask(self, kept: dict[str, Any], work: Callable[[], Any], wait: float = 0.0) -> Any:
@@ -50,6 +51,12 @@ class Later:
             raise job.error
         return kept.get("result")
 
+    @property
+    def busy(self) -> bool:
+        """Whether what is asked for now would wait for others first."""
+        with self._lock:
+            return self._now is not None or bool(self._line)
+
     def place(self, kept: dict[str, Any]) -> int:
         """How many stand before it in line; 0 for what is being computed, or is not in line."""
         with self._lock:
@@ -68,11 +75,14 @@ class Later:
                 if time.monotonic() - job.asked > FORGOTTEN:
                     del job.kept["later"]
                     continue
+                self._now = job
             try:
                 job.kept["result"] = job.work()
                 del job.kept["later"]
             except Exception as error:
                 job.error = error
+            with self._lock:
+                self._now = None
             job.done.set()
 
 

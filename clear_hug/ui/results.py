@@ -351,13 +351,18 @@ class Page:
         return proof
 
     def proof_soon(self, why: Attribution, wait: float | None = None) -> Proof | None:
-        """The same; None where it is not there after `wait` s (`PATIENCE`), and goes on being made."""
+        """The same; None where it is not there after `wait` s, and goes on being made.
+
+        wait : None = `PATIENCE`, or not at all while another's stands before it
+        """
         checkpoint, tokens, game = self.checkpoint, self.tokens, self.game(why.level)
 
         def work() -> Proof:
             return prove(checkpoint, tokens, why, game, disturbances=DISTURBANCES)
 
-        found: Proof | None = LATER.ask(self._proofs(why), work, PATIENCE if wait is None else wait)
+        if wait is None:
+            wait = 0.0 if LATER.busy else PATIENCE
+        found: Proof | None = LATER.ask(self._proofs(why), work, wait)
         return found
 
     def _proofs(self, why: Attribution) -> dict[str, Any]:
