@@ -292,8 +292,11 @@ def changed(ecg: Any, was: Any) -> str:
         return "fs"
     if abs(ecg.n_samples / was.n_samples - 1) > 0.02:
         return "length"
-    if ecg.absent_leads != was.absent_leads or ecg.units_known != was.units_known:
+    # a lead that is gone, and a unit that is not known, are said on every page
+    if set(was.absent_leads) - set(ecg.absent_leads) or ecg.units_known > was.units_known:
         return "leads"
+    if was.units_known > ecg.units_known:
+        return ""
     with np.errstate(all="ignore"):
         ratio = spans(ecg) / spans(was)
     return "amplitude" if (np.abs(np.log2(ratio[np.isfinite(ratio) & (ratio > 0)])) > 1).any() else ""

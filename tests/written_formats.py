@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import copy
 import json
 import struct
@@ -31,6 +32,7 @@ def ishne(path: Path, mv: np.ndarray, fs: float) -> Path:
     struct.pack_into("<12h", head, 158, *range(5, 17))
     struct.pack_into("<12h", head, 206, *[1000] * 12)
     struct.pack_into("<h", head, 272, int(fs))
+    struct.pack_into("<H", head, 8, binascii.crc_hqx(bytes(head[10:]), 0xFFFF))
     path.write_bytes(bytes(head) + np.round(mv.T * 1000).astype("<i2").tobytes())
     return path
 
