@@ -1,6 +1,7 @@
 """assess(measurements, age, sex) -> rows: each value beside its normal limits for that age and sex.
 
-A limit is still normal; what lies beyond is flagged. Each row names its source.
+A limit is still normal; what lies beyond is flagged. Each row names its source. Three sources count the limit
+itself as abnormal: aha-3 for the QRS of children, aha-4 for QTc and udmi for ST.
 
 References
 ----------
@@ -12,7 +13,8 @@ aha-4 : Rautaharju PM, Surawicz B, Gettes LS. The same, part IV. Circulation 200
 aha-5 : Hancock EW, Deal BJ, Mirvis DM, et al. The same, part V. Circulation 2009; 119:e251-e261
     (Sokolow-Lyon, Cornell).
 udmi : Thygesen K, Alpert JS, Jaffe AS, et al. Fourth universal definition of myocardial infarction.
-    Circulation 2018; 138:e618-e651 (ST elevation by lead, sex and age; depression of 0.05 mV).
+    Circulation 2018; 138:e618-e651 (ST elevation by lead, sex and age; depression of 0.05 mV). It
+    measures at the J point, whereas ST stands here at J + 60 ms.
 usual : what adult textbooks and devices use: 60-100 beats/min, PR 120-200 ms, P up to 120 ms, P axis 0-75
     and T axis 15-75 degrees (Macfarlane PW et al., Comprehensive Electrocardiology, 2nd ed., 2010).
 """
@@ -45,7 +47,7 @@ HEART_RATE: dict[float, tuple[Limits, Limits]] = {
     ADULT: ((48, 99), (54, 107)),
 }
 PR: dict[float, tuple[Limits, Limits]] = {
-    1 / 12: ((77, 120), (85, 122)),
+    1 / 12: ((77, 120), (91, 121)),
     3 / 12: ((85, 120), (78, 133)),
     6 / 12: ((87, 134), (84, 127)),
     1: ((82, 141), (88, 133)),

@@ -89,6 +89,8 @@ def test_children_have_their_own_limits():
     adult = table(m, age=30, sex="M")
     assert (adult["heart_rate"].flag, adult["pr"].flag, adult["qrs"].flag) == ("high", "low", "normal")
     assert baby["sokolow_lyon"].flag == "unknown" and "children" in baby["sokolow_lyon"].note
+    newborn = table(m, age=0.05, sex="F")
+    assert (newborn["pr"].low, newborn["pr"].high) == (91, 121)
 
 
 @pytest.mark.parametrize("limits", [HEART_RATE, PR])
