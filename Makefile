@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 app: $(READY)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
-test: $(READY) lint
+test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not long and not alone" --numprocesses 2 --dist loadfile
 
 test-long: $(READY)

@@ -97,7 +97,7 @@ def assert_same_run(run: Path, other: Path) -> None:
     assert not list(run.glob("state-*")) and not list(run.glob(".*"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("stage, step", [("pretrain", s) for s in (1, 5, 7, 15)] + [("finetune", 8)])
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(train, cut_at, whole, tmp_path, stage, step) -> None:
     cut_at(step)
@@ -113,7 +113,7 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(train, cut_at, whole, tmp_pa
     assert_same_run(tmp_path / "run", whole / stage)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_kill_9_and_resume_bit_for_bit(train, corpus, whole, tmp_path) -> None:
     """Killed while the state of step 9 is being written, in the second epoch."""
     run = tmp_path / "run"
@@ -141,7 +141,7 @@ pretrain(Path({str(run)!r}), Path({str(corpus)!r}), PRETRAIN, ENGINE)
     assert_same_run(run, whole / "pretrain")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["cut short", "one bit", "emptied"])
 def test_a_torn_state_is_passed_over_and_said_so(train, cut_at, whole, tmp_path, capsys, harm) -> None:
     run = tmp_path / "run"
@@ -158,7 +158,7 @@ def test_a_torn_state_is_passed_over_and_said_so(train, cut_at, whole, tmp_path,
     assert_same_run(run, whole / "pretrain")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_where_no_state_is_left_it_begins_anew_and_says_so(train, cut_at, whole, tmp_path, capsys) -> None:
     run = tmp_path / "run"
     cut_at(8)
@@ -171,7 +171,7 @@ def test_where_no_state_is_left_it_begins_anew_and_says_so(train, cut_at, whole,
     assert_same_run(run, whole / "pretrain")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_run_so_far(train, whole, tmp_path, monkeypatch) -> None:
     run = tmp_path / "run"
     save = run_module.save_file
@@ -192,7 +192,7 @@ def test_a_full_disk_keeps_the_run_so_far(train, whole, tmp_path, monkeypatch) -
     assert_same_run(run, whole / "pretrain")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_what_is_not_finite_stops_the_run_and_keeps_it(train, whole, tmp_path, monkeypatch, what) -> None:
     run, forward, steps = tmp_path / "run", Rebuilding.forward, iter(range(100))
@@ -215,7 +215,7 @@ def test_what_is_not_finite_stops_the_run_and_keeps_it(train, whole, tmp_path, m
     assert_same_run(run, whole / "pretrain")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_is_neither_written_over_nor_gone_on_with_otherwise(train, whole, corpus, tmp_path) -> None:
     with pytest.raises(RunError, match="holds a run already .finished.*--resume"):
         train("pretrain", whole / "pretrain")
@@ -251,7 +251,7 @@ def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, mon
 PLAIN = {"augment": Augmentation(99, *[0.0] * 9), "dropout": 0.0}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("stage, changes", [("pretrain", {}), ("finetune", PLAIN)])
 def test_pieces_add_up_to_the_batch(train, tmp_path, stage, changes) -> None:
     for pieces in (1, 3):
@@ -302,7 +302,7 @@ def test_compiled_blocks_train_alike(train, tmp_path) -> None:
     assert plain["probe/loss"] == pytest.approx(fast["probe/loss"], abs=1e-3)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_can_be_repeated_from_its_own_yaml(corpus, whole, tmp_path, monkeypatch) -> None:
     def go(*words: object) -> None:
         monkeypatch.setattr(sys, "argv", ["train", *map(str, words)])
@@ -324,7 +324,7 @@ def test_a_run_can_be_repeated_from_its_own_yaml(corpus, whole, tmp_path, monkey
         go("pretrain", "--corpus", tmp_path / "nowhere", "--run", tmp_path / "c")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_run_json_tells_how_far_it_is(whole) -> None:
     told = about(whole / "finetune")
     assert (told["state"], told["step"], told["steps"], told["epoch"], told["epochs"]) == (

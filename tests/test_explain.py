@@ -15,7 +15,7 @@ SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,)}
 def pairs(*names):
     """(method, level) of these methods; Shapley values take long of all but the three groups."""
     return [
-        pytest.param(name, level, marks=pytest.mark.long if "shapley" in name and level != "group" else ())
+        pytest.param(name, level, marks=pytest.mark.slow if "shapley" in name and level != "group" else ())
         for name in names
         for level in METHODS[name].levels
     ]
@@ -166,7 +166,7 @@ def test_rollout_is_the_product_of_the_layers_half_of_each_passing_by(checkpoint
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param(m, marks=pytest.mark.long if "shapley" in m else ()) for m in METHODS]
+    "method", [pytest.param(m, marks=pytest.mark.slow if "shapley" in m else ()) for m in METHODS]
 )
 def test_the_same_question_has_the_same_answer(checkpoint, tokens, method):
     first, second = (explain(checkpoint, tokens, "MI", method).values for _ in range(2))
@@ -178,7 +178,7 @@ def test_targets_have_different_explanations(checkpoint, tokens):
     assert np.abs(values[0] - values[1]).max() > 1e-3
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_other_weights_give_another_map(checkpoint, random_model, tokens):
     from dataclasses import replace
 

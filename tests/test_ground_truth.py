@@ -53,12 +53,12 @@ def found(shipped):
     return list(cases(shipped, planted(SEED, N), beat_maps=("ablation/beat",)))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_most_planted_changes_move_the_answer(found):
     assert moved(found).value >= 0.5, "\n".join(lines(found))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_changed_beat_is_the_top_beat(found):
     rates = seen([case for case in found if case.kind == "premature beat"])
     assert rates, "no premature beat moved the answer"
@@ -66,7 +66,7 @@ def test_the_changed_beat_is_the_top_beat(found):
         assert rate.value >= 0.95 > 2 * rate.chance, f"{name}: {rate}"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_changed_leads_are_the_top_leads(found):
     rates = seen([case for case in found if case.kind != "premature beat"])
     assert rates, "no change in the leads moved the answer"
@@ -75,7 +75,7 @@ def test_the_changed_leads_are_the_top_leads(found):
     assert left_out.interval[0] > left_out.chance, f"left out one by one: {left_out}"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_planted_beats_are_those_that_rr_and_shape_tell():
     hits = []
     for record in planted(SEED, N):

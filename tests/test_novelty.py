@@ -117,7 +117,7 @@ def short(seed, n_pvc):
     return simulate_ecg(**heart, n_pvc=n_pvc, **where)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_planted_beat_is_the_most_surprising(shipped):
     """The floor: a premature wide beat of any axis and width, over hearts, rates and noise."""
     top = []
@@ -129,7 +129,7 @@ def test_the_planted_beat_is_the_most_surprising(shipped):
     assert sum(top) >= 7, top
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_without_a_planted_beat_hardly_any_stands_out(shipped):
     out = [novelty(shipped, tokenize_beats(short(seed, 0))).stands_out for seed in range(3)]
     assert np.concatenate(out).sum() <= 1

@@ -61,7 +61,7 @@ def opened(page: Page, address: str, query: str = "") -> None:
     settled(page)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_what_cannot_be_read_is_listed_with_its_reason(page: Page, indexed: str) -> None:
     found = errors_of(page)
     opened(page, indexed)
@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason(page: Page, indexed: str)
     assert not found
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_keys_n_and_p_walk_in_the_order_that_is_chosen(page: Page, indexed: str) -> None:
     opened(page, indexed, "?target=superdiagnostic/HYP&sort=probability")
     place = page.get_by_text(re.compile(rf"· \d+ of {N}$"))
@@ -102,7 +102,7 @@ def test_a_filter_stands_in_the_link_and_a_name_does_not(page: Page, indexed: st
     assert "00003" not in page.url
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_click_on_the_map_lists_neighbours_and_opens_one(page: Page, indexed: str) -> None:
     found = errors_of(page)
     opened(page, indexed)

@@ -14,7 +14,7 @@ from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from tests.browser.steps import open_page, settled
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = pytest.mark.browser
 MINUTES, NOISE, FAST = 65, 40, 50
 
 
@@ -41,6 +41,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         yield address, list_entries(folder)[0].key
 
 
+@pytest.mark.slow
 def test_the_worst_window_is_found_and_gone_to(page: Page, long: tuple[str, str]) -> None:
     address, record = long
     open_page(page, address, "Home", f"?record={record}")
@@ -60,6 +61,7 @@ def test_the_worst_window_is_found_and_gone_to(page: Page, long: tuple[str, str]
     assert re.search(r"minute=(39|40)&start=[3-8]\d$", page.url)
 
 
+@pytest.mark.long
 def test_a_link_opens_the_stretch_and_the_buttons_move_it(page: Page, long: tuple[str, str]) -> None:
     address, record = long
     open_page(page, address, "ECG", f"?record={record}&minute=50")

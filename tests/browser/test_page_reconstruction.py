@@ -127,6 +127,7 @@ def test_each_token_in_turn_finds_the_premature_beats(page: Page, address: str) 
     says(page, re.compile("Most surprising: beats? "))
     said = page.get_by_text(re.compile("Most surprising: beats? ")).inner_text()
     assert "premature and wide" in said and "9" in said and "11" in said
+    settled(page)
     click_map(page, 9, 7)  # beat 9 in V2
     assert "token=V2%3A9" in page.url
     title = "document.querySelectorAll('.js-plotly-plot')[1].layout.title.text"

@@ -94,7 +94,7 @@ def test_pages_open_in_two_seconds_warm(page: Page, address: str) -> None:
     assert max(best.values()) < WARM_SECONDS, best
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_paper_fits_the_width_of_the_page(page: Page, address: str) -> None:
     """A millimetre is as long as it is high, and no part of the print is cut off."""
     for query in ("", "?layout=12x1", "?speed=50"):
@@ -215,7 +215,7 @@ def test_a_click_on_a_token_shows_its_trace(page: Page, address: str) -> None:
     assert after != before and "III" in after and "beat 3" in after
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_view_of_an_explanation_draws(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "Explanation", "?record=simulated-premature")
