@@ -404,6 +404,17 @@ def test_an_hour_is_read(tmp_path):
     np.testing.assert_allclose(ecg.signal[:, -5000:], counts().T / 1000, atol=1e-6)
 
 
+def test_a_number_with_bytes_of_no_text_is_none(tmp_path):
+    """wfdb leaves such bytes out, and 100 Hz would become 1000 Hz in silence."""
+    path = write(tmp_path)
+    first, rest = path.read_bytes().split(b"\n", 1)
+    name, n_signals, fs, n = first.split()[:4]
+    path.write_bytes(b" ".join([name, n_signals, fs + b"\xe0\xcf0", n]) + b"\n" + rest)
+    with pytest.raises(ECGError) as error:
+        read_ecg(path)
+    sentence(error, "no plausible numbers")
+
+
 def test_a_lying_header_allocates_nothing(tmp_path):
     path = bad_inputs(tmp_path)["five thousand billion samples"][0]
     tracemalloc.start()

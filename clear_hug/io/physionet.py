@@ -95,7 +95,8 @@ def _header_of(path: Path) -> _Header:
     record = _RECORD.match(body[0]) if body else None
     if record is None:
         raise ECGError(f"{header.name} is not a WFDB header: its first line is no record line.")
-    if any(len(number or "") > 15 for number in record.groups()[1:]):
+    numbers = body[0][len(record[1]) :]
+    if not numbers.isascii() or any(len(number or "") > 15 for number in record.groups()[1:]):
         raise ECGError(f"{header.name} is not a WFDB header: its first line holds no plausible numbers.")
     n_signals, n = int(record[2]), int(record[4] or 0)
     within("leads", n_signals, header.name)
