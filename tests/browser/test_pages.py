@@ -77,6 +77,7 @@ def test_page_by_deep_link(contexts: dict[str, BrowserContext], address: str, na
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_pages_open_in_two_seconds_warm(page: Page, address: str) -> None:
     best = {}
