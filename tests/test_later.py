@@ -66,6 +66,14 @@ def test_what_nobody_asks_for_any_more_is_dropped_and_begun_anew_when_asked(monk
     assert line.ask(left, lambda: "again", 10) == "again"
 
 
+def test_who_waits_longer_than_that_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(later, "FORGOTTEN", 0.1)
+    line, gate = Later(), threading.Event()
+    line.ask({}, lambda: gate.wait(10))
+    threading.Timer(0.4, gate.set).start()
+    assert line.ask({}, lambda: "word", 10) == "word"
+
+
 def test_an_error_is_the_askers_and_the_line_goes_on():
     line, broken, sound = Later(), {}, {}
 

@@ -34,22 +34,28 @@ class Later:
         ------
         what `work` raised
         """
-        if "result" in kept:
-            return kept["result"]
         with self._lock:
-            job: _Job | None = kept.get("later")
-            if job is None:
-                job = kept["later"] = _Job(kept, work)
-                self._line.append(job)
-                if not self._working:
-                    self._working = True
-                    threading.Thread(target=self._work, daemon=True).start()
-            job.asked = time.monotonic()
+            if "result" in kept:
+                return kept["result"]
+            job: _Job = kept.get("later") or self._join(kept, work)
+            job.waiting += 1
         job.done.wait(wait)
+        with self._lock:
+            job.waiting -= 1
+            job.asked = time.monotonic()
+            if job.error is not None and kept.get("later") is job:
+                del kept["later"]  # asked again, it is tried again
         if job.error is not None:
-            kept.pop("later", None)  # asked again, it is tried again
             raise job.error
         return kept.get("result")
+
+    def _join(self, kept: dict[str, Any], work: Callable[[], Any]) -> _Job:
+        job = kept["later"] = _Job(kept, work)
+        self._line.append(job)
+        if not self._working:
+            self._working = True
+            threading.Thread(target=self._work, daemon=True).start()
+        return job
 
     @property
     def busy(self) -> bool:
@@ -72,17 +78,20 @@ class Later:
                     self._working = False
                     return
                 job = self._line.popleft()
-                if time.monotonic() - job.asked > FORGOTTEN:
+                if not job.waiting and time.monotonic() - job.asked > FORGOTTEN:
                     del job.kept["later"]
                     continue
                 self._now = job
+            result, error = None, None
             try:
-                job.kept["result"] = job.work()
-                del job.kept["later"]
-            except Exception as error:
-                job.error = error
+                result = job.work()
+            except BaseException as raised:  # whatever it is, the others in line are not to blame
+                error = raised
             with self._lock:
-                self._now = None
+                self._now, job.error = None, error
+                if error is None:
+                    job.kept["result"] = result
+                    del job.kept["later"]
             job.done.set()
 
 
@@ -91,6 +100,6 @@ class _Job:
 
     def __init__(self, kept: dict[str, Any], work: Callable[[], Any]) -> None:
         self.kept, self.work = kept, work
-        self.asked = time.monotonic()
+        self.asked, self.waiting = time.monotonic(), 0  # when last, and by how many now
         self.done = threading.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
