@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG, clock
-from clear_hug.plots.theme import axis, figure, layout, lead_rows, record_name, theme, voltage_unit
+from clear_hug.plots.theme import Theme, axis, figure, layout, lead_rows, record_name, theme, voltage_unit
 
 if TYPE_CHECKING:
     from clear_hug.trend import Trend
@@ -79,32 +79,23 @@ def plot_overview(
     unit = voltage_unit(ecg.units_known)
     x: list[Any] = np.stack([data.time, data.time, np.full_like(data.time, np.nan)], 1).ravel().tolist()
     y = np.stack([data.low, data.high, np.full_like(data.low, np.nan)], axis=1).ravel()
-    middle, wide = (data.edges[1:] + data.edges[:-1]) / 2, np.diff(data.edges)
+    middle = (data.edges[1:] + data.edges[:-1]) / 2
     rates = [f"{rate:.0f} beats/min" if np.isfinite(rate) else "no rate" for rate in data.rate]
     spans = [f"{a:.0f} to {b:.0f} s" for a, b in zip(data.edges[:-1], data.edges[1:], strict=True)]
-    see = {"marker": {"opacity": 1}}
     traces = [
         go.Scatter(x=x, y=y, mode="lines", name=lead, line={"color": look.muted, "width": 1},
                    hoverinfo="skip"),
         go.Scatter(x=middle, y=data.rate, yaxis="y2", mode="lines", name="heart rate",
                    line={"color": look.accent, "width": 2}, hoverinfo="skip"),
-        go.Bar(x=middle, y=np.ones(middle.size), width=wide, yaxis="y3", name="parts",
-               marker={"color": "rgba(0,0,0,0)", "line": {"width": 0}}, customdata=data.edges[:-1],
-               text=[f"{span}<br>{rate}" for span, rate in zip(spans, rates, strict=True)],
-               textposition="none", hovertemplate="%{text}<extra>click to look there</extra>",
-               selected=see, unselected=see),
+        _places(data.edges, data.edges[:-1], [f"{a}<br>{b}" for a, b in zip(spans, rates, strict=True)]),
     ]  # fmt: skip
-    here = {
-        "type": "rect", "xref": "x", "x0": start, "x1": start + seconds, "yref": "paper", "y0": 0, "y1": 1,
-        "line": {"color": look.opposes, "width": 1.5}, "fillcolor": look.band[0],
-    }  # fmt: skip
     top = 1.25 * float(np.nanmax(data.rate)) if np.isfinite(data.rate).any() else 100.0
     shape = layout(
         look,
         f"{record_name(ecg)} · overview",
         height=HEIGHT,
         margin={"l": 60, "r": 60, "t": 48, "b": 40},
-        shapes=[here],
+        shapes=[_here(look, start, seconds)],
         bargap=0,
         dragmode=False,
         xaxis=axis(look, "time (s)", range=[0, ecg.duration], showgrid=False, fixedrange=True),
@@ -114,6 +105,25 @@ def plot_overview(
         yaxis3={"overlaying": "y", "visible": False, "range": [0, 1], "fixedrange": True},
     )  # fmt: skip
     return figure(traces, shape)
+
+
+def _places(edges: Array, leads_to: Array, told: list[str]) -> go.Bar:
+    """What is hovered over and clicked on: unseen columns between `edges` (s), each leading to a place."""
+    see = {"marker": {"opacity": 1}}
+    return go.Bar(
+        x=(edges[1:] + edges[:-1]) / 2, y=np.ones(edges.size - 1), width=np.diff(edges), yaxis="y3",
+        name="parts", marker={"color": "rgba(0,0,0,0)", "line": {"width": 0}}, customdata=leads_to, text=told,
+        textposition="none", hovertemplate="%{text}<extra>click to look there</extra>",
+        selected=see, unselected=see,
+    )  # fmt: skip
+
+
+def _here(look: Theme, start: float, seconds: float) -> dict[str, Any]:
+    """The box around the stretch that is looked at."""
+    return {
+        "type": "rect", "xref": "x", "x0": start, "x1": start + seconds, "yref": "paper", "y0": 0, "y1": 1,
+        "line": {"color": look.opposes, "width": 1.5}, "fillcolor": look.band[0],
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +173,6 @@ def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool
             data.edges[:-1], data.edges[1:], data.rate, data.slowest, data.fastest, data.quality, strict=True
         )
     ]
-    see = {"marker": {"opacity": 1}}
     traces = [
         go.Bar(x=middle, y=data.fastest - data.slowest, base=data.slowest, width=wide, yaxis="y",
                name="slowest to fastest", marker={"color": look.band[0], "line": {"width": 0}},
@@ -178,15 +187,8 @@ def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool
             for rows, what, colour, shape in ((good, "quality", look.hatch, ""),
                                               (~good, "doubtful", look.accent, "/"))
         ),
-        go.Bar(x=middle, y=np.ones(middle.size), width=wide, yaxis="y3", name="parts",
-               marker={"color": "rgba(0,0,0,0)", "line": {"width": 0}}, customdata=data.worst, text=told,
-               textposition="none", hovertemplate="%{text}<extra>click to look there</extra>",
-               selected=see, unselected=see),
+        _places(data.edges, data.worst, told),
     ]  # fmt: skip
-    here = {
-        "type": "rect", "xref": "x", "x0": start, "x1": start + seconds, "yref": "paper", "y0": 0, "y1": 1,
-        "line": {"color": look.opposes, "width": 1.5}, "fillcolor": look.band[0],
-    }  # fmt: skip
     every = next((tick for tick in TICKS if trend.seconds / tick <= 12), TICKS[-1])
     at = np.arange(0, trend.seconds + 1, every)
     rates = np.append(data.slowest, data.fastest)
@@ -196,7 +198,7 @@ def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool
         f"{name} · heart rate and signal quality along the whole",
         height=TREND_HEIGHT,
         margin={"l": 60, "r": 24, "t": 48, "b": 40},
-        shapes=[here],
+        shapes=[_here(look, start, seconds)],
         bargap=0,
         barmode="overlay",
         dragmode=False,
