@@ -118,7 +118,7 @@ CASES = {
     "empty file": Case(content("r.dcm", b""), unread=r"r\.dcm is empty \(0 bytes\)"),
     "text named .dcm": Case(content("r.dcm", b"Dear doctor,\n"), unread="r.dcm is not an ECG in a known"),
     "truncated .dat": Case(cut_short, unread=r"r\.dat is cut short: it holds 41 of the 5,000 samples"),
-    "header without data": Case(header_alone, unread=r"r\.hea needs its data file r\.dat"),
+    "header without data": Case(header_alone, unread=r"r\.hea needs r\.dat, its data file"),
     "one lead": Case(record(NORMAL, ("II",)), beats=n_planted(NORMAL)),
     "2 s": Case(record(SHORT), beats=n_planted(SHORT)),
     "all zeros": Case(record(FLAT), without_beats=NO_BEATS, said="Every lead is flat"),

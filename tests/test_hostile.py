@@ -370,11 +370,22 @@ def test_every_limit_has_its_sentence():
         assert said.endswith(".") and f"{limit.most:,}" in said and not limit.exceeded(limit.most, "x"), what
 
 
-def test_a_header_that_names_an_absent_file_and_a_table_of_words_tell_no_name() -> None:
+def test_what_headers_and_tables_name_is_not_said() -> None:
     header = b"Doe_Jane 12 500 5000\n" + b"Doe_Jane.dat 16 1000 16 0 0 0 0 II\n" * 12
     assert "Doe" not in refused({"a.hea": header}, "data file")
+    assert "Doe" not in refused({"a.zip": zipped({"x/a.hea": header})}, "data file")
+    joined = b"a/2 12 500 10000\nDoe_Jane_1 5000\nDoe_Jane_2 5000\n"
+    assert "Doe" not in refused({"a.hea": joined}, "joins several segments")
     rows = "\n".join(";".join(str(k) for k in (i, i % 7, i % 5)) for i in range(3000))
     assert "Jane" not in refused({"a.csv": f"Jane;Doe;F\n{rows}".encode()})
+
+
+def test_an_uploads_warnings_do_not_name_it() -> None:
+    counts = np.round(MV[:, :2500].T * 1000).astype("<i2")
+    header = "Doe_Jane 12\n" + "".join(f"Doe_Jane.dat 16 1000 16 0 0 0 0 {lead}\n" for lead in LEADS)
+    ecg = read_ecg_upload({"Doe_Jane.hea": header.encode(), "Doe_Jane.dat": counts.tobytes()})
+    assert any("no sampling rate" in said for said in ecg.warnings)
+    assert "Doe" not in " ".join([*ecg.warnings, ecg.source, ecg.record_id, ecg.device])
 
 
 # Values that no heart has
@@ -462,7 +473,7 @@ def test_what_is_odd_about_a_segment_is_said_of_the_record(sound):
     n = MV.shape[1]
     joined = f"j/3 12 250 {2 * n + 5}\ns {n}\n~ 5\ns {n}\n".encode()
     said = [s for s in read_ecg_upload({**files, "j.hea": joined}).warnings if "unit" in s]
-    assert len(said) == 1 and "s.hea names no unit" in said[0]
+    assert said == ["The .hea file names no unit; WFDB's default, mV, is taken."]
 
 
 def test_a_lead_without_a_readable_sample_is_said(sound):

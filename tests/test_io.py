@@ -533,7 +533,7 @@ def test_uploads_that_cannot_be_read_say_why(tmp_path, uploads, monkeypatch):
     one, two = write(tmp_path), write(tmp_path, "s")
     cases = [
         ({}, ["Nothing"]),
-        (blobs(one), ["needs its data file", ".dat file"]),
+        (blobs(one), ["The .hea file needs the .dat file, its data file"]),
         (blobs(one.with_suffix(".dat")), ["needs its header", ".hea file"]),
         (blobs(one, two, one.with_suffix(".dat")), ["2 records", "one at a time"]),
         ({"notes.md": b"hello", "more.md": b"hello"}, ["No ECG among the .md file"]),

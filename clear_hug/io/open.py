@@ -39,6 +39,8 @@ EXTENSIONS: tuple[str, ...] = tuple(
 )
 """What such files are called; an upload is known by its content (a .zip is taken too)."""
 
+MOST_HEADER = 1_000_000  # bytes
+_NOBODY = re.compile(r"[A-Za-z]|\d{1,4}")  # names that say nothing, and stand in many sentences
 _LISTED_BY_CONTENT = {
     ".csv",
     ".tsv",
@@ -160,7 +162,9 @@ def read_ecg_upload(
     """
     asked = Asked(fs, unit, leads, orientation, record)
     try:
-        return replace(_read_files(files, asked), record_id="")
+        ecg = _read_files(files, asked)
+        said = tuple(_nameless(warning, files) for warning in ecg.warnings)
+        return replace(ecg, record_id="", warnings=said)
     except NeedsAnswer as error:
         raise NeedsAnswer(
             _nameless(str(error), files), *error.asks, channels=error.channels, records=error.records
@@ -212,25 +216,49 @@ def _is_data(path: Path) -> bool:
 
 def _nameless(said: str, files: Mapping[str, bytes]) -> str:
     """A sentence about uploads without their names, which may be a patient's."""
-    names = set(files)
-    for content in files.values():
+    given, headers = _names_and_headers(files)
+    for base in sorted({_base(name) for name in given} - {""}, key=lambda base: (-len(base), base)):
+        said = said.replace(base, _kind(base))
+        if stem := os.path.splitext(base)[0]:  # a file that another one speaks for
+            said = re.sub(rf"(?<![\w.]){re.escape(stem)}(\.\w{{1,8}})\b", r"the \1 file", said)
+    # WFDB headers name files too, which need not be among those that were uploaded
+    named = {_base(line.split()[0]) for header in headers for line in header.splitlines() if line.split()}
+
+    def nameless(word: re.Match[str]) -> str:
+        base = _base(word[1])
+        return _kind(base) if base in named and not _NOBODY.fullmatch(base) else word[0]
+
+    said = re.sub(r"'?([\w+~/\\-]+(?:\.[\w+~/\\-]+)*)'?", nameless, said)
+    return said[:1].upper() + said[1:]
+
+
+def _names_and_headers(files: Mapping[str, bytes]) -> tuple[set[str], list[str]]:
+    """The names of uploaded files and of those in a .zip, and the WFDB headers among them."""
+    names, headers = set(files), []
+    for name, content in files.items():
+        if _is_header(name):
+            headers.append(content)
         if is_zip(content[:4]):
             try:
                 with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                    names |= set(archive.namelist()[: LIMITS["files"].most])
-            except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+                    members = archive.infolist()[: LIMITS["files"].most]
+                    names |= {member.filename for member in members}
+                    headers += [
+                        archive.read(member)
+                        for member in members
+                        if _is_header(member.filename) and member.file_size < MOST_HEADER
+                    ]
+            except Exception:  # as in _unpack, where a broken archive is told of
                 continue
-    # a header may name a file that was not uploaded with it
-    said = re.sub(
-        r"(data file|names) (\S+) (beside it|as its data file)",
-        lambda m: f"{m[1]} {_kind(m[2])} {m[3]}",
-        said,
-    )
-    for base in sorted({re.split(r"[/\\]", name)[-1] for name in names} - {""}, key=len, reverse=True):
-        said = said.replace(base, _kind(base))
-        if stem := os.path.splitext(base)[0]:  # a file that another one names, and that is not there
-            said = re.sub(rf"(?<![\w.]){re.escape(stem)}(\.\w{{1,8}})\b", r"the \1 file", said)
-    return said[:1].upper() + said[1:]
+    return names, [header[:MOST_HEADER].decode("utf-8", errors="replace") for header in headers]
+
+
+def _is_header(name: str) -> bool:
+    return name.lower().endswith(".hea")
+
+
+def _base(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1]
 
 
 def _kind(name: str) -> str:
@@ -250,7 +278,7 @@ def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
     def add(name: str, content: bytes) -> None:
         nonlocal room
-        base = re.split(r"[/\\]", name)[-1].replace("\0", "")
+        base = _base(name).replace("\0", "")
         if base in ("", ".", "..") or base.startswith(".") or "__MACOSX" in name:
             return
         if base in flat:

@@ -65,8 +65,10 @@ def segments_of(head: bytes) -> set[str]:
 class _Header(NamedTuple):
     """What a header says before any sample is read.
 
-    path : of the header;  name : of the record;  rows : of its body after the first line
-    n_signals, n : of frames, 0 where the header does not say;  fs : of frames, Hz, None where it does not say
+    path : of the header;  record : its first line, parted;  lines : all of it, comments too
+    rows : what follows the first line, without comments and empty lines
+    n_signals : how many signals;  n : how many frames, 0 where it does not say
+    fs : frames a second, None where it does not say
     """
 
     path: Path
@@ -297,7 +299,7 @@ def _check_wfdb_data(header: Path, rows: list[list[str]], n: int, whole: bool) -
             )
         data = header.parent / file
         if not data.is_file():
-            raise ECGError(f"{header.name} needs its data file {file} beside it, which is not there.")
+            raise ECGError(f"{header.name} needs {file}, its data file, beside it, which is not there.")
         size = data.stat().st_size
         if size == 0:
             raise ECGError(f"{file} is empty (0 bytes); export or copy it again.")
