@@ -19,7 +19,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from clear_hug.ecg import ECG, ECGError, clock, cut
 from clear_hug.io.limits import LONGEST_WHOLE
@@ -31,6 +31,7 @@ from clear_hug.io.standard import to_ecg
 
 PROBE = 10.0  # s, read when a record is opened
 MOST_COMMENTS = 1_000_000  # bytes, before the samples of an ISHNE file
+T = TypeVar("T")
 NEAR = 1e-6  # of a sample; seconds are not whole fractions of it
 
 
@@ -81,13 +82,39 @@ def open_ecg(path: str | os.PathLike[str]) -> ECG | LongRecord:
     """
     path = Path(path)
     try:
-        opened = open_long(path)
-        if opened.seconds > LONGEST_WHOLE:
-            return opened
-    except ECGError:
-        pass  # read_ecg reads it all the same, or says why not
-    ecg = read_ecg(path)
+        seconds, why = _seconds(path), None
+    except ECGError as error:  # read_ecg may read it all the same
+        seconds, why = 0.0, error
+    if seconds > LONGEST_WHOLE:
+        return open_long(path)
+    try:
+        ecg = read_ecg(path)
+    except ECGError as error:
+        raise why or error from None
     return held(ecg) if ecg.duration > LONGEST_WHOLE else ecg
+
+
+def _seconds(path: Path) -> float:
+    """The length of a record by its header; 0 for a format that is read only as a whole."""
+    opened = _parts_of(path) if path.is_file() else None
+    return _said_plainly(path, lambda: opened.seconds(path)) if opened else 0.0
+
+
+def _parts_of(path: Path) -> _Parts | None:
+    reader = reader_of(path, first_bytes(path))
+    return next((PARTS[name] for name in PARTS if READERS[name] is reader), None)
+
+
+def _said_plainly(path: Path, work: Callable[[], T]) -> T:
+    """What `work` gives; as in read_ecg, a library's error is said without what it quotes of the file."""
+    try:
+        return work()
+    except ECGError:
+        raise
+    except Exception as error:
+        raise ECGError(
+            f"{path.name} cannot be read: {plain(str(error) or type(error).__name__, path)}"
+        ) from None
 
 
 def held(ecg: ECG) -> LongRecord:
@@ -105,22 +132,14 @@ def open_long(path: str | os.PathLike[str]) -> LongRecord:
     ECGError : another format, or a record that cannot be read; without the folder's name
     """
     path = Path(path)
-    try:
-        if not path.is_file():
-            raise ECGError(f"{path.name} does not exist.")
-        reader = reader_of(path, first_bytes(path))
-        opened = next((PARTS[name] for name in PARTS if READERS[name] is reader), None)
-        if opened is None:
-            raise ECGError(f"{path.name} is read only as a whole; {', '.join(PARTS)} records open in parts.")
-        seconds = opened.seconds(path)
-        within("hours", seconds / 3600, path.name)
-        seen = _look(path, opened, seconds)
-    except ECGError:
-        raise
-    except Exception as error:  # as in read_ecg: a library's error quotes the file
-        raise ECGError(
-            f"{path.name} cannot be opened: {plain(str(error) or type(error).__name__, path)}"
-        ) from None
+    if not path.is_file():
+        raise ECGError(f"{path.name} does not exist.")
+    opened = _parts_of(path)
+    if opened is None:
+        raise ECGError(f"{path.name} is read only as a whole; {', '.join(PARTS)} records open in parts.")
+    seconds = _seconds(path)
+    within("hours", seconds / 3600, path.name)
+    seen = _look(path, opened, seconds)
     return LongRecord(path.stem, seen.source, seen.fs, seconds, lambda *edges: _part(path, opened, *edges))
 
 
@@ -138,7 +157,8 @@ def _look(path: Path, opened: _Parts, seconds: float) -> ECG:
 
 def _part(path: Path, opened: _Parts, start: float, stop: float) -> ECG:
     """The stretch from `start` to `stop` (s), by the way that every recording goes."""
-    try:
+
+    def work() -> ECG:
         recording, begins = opened.read(path, start, stop)
         channels = []
         for channel in recording.channels:
@@ -146,12 +166,8 @@ def _part(path: Path, opened: _Parts, start: float, stop: float) -> ECG:
             a, b = (round(edge * rate) - round(begins * rate) for edge in (start, stop))
             channels.append(replace(channel, samples=channel.samples[max(0, a) : b]))
         return to_ecg(path, replace(recording, channels=channels), Asked())
-    except ECGError:
-        raise
-    except Exception as error:
-        raise ECGError(
-            f"{path.name} cannot be read: {plain(str(error) or type(error).__name__, path)}"
-        ) from None
+
+    return _said_plainly(path, work)
 
 
 # Formats of which a part can be read
