@@ -74,7 +74,8 @@ class ECG:
     Attributes
     ----------
     signal : (12, sample) float32, mV
-        Rows in the order of `LEADS`; NaN where a lead or a sample is absent, or infinite. Read-only.
+        Rows in the order of `LEADS`; NaN where a lead or a sample is absent, infinite, or
+        beyond any unit (`BEYOND`). Read-only.
     fs : float, Hz
     record_id : str
         A name for people; never a patient's.

@@ -68,10 +68,15 @@ class Trend:
         return self.beats >= 0
 
     @property
+    def sound(self) -> NDArray[np.bool_]:
+        """(window,) True where a reader would rather accept the signal; False where not read."""
+        return self.quality >= DOUBTFUL
+
+    @property
     def doubtful(self) -> float:
         """Share of the windows that a reader would rather not accept; NaN before the first."""
-        known = self.quality[self.known]
-        return float(np.mean(~(known >= DOUBTFUL))) if known.size else float("nan")
+        known = self.sound[self.known]
+        return float(np.mean(~known)) if known.size else float("nan")
 
     @property
     def without_beats(self) -> float:
@@ -182,15 +187,15 @@ def places(trend: Trend, by: str, most: int = 3) -> list[Place]:
 
 def _only_sound(trend: Trend, value: Floats) -> Floats:
     """Values of windows that a reader would accept: rates in noise are those of the noise."""
-    return np.where(trend.quality >= DOUBTFUL, value, np.nan)
+    return np.where(trend.sound, value, np.nan)
 
 
 def _sound_pauses(trend: Trend) -> Floats:
     """The longest RR interval of each window, where the signal was sound from beat to beat."""
-    longest = _only_sound(trend, trend.longest)
+    longest, sound = _only_sound(trend, trend.longest), trend.sound
     for row in np.flatnonzero(np.isfinite(longest)):
         first = np.searchsorted(trend.edges, trend.edges[row] - longest[row], side="right") - 1
-        if not (trend.quality[max(0, first) : row] >= DOUBTFUL).all():
+        if not sound[max(0, first) : row].all():
             longest[row] = np.nan
     return longest
 

@@ -20,7 +20,6 @@ MOST_COLUMNS = 1500  # of the trace; more would be closer than a pixel
 HEIGHT = 150  # px
 TREND_COLUMNS = 480  # of a trend; each shows the median, slowest and fastest rate, and the lowest quality
 TREND_HEIGHT = 210  # px
-HALVES = 0.5  # the quality below which a reader would rather not accept a window
 TICKS = (60, 300, 600, 1800, 3600, 7200, 10_800, 14_400, 21_600, 43_200, 86_400)  # s between two
 Array = NDArray[np.float64]
 
@@ -131,7 +130,8 @@ class Columns:
     """A trend in columns that can be clicked on.
 
     edges : (column + 1,) s;  rate, slowest, fastest : (column,) beats/min, NaN without any
-    quality : (column,) the lowest, NaN where not read yet;  worst : (column,) s, where it begins
+    quality : (column,) the lowest, NaN where not read yet;  sound : (column,) bool, `Trend.sound` there
+    worst : (column,) s, where it begins
     """
 
     edges: Array
@@ -139,6 +139,7 @@ class Columns:
     slowest: Array
     fastest: Array
     quality: Array
+    sound: NDArray[np.bool_]
     worst: Array
 
 
@@ -151,7 +152,8 @@ def _trend_data(trend: Trend, most: int = TREND_COLUMNS) -> Columns:
     low = np.where(np.isfinite(trend.quality), trend.quality, np.inf)
     worst = np.array([row.start + int(low[row].argmin()) for row in rows])
     median, low_rate, high_rate = rates.T
-    return Columns(trend.edges[first], median, low_rate, high_rate, trend.quality[worst], trend.edges[worst])
+    there = (trend.quality[worst], trend.sound[worst], trend.edges[worst])
+    return Columns(trend.edges[first], median, low_rate, high_rate, *there)
 
 
 def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool = False) -> go.Figure:
@@ -164,7 +166,6 @@ def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool
     """
     look, data = theme(dark), _trend_data(trend)
     middle, wide = (data.edges[1:] + data.edges[:-1]) / 2, np.diff(data.edges)
-    good = data.quality >= HALVES
     told = [
         f"{clock(a)} to {clock(b)}<br>"
         + (f"{r:.0f} beats/min ({low:.0f} to {high:.0f})" if np.isfinite(r) else "no rate")
@@ -184,8 +185,8 @@ def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool
             go.Bar(x=middle[rows], y=data.quality[rows], width=wide[rows], yaxis="y2", name=what,
                    marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": shape}},
                    hoverinfo="skip")
-            for rows, what, colour, shape in ((good, "quality", look.hatch, ""),
-                                              (~good, "doubtful", look.accent, "/"))
+            for rows, what, colour, shape in ((data.sound, "quality", look.hatch, ""),
+                                              (~data.sound, "doubtful", look.accent, "/"))
         ),
         _places(data.edges, data.worst, told),
     ]  # fmt: skip
