@@ -91,6 +91,7 @@ class Visitor:
         if not (follows := FOLLOWS in "\n".join(self.text)):
             return False
         while follows:
+            assert self.again, f"a page says that {FOLLOWS}, and nothing asks for it"
             part, interval = next(iter(self.again.items()))
             await asyncio.sleep(interval)
             follows = FOLLOWS in await self._run(part)

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import clear_hug.plots
+from benchmarks.load import FOLLOWS
 from clear_hug import ui
 from clear_hug.checkpoint import load_checkpoint
 from clear_hug.ecg import ECG
@@ -464,6 +466,30 @@ def key_of(app: AppTest) -> tuple[str, str, str]:
     ecg = records.built_in(app.query_params.get("record", ["real"])[0])
     folder = os.environ["CLEAR_HUG_CHECKPOINT"]
     return load_checkpoint(folder).identity, ecg.digest, next(iter(DETECTORS))
+
+
+def test_the_word_on_a_map_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clear_hug.ui.results.PATIENCE", 0)
+    app = page(EXPLANATION, target="superdiagnostic/CD", record="simulated-bradycardia")
+    assert FOLLOWS in words(app) and "map of leads:" not in words(app)
+    deadline = time.monotonic() + 60
+    while results.LATER.busy and time.monotonic() < deadline:
+        time.sleep(0.05)
+    app.run()
+    assert not app.exception and FOLLOWS not in words(app)
+    assert re.search("map of leads: (supported|weak)|Contradicted", words(app))
+
+
+def test_a_proof_that_fails_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("clear_hug.ui.results.prove", fail)
+    app = page(EXPLANATION, target="superdiagnostic/CD", record="simulated-tachycardia")
+    for _ in range(2):
+        assert not app.exception and len(app.error) == 1 and app.get("plotly_chart")
+        assert FOLLOWS not in words(app)
+        app.run()
 
 
 def test_what_was_stopped_waits_until_it_is_asked_to_go_on() -> None:

@@ -74,7 +74,7 @@ def test_who_waits_longer_than_that_is_not_forgotten(monkeypatch):
     assert line.ask({}, lambda: "word", 10) == "word"
 
 
-def test_an_error_is_the_askers_and_the_line_goes_on():
+def test_an_error_is_the_askers_and_the_line_goes_on(monkeypatch):
     line, broken, sound = Later(), {}, {}
 
     def fail():
@@ -83,6 +83,8 @@ def test_an_error_is_the_askers_and_the_line_goes_on():
     line.ask(broken, fail)
     line.ask(sound, lambda: 1)
     assert line.ask(sound, lambda: 1, 10) == 1
-    with pytest.raises(ValueError, match="no beats"):
-        line.ask(broken, fail, 10)
+    for _ in range(2):  # the same question has the same answer
+        with pytest.raises(ValueError, match="no beats"):
+            line.ask(broken, lambda: 2, 10)
+    monkeypatch.setattr(later, "RETRY", 0)
     assert line.ask(broken, lambda: 2, 10) == 2

@@ -30,7 +30,6 @@ from clear_hug.edits import (
     to_dict,
 )
 from clear_hug.qrs import DETECTORS, detect_qrs
-from clear_hug.quality import undo_reversal
 from clear_hug.ui.records import choose
 from clear_hug.ui.show import CHART, clicked, download, say
 from clear_hug.ui.workspace import keep_switch, say_store_failed, with_store, workspace
@@ -115,7 +114,7 @@ def _put_aside(page: Page) -> str:
         edits = edits_of(page.recorded, page.detector)
         made, back = "before the leads were set right", "“As recorded” brings them back"
     elif page.quality.reversal:
-        edits = edits_of(undo_reversal(page.recorded, page.quality.reversal), page.detector)
+        edits = edits_of(page.undone(page.quality.reversal), page.detector)
         made, back = "while the leads were set right", "“Set right” brings them back"
     else:
         return ""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+RETRY = 30.0  # s after which what went wrong is tried again
 FORGOTTEN = 5.0  # s without being asked for, after which a result is no longer worth computing
 PRIORITY = 5  # of the thread, in Linux's steps below the pages' own
 
@@ -32,22 +33,22 @@ class Later:
 
         Raises
         ------
-        what `work` raised
+        what `work` raised, again and again; after `RETRY` s it is tried anew
         """
         with self._lock:
             if "result" in kept:
                 return kept["result"]
-            job: _Job = kept.get("later") or self._join(kept, work)
+            job: _Job | None = kept.get("later")
+            if job is None or (job.error and time.monotonic() - job.asked > RETRY):
+                job = self._join(kept, work)
             job.waiting += 1
         job.done.wait(wait)
         with self._lock:
             job.waiting -= 1
+            if job.error is not None:
+                raise job.error
             job.asked = time.monotonic()
-            if job.error is not None and kept.get("later") is job:
-                del kept["later"]  # asked again, it is tried again
-        if job.error is not None:
-            raise job.error
-        return kept.get("result")
+            return kept.get("result")
 
     def _join(self, kept: dict[str, Any], work: Callable[[], Any]) -> _Job:
         job = kept["later"] = _Job(kept, work)
@@ -70,8 +71,7 @@ class Later:
             return self._line.index(job) + 1 if job and job in self._line else 0
 
     def _work(self) -> None:
-        with suppress(AttributeError, OSError):  # Linux alone has a priority for each thread
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
+        step_back()
         while True:
             with self._lock:
                 if not self._line:
@@ -88,11 +88,17 @@ class Later:
             except BaseException as raised:  # whatever it is, the others in line are not to blame
                 error = raised
             with self._lock:
-                self._now, job.error = None, error
+                self._now, job.error, job.asked = None, error, time.monotonic()
                 if error is None:
                     job.kept["result"] = result
                     del job.kept["later"]
             job.done.set()
+
+
+def step_back() -> None:
+    """Let this thread come after those of the pages, where the system can (Linux)."""
+    with suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
 
 
 class _Job:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from contextlib import suppress
 
 import numpy as np
 import streamlit as st
@@ -15,6 +13,7 @@ from clear_hug.io import LongRecord
 from clear_hug.plots import plot_trend
 from clear_hug.trend import LISTS, Trend, nothing_read, places, read_on
 from clear_hug.turns import Turns
+from clear_hug.ui.later import step_back
 from clear_hug.ui.menus import keep_in
 from clear_hug.ui.records import STEP, STRETCH, Record, last_minute, long_record
 from clear_hug.ui.results import START
@@ -24,11 +23,12 @@ MINUTE = "minute"  # session_state and address: where the stretch begins
 WHOLE = "whole"  # session_state and address: whether the whole is shown
 CLICKED = "trend_clicked"  # session_state: what was clicked on in the trend
 GO = "trend_go"  # session_state: (minute, start) to go to; a fragment may not set widgets of the page
+ALONG = "trends_of_uploads"  # session_state: key -> Along
 EVERY = 2.0  # s between two looks at a trend that grows
 FORGOTTEN = 120.0  # s without a look, after which nothing more is read
 LEAD_IN = STEP / 2  # s of the stretch before the place that one goes to
 
-_TURNS = Turns()  # of all long records of all users: a piece at a time, and pages go first
+_TURNS = Turns()  # of all long records of all users: a piece at a time
 
 
 class Along:
@@ -46,14 +46,17 @@ class Along:
         """As far as it is; what is not known yet is read in the background."""
         with self._lock:
             self._looked = time.monotonic()
-            if not (self.trend.done or self.failed or (self._thread and self._thread.is_alive())):
+            if self.grows and not (self._thread and self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._read, daemon=True)
                 self._thread.start()
         return self.trend
 
+    @property
+    def grows(self) -> bool:
+        return not (self.trend.done or self.failed)
+
     def _read(self) -> None:
-        with suppress(AttributeError, OSError):  # Linux alone has a priority for each thread
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+        step_back()
         try:
             while not self.trend.done and time.monotonic() - self._looked < FORGOTTEN:
                 with _TURNS.take():
@@ -66,6 +69,16 @@ class Along:
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _along(key: str, _record: LongRecord) -> Along:
     return Along(_record)
+
+
+def _along_of(record: Record, key: str, whole: LongRecord) -> Along:
+    """The trend of a record in the folder, for all; that of an upload goes with the session that holds it."""
+    if record.kind != "upload":
+        return _along(key, whole)
+    own: dict[str, Along] = st.session_state.setdefault(ALONG, {})
+    if key not in own:
+        own[key] = Along(whole)
+    return own[key]
 
 
 def places_in_links() -> dict[str, str]:
@@ -97,13 +110,13 @@ def where_in_record(record: Record, dark: bool, open_whole: bool) -> int:
                 width="stretch", key="stretch_before")  # fmt: skip
     on.button("After", on_click=_begin, args=(min(last, minute + step),), disabled=minute >= last,
               width="stretch", key="stretch_after")  # fmt: skip
-    along = _along(key, whole)
-    trend = along.look()
     title = f"The whole, {clock(whole.seconds)}: rate, quality, and where to look first"
     with st.expander(title, expanded=open_whole, key=WHOLE, on_change="rerun") as opened:
         if opened.open:
-            place = st.fragment(_show_along, run_every=None if trend.done else EVERY)
-            place(along, whole, minute * STEP, dark)
+            along = _along_of(record, key, whole)
+            along.look()
+            place = st.fragment(_show_along, run_every=EVERY if along.grows else None)
+            place(along, whole, minute * STEP, dark, along.grows)
     return minute
 
 
@@ -117,11 +130,11 @@ def _go_to(second: float, whole: LongRecord) -> None:
     st.session_state[GO] = minute, int(min(second - minute * STEP, max(0, length - WINDOW_SECONDS)))
 
 
-def _show_along(along: Along, whole: LongRecord, start: float, dark: bool) -> None:
+def _show_along(along: Along, whole: LongRecord, start: float, dark: bool, grew: bool) -> None:
     """The trend, as far as it is, and lists of places to go to; a fragment, drawn anew while it grows."""
-    if GO in st.session_state:
-        st.rerun()
     trend = along.look()
+    if GO in st.session_state or (grew and not along.grows):  # the page drawn anew looks no more
+        st.rerun()
     if along.failed:
         st.warning("The whole could not be read to its end. The log of the app has the details.")
     elif trend.done and not trend.known.all():

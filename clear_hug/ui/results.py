@@ -167,8 +167,11 @@ class Page:
     @cached_property
     def ecg(self) -> ECG:
         """What every page is about: as read, or with exchanged leads set right (another digest)."""
-        read = self.recorded
-        return _undone(read.digest, self.set_right, read) if self.set_right else read
+        return self.undone(self.set_right) if self.set_right else self.recorded
+
+    def undone(self, reversal: str) -> ECG:
+        """As it was read, with an exchange of leads taken back."""
+        return _undone(self.recorded.digest, reversal, self.recorded)
 
     @property
     def quality(self) -> Quality:

@@ -229,7 +229,11 @@ def trust_line(page: Page, why: Attribution) -> None:
 
 
 def _until_proven(page: Page, why: Attribution) -> None:
-    if page.proof_soon(why, 0):
+    try:
+        waiting = page.proof_soon(why, 0) is None
+    except Exception:  # the page says it, as it says all that goes wrong
+        waiting = False
+    if not waiting:
         st.rerun()
     st.markdown(":gray-badge[map of leads] is being put to the proof; the word follows by itself.")
 
