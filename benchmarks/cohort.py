@@ -18,19 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from clear_hug import cohort as cohort_module
+from clear_hug import index as index_module
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
-from clear_hug.cohort import (
-    Described,
-    Entry,
-    describe,
-    index_path,
-    list_entries,
-    open_cohort,
-    stamps,
-    waiting,
-)
+from clear_hug.cohort import Described, Entry, describe, list_entries
 from clear_hug.datasets import Known
+from clear_hug.index import index_path, open_cohort, stamps, waiting
 from clear_hug.plots import plot_cohort_map
 from clear_hug.simulate import simulate_ecg
 
@@ -86,11 +78,11 @@ def write_index(path: Path, entries: list[Entry], checkpoint: Checkpoint) -> Non
             str(rng.choice(["F", "M"])),
         )
         told = Known({name: (str(rng.choice(labels)),) for name, labels in tasks.items()})
-        return cohort_module._row(entry.key, stamped[entry.key], found, told)
+        return index_module._row(entry.key, stamped[entry.key], found, told)
 
-    with cohort_module._opened(path) as index:
-        index.executemany(cohort_module._INSERT, [row(i, entry) for i, entry in enumerate(entries)])
-        cohort_module._note(index, wanted=0)
+    with index_module._opened(path) as index:
+        index.executemany(index_module._INSERT, [row(i, entry) for i, entry in enumerate(entries)])
+        index_module._note(index, wanted=0)
 
 
 def measure(folder: Path, n: int) -> None:

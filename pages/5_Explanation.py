@@ -5,7 +5,7 @@ import streamlit as st
 
 from clear_hug import ui
 from clear_hug.explain import METHODS
-from clear_hug.export import explanation_csv, explanation_json, explanation_pdf, explanation_png
+from clear_hug.export import explanation_csv, explanation_json
 from clear_hug.leads import LEADS
 from clear_hug.plots import (
     plot_attention,
@@ -19,6 +19,7 @@ from clear_hug.plots import (
     plot_token_map,
     plot_waterfall,
 )
+from clear_hug.sheet import explanation_pdf, explanation_png
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import (

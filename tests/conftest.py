@@ -11,7 +11,9 @@ import torch
 from clear_hug.batch import Beats
 from clear_hug.beats import BeatTokens, tokenize_beats
 from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
+from clear_hug.explain import explain
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig
 from clear_hug.simulate import simulate_ecg
@@ -117,6 +119,37 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(checkpoint_folder: Path) -> Checkpoint:
     return load_checkpoint(checkpoint_folder)
+
+
+@pytest.fixture(scope="session")
+def explained(
+    checkpoint: Checkpoint, simulated: Callable[..., ECG], tokens_of: Callable[..., BeatTokens]
+) -> Callable[..., tuple]:
+    """explained(kind, method, level) -> all that an export takes, one Attribution last; explained once."""
+    known: dict = {}
+
+    def make(
+        kind: str = "normal",
+        method: str = "hug",
+        level: str | None = None,
+        hidden: np.ndarray | None = None,
+        against: str | None = None,
+    ) -> tuple:
+        ecg, tokens = simulated(kind), tokens_of(kind)
+        asked = kind, method, level, against, None if hidden is None else hidden.tobytes()
+        if asked not in known:
+            known[asked] = explain(checkpoint, tokens, "MI", method, level, hidden, against=against)
+        return checkpoint, ecg, tokens, diagnose(checkpoint, tokens, hidden), known[asked]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def some_hidden(tokens: BeatTokens) -> np.ndarray:
+    """(12, beat) of the normal ECG: V1, beat 3 and one token more."""
+    hidden = np.zeros_like(tokens.valid)
+    hidden[6], hidden[:, 2], hidden[0, 4] = True, True, True
+    return hidden
 
 
 @pytest.fixture(scope="session")

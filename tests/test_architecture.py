@@ -26,8 +26,10 @@ ROWS = [
     {"words"},
     {"gate"},
     {"cohort", "edits"},
+    {"index"},
     {"plots"},
     {"export"},
+    {"sheet"},
     {"train"},
     {"ui"},
 ]

@@ -97,8 +97,13 @@ def assert_same_run(run: Path, other: Path) -> None:
     assert not list(run.glob("state-*")) and not list(run.glob(".*"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage, step", [("pretrain", s) for s in (1, 5, 7, 15)] + [("finetune", 8)])
+@pytest.mark.parametrize(
+    "stage, step",
+    [
+        pytest.param(*at, marks=pytest.mark.long if at == ("pretrain", 7) else pytest.mark.slow)
+        for at in [*(("pretrain", step) for step in (1, 5, 7, 15)), ("finetune", 8)]
+    ],
+)
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(train, cut_at, whole, tmp_path, stage, step) -> None:
     cut_at(step)
     with pytest.raises(Cut):
@@ -141,8 +146,13 @@ pretrain(Path({str(run)!r}), Path({str(corpus)!r}), PRETRAIN, ENGINE)
     assert_same_run(run, whole / "pretrain")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("harm", ["cut short", "one bit", "emptied"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param("cut short", marks=pytest.mark.long),
+        *(pytest.param(harm, marks=pytest.mark.slow) for harm in ("one bit", "emptied")),
+    ],
+)
 def test_a_torn_state_is_passed_over_and_said_so(train, cut_at, whole, tmp_path, capsys, harm) -> None:
     run = tmp_path / "run"
     cut_at(8)
@@ -171,7 +181,7 @@ def test_where_no_state_is_left_it_begins_anew_and_says_so(train, cut_at, whole,
     assert_same_run(run, whole / "pretrain")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_keeps_the_run_so_far(train, whole, tmp_path, monkeypatch) -> None:
     run = tmp_path / "run"
     save = run_module.save_file

@@ -12,10 +12,16 @@ WEIGHTS = ("attention", "rollout")
 SHAPES = {"lead": (12,), "group": (3,), "pair": (7,), "level": (3,)}
 
 
+def _marks(name, level):
+    if "shapley" not in name or level == "group":
+        return ()
+    return pytest.mark.long if (name, level) == ("shapley", "beat") else pytest.mark.slow
+
+
 def pairs(*names):
     """(method, level) of these methods; Shapley values take long of all but the three groups."""
     return [
-        pytest.param(name, level, marks=pytest.mark.slow if "shapley" in name and level != "group" else ())
+        pytest.param(name, level, marks=_marks(name, level))
         for name in names
         for level in METHODS[name].levels
     ]
@@ -178,7 +184,7 @@ def test_targets_have_different_explanations(checkpoint, tokens):
     assert np.abs(values[0] - values[1]).max() > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_other_weights_give_another_map(checkpoint, random_model, tokens):
     from dataclasses import replace
 

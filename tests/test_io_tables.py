@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from clear_hug.ecg import ECGError
 from clear_hug.io import NeedsAnswer, cure, read_ecg, read_ecg_upload
-from clear_hug.io.arrays import facts
+from clear_hug.io.facts import facts
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 

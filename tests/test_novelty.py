@@ -117,7 +117,7 @@ def short(seed, n_pvc):
     return simulate_ecg(**heart, n_pvc=n_pvc, **where)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_planted_beat_is_the_most_surprising(shipped):
     """The floor: a premature wide beat of any axis and width, over hearts, rates and noise."""
     top = []

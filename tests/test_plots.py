@@ -39,9 +39,10 @@ from clear_hug.plots import (
     plot_waterfall,
     plot_window_probabilities,
 )
-from clear_hug.plots.beats import OVERLAID, _overlay_data, _strip_data
+from clear_hug.plots.beats import _strip_data
 from clear_hug.plots.diagnosis import TOO_RARE, _bars_data, _windows_data, share_words
 from clear_hug.plots.explanation import _fall_data
+from clear_hug.plots.overlay import OVERLAID, _overlay_data
 from clear_hug.plots.painted import _lead_colours
 from clear_hug.plots.paper import _ecg_data
 from clear_hug.plots.theme import DARK, DRAWN, LIGHT, along, ink_on, lead_rows, signed, stack, thin

@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.apart import Refused, read_apart
-from clear_hug.io.identities import LIMB, OFF, misfit
+from clear_hug.io.facts import Facts, facts, guess_leads, rate_from
 from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 from clear_hug.io.recording import (
     SPAN_MV,
@@ -26,93 +26,16 @@ from clear_hug.io.recording import (
     Recording,
     median_span,
     millivolt,
-    sex_of,
     some,
     within,
     without_absent,
-    years,
 )
+from clear_hug.io.tables import from_columns
 from clear_hug.leads import LEADS, canonical_lead
 
 LEAST_GAIN = 20.0  # counts a mV; what is called a gain and is less is an amplifier's, or uV a count
 LEAST_PADDING = 16  # samples; no amplifier gives 0 in every lead that often in a row
 MOST_LEADS = 20  # an axis no longer than this may be that of the leads
-_CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
-# The orders in which twelve leads are met, the usual one first.
-ORDERS: dict[int, tuple[tuple[str, ...], ...]] = {
-    12: (
-        LEADS,
-        ("I", "II", "III", "aVL", "aVR", "aVF", *_CHEST),
-        ("aVL", "I", "-aVR", "II", "aVF", "III", *_CHEST),
-        ("aVL", "I", "aVR", "II", "aVF", "III", *_CHEST),
-        ("I", "II", *_CHEST, "III", "aVR", "aVL", "aVF"),
-        (*_CHEST, "I", "II", "III", "aVR", "aVL", "aVF"),
-        ("III", "aVF", "II", "aVR", "I", "aVL", *_CHEST),
-    ),
-    8: (("I", "II", *_CHEST), (*_CHEST, "I", "II")),
-    6: (LIMB,),
-    3: (("I", "II", "III"),),
-    15: ((*LEADS, "X", "Y", "Z"),),
-}
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a file of arrays says beside them, under any of the usual keys."""
-
-    fs: float | None = None
-    unit: str = ""
-    gain: float | None = None  # values a mV
-    names: tuple[str, ...] = ()
-    age: float | None = None
-    sex: str | None = None
-    baseline: float = 0.0  # the count of 0 mV
-
-
-_FS = re.compile(  # "ecg_rate" is a heart's
-    r"^(freq|frequency|rate|(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|hz|"
-    r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond))(hz|inhz)?$"
-)
-_UNIT = re.compile(r"^(ecg|signal|lead)?units?$")
-_NAMES = re.compile(
-    r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns)$"
-)
-
-
-def facts(said: Mapping[str, Any]) -> Facts:
-    """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
-    fs = unit = gain = age = sex = baseline = None
-    names: tuple[str, ...] = ()
-    for place, value in said.items():
-        key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
-        if _FS.match(key):
-            fs = fs or _number(value)
-        elif _UNIT.match(key):
-            texts = [value] if isinstance(value, str) else value
-            if isinstance(texts, list) and len({str(t).strip().lower() for t in texts}) == 1:
-                unit = unit or str(texts[0]).strip()
-        elif key in ("gain", "adcgain"):
-            gain = gain or _number(value)
-        elif key in ("baseline", "adczero", "adcbaseline"):
-            negative = str(value).strip().startswith("-")
-            baseline = baseline or (_number(str(value).strip().lstrip("-")) or 0.0) * (-1 if negative else 1)
-        elif _NAMES.match(key) and not names:
-            texts = re.split(r"[,;|\s]+", value.strip("[]() ")) if isinstance(value, str) else value
-            texts = [str(t).strip(" '\"") for t in texts] if isinstance(texts, list) else []
-            if sum(canonical_lead(t.lstrip("-")) is not None for t in texts) * 2 > len(texts):
-                names = tuple(texts)
-        elif key in ("age", "sex", "gender"):
-            if key == "age":
-                age = years(value)
-            else:
-                sex = sex_of(value)
-    return Facts(fs, unit or "", gain, names, age, sex, baseline or 0.0)
-
-
-def _number(value: Any) -> float | None:
-    match = re.match(r"^\s*(\d+(?:\.\d+)?(?:[eE]\d+)?)", str(value))
-    number = float(match[1]) if match else 0.0
-    return number if 0 < number < 1e9 else None
 
 
 def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, asked: Asked) -> Recording:
@@ -225,57 +148,6 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
     ]
 
 
-def guess_leads(path: Path, leads: NDArray[Any], asked: Asked) -> tuple[Sequence[str], str]:
-    """Names for unnamed leads (lead, sample), and the reason ("" where the caller names them)."""
-    n = len(leads)
-    if isinstance(asked.leads, Sequence):
-        if len(asked.leads) != n:
-            raise ECGError(f"`leads` names {len(asked.leads)} leads, and {path.name} holds {n}.")
-        return list(asked.leads), ""
-    orders = ORDERS.get(n)
-    if orders is None:
-        raise NeedsAnswer(
-            f"{path.name} has {n} column{'s' if n > 1 else ''} of values and no heading that names leads; "
-            f"expected the twelve in the order {', '.join(LEADS)}, a heading, or leads=[...].",
-            "leads", channels=n,
-        )  # fmt: skip
-    rows = np.stack([without_absent(np.asarray(lead, np.float64))[0] for lead in leads])
-    rows = np.nan_to_num(rows, nan=np.nan, posinf=np.nan, neginf=np.nan)
-    rows[np.isnan(rows).all(axis=1)] = 0.0
-    rows = np.nan_to_num(rows - np.nanmedian(rows, axis=1, keepdims=True))
-
-    def off(order: Sequence[str]) -> float:
-        limb = [i for i, name in enumerate(order) if name.lstrip("-") in LIMB]
-        signs = np.array([-1.0 if order[i].startswith("-") else 1.0 for i in limb])
-        known = tuple(order[i].lstrip("-") for i in limb)
-        return misfit(rows[limb] * signs[:, None], known) if len(limb) > 2 else 0.0
-
-    fits = [order for order in orders if off(order) <= OFF]
-    usual = orders[0]
-    if n == 8:
-        return usual, f"The 8 unnamed leads are taken for {', '.join(usual)}: the usual eight."
-    if usual in fits:
-        how = "the standard order" if n in (12, 15) else f"{', '.join(usual)}"
-        return (
-            usual,
-            f"The {n} unnamed leads are taken in {how}, since they obey II = I + III in it."
-            if n != 3
-            else (f"The 3 unnamed leads are taken for {how}, since they obey II = I + III."),
-        )
-    if fits:
-        return fits[0], (
-            f"The unnamed leads do not obey II = I + III in the standard order; they do in the order "
-            f"{', '.join(fits[0])}, which is taken."
-        )
-    if n in (12, 15):
-        return usual, "The unnamed columns do not obey II = I + III: are they in the standard order?"
-    raise NeedsAnswer(
-        f"{path.name} has {n} unnamed leads, which cannot be told ({', '.join(usual)} would obey "
-        "II = I + III); say them: leads=[...].",
-        "leads", channels=n,
-    )  # fmt: skip
-
-
 _LIKELY = re.compile(r"^(ecg|ekg|signals?|data|val|values?|tracings?|waveforms?|psignal|x|samples?|record)$")
 
 
@@ -337,8 +209,6 @@ def _rate_beside(
     path: Path, times: Mapping[str, NDArray[Any]], n: int, stated: float | None, said: list[str]
 ) -> float | None:
     """Hz of an array of times as long as the leads; else what the file states."""
-    from clear_hug.io.tables import _rate_from
-
     for place, array in times.items():
         name = place.split("/")[-1]
         values = np.asarray(array, np.float64)
@@ -349,7 +219,7 @@ def _rate_beside(
         if not (np.isfinite(steps).all() and (steps > 0).all() and np.ptp(steps) <= 0.5 * step + 1e-3):
             said.append(f"The array {name[:20]} does not rise evenly and is not taken for the time.")
         elif step != 1 or name.lower().endswith("ms"):  # else it numbers the samples
-            return _rate_from(path, name, values, stated, said)
+            return rate_from(path, name, values, stated, said)
     return stated
 
 
@@ -547,8 +417,6 @@ def is_parquet(path: Path, head: bytes) -> bool:
 
 
 def read_parquet(path: Path, asked: Asked) -> Recording:
-    from clear_hug.io.tables import from_columns
-
     arrays, said = _apart("Parquet", path)
     columns = {place.lstrip("/"): values for place, values in arrays.items()}
     return from_columns(path, "Parquet", columns, facts(said), asked)

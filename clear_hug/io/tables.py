@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import MAX_FS, MIN_FS, ECGError
 from clear_hug.io.apart import Refused, read_apart
-from clear_hug.io.arrays import Facts, guess_leads
+from clear_hug.io.facts import Facts, guess_leads, rate_from, rate_of
 from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 from clear_hug.io.recording import Asked, Channel, NeedsAnswer, Recording, millivolt, read_bytes, some, within
 from clear_hug.leads import LEADS, canonical_lead
@@ -303,7 +303,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
             "leads", channels=layout.width,
         )  # fmt: skip
     if clock is not None and not known.fs:
-        known = Facts(_rate_of(path, clock), known.unit, known.gain)
+        known = Facts(rate_of(path, clock), known.unit, known.gain)
         values, heading = values[:, 1:], heading[1:]
     elif clock is not None:
         values, heading = values[:, 1:], heading[1:]
@@ -372,19 +372,6 @@ def _seconds(cell: str) -> float:
     return whole + float((part or ".0").replace(",", "."))
 
 
-def _rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of times") -> float:
-    """Hz of times in seconds, from first to last, so that rounded times do not bend it."""
-    steps = np.diff(times)
-    usual = float(np.median(steps)) if steps.size else 0.0
-    if not usual > 0 and not (steps.size and times[-1] > times[0] and (steps >= 0).all()):
-        raise ECGError(f"{what} of {path.name} does not rise, so that it is no time.")
-    span = float(times[-1] - times[0]) / steps.size
-    step = span if usual <= 0 or abs(span / usual - 1) < 0.02 else usual
-    rate = 1 / step
-    near = round(rate)
-    return float(near) if near and abs(rate - near) < 2e-3 * near else rate
-
-
 def _unnamed(
     path: Path, values: NDArray[np.float64], asked: Asked, turned: bool
 ) -> tuple[list[Channel], list[str], list[str]]:
@@ -404,7 +391,7 @@ def _unnamed(
         kind = "numbers the samples" if step == 1 else "is the time"
         if step != 1:
             times = values[:, 0] / (1000 if step >= 0.5 else 1)
-            fs = _rate_of(path, times)
+            fs = rate_of(path, times)
             kind += f" in {'ms' if step >= 0.5 else 's'}"
         said.append(f"The first column rises evenly and is no lead: it {kind}.")
         values = values[:, 1:]
@@ -451,7 +438,7 @@ def _named_rows(path: Path, source: str, text: str, layout: _Layout, known: Fact
     fs = None
     if time:
         cell = f"{time[0].name} ({time[0].unit})" if time[0].unit else time[0].name
-        fs = _rate_from(path, cell, time[0].samples, known.fs, said)
+        fs = rate_from(path, cell, time[0].samples, known.fs, said)
     channels = [Channel(c.name, c.samples, fs, c.unit) for c in channels if not _TIME.match(c.name)]
     return _finish(source, channels, known, said, [])
 
@@ -475,7 +462,7 @@ def from_columns(
     for i, (cell, values) in enumerate(columns.items()):
         values = np.asarray(values, np.float64)
         if _TIME.match(cell) or cell.lower().startswith("time"):
-            fs = _rate_from(path, cell, values, fs, said)
+            fs = rate_from(path, cell, values, fs, said)
             continue
         if _INDEX.match(cell):
             continue
@@ -492,29 +479,6 @@ def from_columns(
         )  # fmt: skip
     known = Facts(fs, known.unit, known.gain, (), known.age, known.sex)
     return _finish(source, channels, known, said, [])
-
-
-def _rate_from(
-    path: Path, cell: str, values: NDArray[np.float64], stated: float | None, said: list[str]
-) -> float:
-    """Hz of a column of times, whose heading may name ms; one without a unit is judged by its step."""
-    factor = 1.0
-    if re.search(r"\b(ms|msec|milliseconds?)\b|_ms$|^ms", cell, re.IGNORECASE):
-        factor = 1e-3
-    elif re.search(r"\bus\b|_us$", cell, re.IGNORECASE):
-        factor = 1e-6
-    elif not re.search(r"\b(s|sec|secs|seconds?)\b|_s$|hh:mm", cell, re.IGNORECASE):
-        step = float(np.median(np.diff(values))) if len(values) > 1 else 0.0
-        if step >= 0.5:  # a second or more between samples is no ECG
-            factor = 1e-3
-            said.append(f"The times rise by {step:g} a sample: they are taken for milliseconds.")
-    rate = _rate_of(path, values * factor, f"column {cell!r}")
-    if stated and abs(stated / rate - 1) > 0.01:
-        said.append(
-            f"The file contradicts itself: it names {stated:g} Hz, and its times give {rate:g} Hz, which "
-            "is used."
-        )
-    return rate
 
 
 # XLSX

@@ -1,6 +1,6 @@
 """Figures: each module has a data step, tested as data, and a drawing step; plotly lives only here."""
 
-from clear_hug.plots.beats import plot_beat_overlay, plot_beat_strip
+from clear_hug.plots.beats import plot_beat_strip
 from clear_hug.plots.calipers import Caliper, caliper_from_box
 from clear_hug.plots.cohort import plot_cohort_map
 from clear_hug.plots.diagnosis import plot_probabilities, plot_trade, plot_window_probabilities
@@ -9,6 +9,7 @@ from clear_hug.plots.explanation import plot_compare, plot_contributions, plot_w
 from clear_hug.plots.icicle import plot_icicle
 from clear_hug.plots.left import plot_what_is_left
 from clear_hug.plots.novelty import plot_novelty
+from clear_hug.plots.overlay import plot_beat_overlay
 from clear_hug.plots.overview import plot_overview, plot_trend
 from clear_hug.plots.painted import plot_painted_ecg, plot_painted_samples
 from clear_hug.plots.pair import plot_laid_over, plot_medians, plot_side_by_side

@@ -14,9 +14,9 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from clear_hug import cohort as index
+from clear_hug import index
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.cohort import SORTS, UNKNOWN, Cohort, Described, Entry, describe, make_cohort, open_cohort
+from clear_hug.cohort import SORTS, UNKNOWN, Cohort, Described, Entry, describe, make_cohort
 from clear_hug.datasets import Known
 from clear_hug.ecg import ECGError
 from clear_hug.plots.cohort import thumbnail
@@ -84,7 +84,7 @@ def _stamps(folder: str, _entries: list[Entry]) -> dict[str, str]:
 
 @st.cache_resource(max_entries=3, show_spinner="Opening the index ...")
 def _cohort(path: str, version: str, model: str, _entries: list[Entry], _checkpoint: Checkpoint) -> Cohort:
-    return open_cohort(Path(path), _entries, _checkpoint)
+    return index.open_cohort(Path(path), _entries, _checkpoint)
 
 
 def _version(path: Path, state: index.Progress, n: int) -> str:
@@ -106,7 +106,7 @@ def _start(path: Path, folder: str, page: Page) -> None:
         builder = _builders.get(path)
         if builder is not None and builder.poll() is None:
             return
-        command = [sys.executable, "-m", "clear_hug.cohort", folder, "--detector", page.detector,
+        command = [sys.executable, "-m", "clear_hug.index", folder, "--detector", page.detector,
                    "--checkpoint", str(checkpoint_folders()[page.model])]  # fmt: skip
         _builders[path] = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL)
 

@@ -130,7 +130,7 @@ def test_r_peaks_are_exported_and_imported_again(page: Page, address: str, tmp_p
     says_edited(page, "1 removed")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kept_edits_are_there_after_a_reload_in_this_browser_alone(chromium: Browser, address: str) -> None:
     mine, other = (chromium.new_context(viewport={"width": 1280, "height": 800}) for _ in range(2))
     page = mine.new_page()

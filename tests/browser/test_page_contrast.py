@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.steps import PAGES, settled
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 LEAST, LEAST_LARGE = 4.5, 3.0  # WCAG 2.2, 1.4.3; large: 24 px, or bold and 18.66 px
 VIEWS = [
     *((name, "") for name in PAGES),
@@ -19,6 +19,7 @@ VIEWS = [
     ("Diagnosis", "?read_first=true"),
     ("Diagnosis", "?record=nobody"),
 ]
+FIRST = (("Diagnosis", "?read_first=true"), ("ECG", ""))
 MEASURE = """() => {
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = 1;
@@ -77,8 +78,14 @@ def texts(page: Page) -> list[dict]:
     return page.evaluate(MEASURE)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "query"), VIEWS)
+@pytest.mark.parametrize(
+    ("name", "query", "scheme"),
+    [
+        pytest.param(*view, scheme, marks=pytest.mark.long if view in FIRST else pytest.mark.slow)
+        for view in VIEWS
+        for scheme in ("light", "dark")
+    ],
+)
 def test_all_text_stands_out(
     contexts: dict[str, BrowserContext], address: str, scheme: str, name: str, query: str
 ) -> None:
@@ -101,6 +108,7 @@ def test_all_text_stands_out(
     assert not poor, "\n".join(poor[:40])
 
 
+@pytest.mark.long
 def test_poor_text_is_found(contexts: dict[str, BrowserContext]) -> None:
     page = contexts["light"].new_page()
     page.set_content(

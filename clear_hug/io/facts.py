@@ -1,0 +1,181 @@
+"""What a file of numbers says beside them, and what is guessed where it does not: rate, unit, leads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_hug.ecg import ECGError
+from clear_hug.io.identities import LIMB, OFF, misfit
+from clear_hug.io.recording import Asked, NeedsAnswer, sex_of, without_absent, years
+from clear_hug.leads import LEADS, canonical_lead
+
+_CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
+# The orders in which twelve leads are met, the usual one first.
+ORDERS: dict[int, tuple[tuple[str, ...], ...]] = {
+    12: (
+        LEADS,
+        ("I", "II", "III", "aVL", "aVR", "aVF", *_CHEST),
+        ("aVL", "I", "-aVR", "II", "aVF", "III", *_CHEST),
+        ("aVL", "I", "aVR", "II", "aVF", "III", *_CHEST),
+        ("I", "II", *_CHEST, "III", "aVR", "aVL", "aVF"),
+        (*_CHEST, "I", "II", "III", "aVR", "aVL", "aVF"),
+        ("III", "aVF", "II", "aVR", "I", "aVL", *_CHEST),
+    ),
+    8: (("I", "II", *_CHEST), (*_CHEST, "I", "II")),
+    6: (LIMB,),
+    3: (("I", "II", "III"),),
+    15: ((*LEADS, "X", "Y", "Z"),),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file of arrays says beside them, under any of the usual keys."""
+
+    fs: float | None = None
+    unit: str = ""
+    gain: float | None = None  # values a mV
+    names: tuple[str, ...] = ()
+    age: float | None = None
+    sex: str | None = None
+    baseline: float = 0.0  # the count of 0 mV
+
+
+_FS = re.compile(  # "ecg_rate" is a heart's
+    r"^(freq|frequency|rate|(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|hz|"
+    r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond))(hz|inhz)?$"
+)
+_UNIT = re.compile(r"^(ecg|signal|lead)?units?$")
+_NAMES = re.compile(
+    r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns)$"
+)
+
+
+def facts(said: Mapping[str, Any]) -> Facts:
+    """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
+    fs = unit = gain = age = sex = baseline = None
+    names: tuple[str, ...] = ()
+    for place, value in said.items():
+        key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
+        if _FS.match(key):
+            fs = fs or _number(value)
+        elif _UNIT.match(key):
+            texts = [value] if isinstance(value, str) else value
+            if isinstance(texts, list) and len({str(t).strip().lower() for t in texts}) == 1:
+                unit = unit or str(texts[0]).strip()
+        elif key in ("gain", "adcgain"):
+            gain = gain or _number(value)
+        elif key in ("baseline", "adczero", "adcbaseline"):
+            negative = str(value).strip().startswith("-")
+            baseline = baseline or (_number(str(value).strip().lstrip("-")) or 0.0) * (-1 if negative else 1)
+        elif _NAMES.match(key) and not names:
+            texts = re.split(r"[,;|\s]+", value.strip("[]() ")) if isinstance(value, str) else value
+            texts = [str(t).strip(" '\"") for t in texts] if isinstance(texts, list) else []
+            if sum(canonical_lead(t.lstrip("-")) is not None for t in texts) * 2 > len(texts):
+                names = tuple(texts)
+        elif key in ("age", "sex", "gender"):
+            if key == "age":
+                age = years(value)
+            else:
+                sex = sex_of(value)
+    return Facts(fs, unit or "", gain, names, age, sex, baseline or 0.0)
+
+
+def _number(value: Any) -> float | None:
+    match = re.match(r"^\s*(\d+(?:\.\d+)?(?:[eE]\d+)?)", str(value))
+    number = float(match[1]) if match else 0.0
+    return number if 0 < number < 1e9 else None
+
+
+def guess_leads(path: Path, leads: NDArray[Any], asked: Asked) -> tuple[Sequence[str], str]:
+    """Names for unnamed leads (lead, sample), and the reason ("" where the caller names them)."""
+    n = len(leads)
+    if isinstance(asked.leads, Sequence):
+        if len(asked.leads) != n:
+            raise ECGError(f"`leads` names {len(asked.leads)} leads, and {path.name} holds {n}.")
+        return list(asked.leads), ""
+    orders = ORDERS.get(n)
+    if orders is None:
+        raise NeedsAnswer(
+            f"{path.name} has {n} column{'s' if n > 1 else ''} of values and no heading that names leads; "
+            f"expected the twelve in the order {', '.join(LEADS)}, a heading, or leads=[...].",
+            "leads", channels=n,
+        )  # fmt: skip
+    rows = np.stack([without_absent(np.asarray(lead, np.float64))[0] for lead in leads])
+    rows = np.nan_to_num(rows, nan=np.nan, posinf=np.nan, neginf=np.nan)
+    rows[np.isnan(rows).all(axis=1)] = 0.0
+    rows = np.nan_to_num(rows - np.nanmedian(rows, axis=1, keepdims=True))
+
+    def off(order: Sequence[str]) -> float:
+        limb = [i for i, name in enumerate(order) if name.lstrip("-") in LIMB]
+        signs = np.array([-1.0 if order[i].startswith("-") else 1.0 for i in limb])
+        known = tuple(order[i].lstrip("-") for i in limb)
+        return misfit(rows[limb] * signs[:, None], known) if len(limb) > 2 else 0.0
+
+    fits = [order for order in orders if off(order) <= OFF]
+    usual = orders[0]
+    if n == 8:
+        return usual, f"The 8 unnamed leads are taken for {', '.join(usual)}: the usual eight."
+    if usual in fits:
+        how = "the standard order" if n in (12, 15) else f"{', '.join(usual)}"
+        return (
+            usual,
+            f"The {n} unnamed leads are taken in {how}, since they obey II = I + III in it."
+            if n != 3
+            else (f"The 3 unnamed leads are taken for {how}, since they obey II = I + III."),
+        )
+    if fits:
+        return fits[0], (
+            f"The unnamed leads do not obey II = I + III in the standard order; they do in the order "
+            f"{', '.join(fits[0])}, which is taken."
+        )
+    if n in (12, 15):
+        return usual, "The unnamed columns do not obey II = I + III: are they in the standard order?"
+    raise NeedsAnswer(
+        f"{path.name} has {n} unnamed leads, which cannot be told ({', '.join(usual)} would obey "
+        "II = I + III); say them: leads=[...].",
+        "leads", channels=n,
+    )  # fmt: skip
+
+
+def rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of times") -> float:
+    """Hz of times in seconds, from first to last, so that rounded times do not bend it."""
+    steps = np.diff(times)
+    usual = float(np.median(steps)) if steps.size else 0.0
+    if not usual > 0 and not (steps.size and times[-1] > times[0] and (steps >= 0).all()):
+        raise ECGError(f"{what} of {path.name} does not rise, so that it is no time.")
+    span = float(times[-1] - times[0]) / steps.size
+    step = span if usual <= 0 or abs(span / usual - 1) < 0.02 else usual
+    rate = 1 / step
+    near = round(rate)
+    return float(near) if near and abs(rate - near) < 2e-3 * near else rate
+
+
+def rate_from(
+    path: Path, cell: str, values: NDArray[np.float64], stated: float | None, said: list[str]
+) -> float:
+    """Hz of a column of times, whose heading may name ms; one without a unit is judged by its step."""
+    factor = 1.0
+    if re.search(r"\b(ms|msec|milliseconds?)\b|_ms$|^ms", cell, re.IGNORECASE):
+        factor = 1e-3
+    elif re.search(r"\bus\b|_us$", cell, re.IGNORECASE):
+        factor = 1e-6
+    elif not re.search(r"\b(s|sec|secs|seconds?)\b|_s$|hh:mm", cell, re.IGNORECASE):
+        step = float(np.median(np.diff(values))) if len(values) > 1 else 0.0
+        if step >= 0.5:  # a second or more between samples is no ECG
+            factor = 1e-3
+            said.append(f"The times rise by {step:g} a sample: they are taken for milliseconds.")
+    rate = rate_of(path, values * factor, f"column {cell!r}")
+    if stated and abs(stated / rate - 1) > 0.01:
+        said.append(
+            f"The file contradicts itself: it names {stated:g} Hz, and its times give {rate:g} Hz, which "
+            "is used."
+        )
+    return rate
