@@ -17,7 +17,8 @@ from jsonargparse import auto_cli
 import clear_hug as ch
 from clear_hug.explain import look
 from clear_hug.faithfulness import prove
-from clear_hug.removal import Game, parts_of, shapley
+from clear_hug.removal import Game, parts_of
+from clear_hug.shapley import shapley
 
 SURE = 0.05  # standard error of a Shapley value, as a share of the largest
 

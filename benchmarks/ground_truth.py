@@ -49,7 +49,7 @@ CONTIGUOUS = (
     ("II", "III", "aVF"), ("I", "aVL"),
 )  # fmt: skip
 INFERIOR, ANTERIOR = ("II", "III", "aVF"), ("V1", "V2", "V3", "V4")
-BEAT_MAPS = ("ablation/beat", "ablation/token")
+BEAT_MAPS = ("shapley/beat", "ablation/beat")
 LEAD_MAPS = ("hug/lead", "ablation/lead")
 RUNS = tuple(Path("runs") / name for name in ("choice-2", "cv12-2", "cv34-2", "cv56-2"))
 
@@ -224,7 +224,7 @@ def simulated(
         checkpoint: a name or a folder
         n: records
         seed: that the changes are drawn from; tests use others
-        beat_maps: method/level, level beat or token; "shapley/beat" takes some seconds a record
+        beat_maps: method/level, level beat or token; "shapley/beat" takes a second or two a record
         lead_maps: method/level lead, each as it is and less that of the record without the change
     """
     found = list(cases(load_checkpoint(checkpoint), planted(seed, n), beat_maps, lead_maps))

@@ -24,7 +24,8 @@ from clear_hug.ecg import freeze
 from clear_hug.gradients import NOISY, Gradients, integrated_gradients, on_the_trace
 from clear_hug.leads import GROUPS, LEADS, N_LEADS, PAIRS
 from clear_hug.model import CLEARHUG
-from clear_hug.removal import Game, ablation, parts_of, shapley
+from clear_hug.removal import Game, ablation, parts_of
+from clear_hug.shapley import shapley
 
 _GROUP_NAMES = tuple(GROUPS)
 PATHS: tuple[str, ...] = (
@@ -216,7 +217,7 @@ def _ablation(game: Game, of: Floats, tick: Tick | None) -> _Worth:
 
 def _shapley(game: Game, of: Floats, tick: Tick | None) -> _Worth:
     worth = shapley(game, of, tick=tick)
-    return worth.values, worth.error if worth.orders else None
+    return worth.values, None if worth.exact else worth.error
 
 
 def _exact_shapley(game: Game, of: Floats, tick: Tick | None) -> _Worth:
@@ -289,7 +290,7 @@ def explain(
         parts out a `Game` of the level, for gradients those of the target; then `hidden` and `device`
         are its own
     against : a label; the difference of the two logits is explained
-    tick : as of `removal.shapley`
+    tick : as of `shapley.shapley`
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the model answers when parts of a record are left out, and what each part is worth by that.
+"""What the model answers when parts of a record are left out, one by one or in any set.
 
 A part is removed by leaving its tokens out, which CLEAR was trained for, so that no artificial baseline
 stands in for it. With nothing there the answer is HUG's bias, v(empty). A segment of the beats of a lead is
@@ -8,8 +8,6 @@ than 10 s is read in windows, and v is the mean over them; a window without any 
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,13 +31,8 @@ Bools = NDArray[np.bool_]
 LEVELS = ("beat", "lead", "group", "token", "segment")
 USUAL_QRS = (-0.05, 0.06)  # s from the R peak, where it could not be measured
 ROWS = 4096  # of the token sequences that are computed at once
-EXACT = 256  # so many subsets are all asked; more are sampled
-SURE = 0.05  # standard error that sampling goes for, as a share of the largest value
-LOOKS = 6144  # at a window of the record, at most, for one set of sampled values
-MOST_PLAYERS, MOST_PARTS = 64, 1600  # that are worth waiting for: by Shapley values, and left out one by one
-FEWEST = 8  # pairs of orders from which a standard error is believed
+MOST_PARTS = 1600  # that are worth waiting for, left out one by one
 ASKED = 256  # looks at a window between two ticks
-SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +224,7 @@ def ablation(game: Game, of: Floats, tick: Tick | None = None) -> Floats:
     """(part,) how far the answer falls when the part alone is left out; captum's FeatureAblation.
 
     of : (label,) what is explained: a logit (1 at its label), or a difference of two
-    tick : as of `shapley`
+    tick : told the share that is done; what it raises ends the computation
     """
     from captum.attr import FeatureAblation
 
@@ -245,119 +238,15 @@ def ablation(game: Game, of: Floats, tick: Tick | None = None) -> Floats:
             tick(min(1.0, done / (n + 1)))  # captum asks for the whole as well
         return answers
 
-    _bearable(int(game.parts.there.sum()), MOST_PARTS)
+    bearable(int(game.parts.there.sum()), MOST_PARTS)
     values = FeatureAblation(answer).attribute(torch.ones(1, n), perturbations_per_eval=min(n, ASKED))
     return np.where(game.parts.there, values[0].numpy().astype(np.float64), np.nan)
 
 
-@dataclass(frozen=True, eq=False)
-class Shapley:
-    """Shapley values: each part's mean worth over all orders in which the parts may come.
-
-    values : (part,), NaN for a part without tokens;  error : (part,) standard error, 0 where exact
-    orders : how many orders were drawn; 0 where all subsets were asked
-
-    """
-
-    values: Floats
-    error: Floats
-    orders: int
-
-    def __post_init__(self) -> None:
-        freeze(self)
-
-
-def shapley(
-    game: Game,
-    of: Floats,
-    exact: bool | None = None,
-    sure: float = SURE,
-    most: int | None = None,
-    seed: int = SEED,
-    tick: Tick | None = None,
-) -> Shapley:
-    """Shapley values, exactly or from orders drawn by seed, each with its reverse.
-
-    Parameters
-    ----------
-    game : Game
-    of : (label,) what is explained: a logit (1 at its label), or a difference of two
-    exact : ask all subsets, or sample; None = all where they are 256 at most
-    sure : sampling stops once every standard error is this share of the largest value
-    most : orders, at most; None = as many as 6,144 looks at a window allow, and 16 at least
-    tick : told the share that is done, every now and then; what it raises ends the computation, and what
-        was asked so far stays remembered by the game
-
-    """
-    players = np.flatnonzero(game.parts.there)
-    n = len(players)
-    values, error = np.full((2, len(game.parts.tokens)), np.nan)
-    if not n:
-        return Shapley(values, error, 0)
-    _bearable(n, MOST_PLAYERS)
-    if exact if exact is not None else 2**n <= EXACT:
-        values[players], error[players] = _all_subsets(game, of, players, tick), 0.0
-        return Shapley(values, error, 0)
-    rng = np.random.default_rng(seed)
-    windows = len(split_windows(game.tokens))
-    if most is None:
-        most = LOOKS // ((n + 1) * windows)
-    most = max(2 * FEWEST, most)
-    at_once = max(1, ASKED // (2 * (n + 1) * windows))
-    worth = np.empty((0, n))  # of each pair of orders
-    while 2 * len(worth) < most:
-        pairs = max(1, min(at_once, most // 2 - len(worth)))
-        worth = np.concatenate([worth, _drawn(game, of, players, rng, pairs)])
-        if tick:
-            tick(min(1.0, 2 * len(worth) / most))
-        if len(worth) < FEWEST:
-            continue
-        mean, spread = worth.mean(axis=0), worth.std(axis=0, ddof=1) / math.sqrt(len(worth))
-        if spread.max() <= sure * np.abs(mean).max():
-            break
-    values[players], error[players] = mean, spread
-    return Shapley(values, error, 2 * len(worth))
-
-
-def _bearable(n: int, most: int) -> None:
+def bearable(n: int, most: int) -> None:
+    """Refuse, in words, more parts than can be waited for."""
     if n > most:
         raise TooManyParts(
             f"the record falls into {n:,} parts, and up to {most:,} are taken apart; leave out leads or "
             "groups instead, or cut the record shorter."
         )
-
-
-def _drawn(
-    game: Game, of: Floats, players: NDArray[np.int64], rng: np.random.Generator, pairs: int
-) -> Floats:
-    """(pair, player) worth of each player when it comes, the mean over an order and its reverse."""
-    n = len(players)
-    orders = np.array([rng.permutation(n) for _ in range(pairs)])
-    orders = np.stack([orders, orders[:, ::-1]], axis=1).reshape(-1, n)
-    comes = np.argsort(orders, axis=1)  # (order, player)
-    sets = np.zeros((len(orders), n + 1, len(game.parts.tokens)), dtype=bool)
-    sets[:, :, players] = comes[:, None, :] < np.arange(n + 1)[:, None]
-    gain = np.diff((game(sets.reshape(-1, sets.shape[-1])) @ of).reshape(len(orders), n + 1), axis=1)
-    worth: Floats = np.take_along_axis(gain, comes, axis=1).reshape(pairs, 2, n).mean(axis=1)
-    return worth
-
-
-def _all_subsets(game: Game, of: Floats, players: NDArray[np.int64], tick: Tick | None) -> Floats:
-    """(player,) by the definition: the weighted mean over all subsets of the others."""
-    n = len(players)
-    subsets = np.array(list(itertools.product([False, True], repeat=n)))  # row k is k in binary
-    sets = np.zeros((len(subsets), len(game.parts.tokens)), dtype=bool)
-    sets[:, players] = subsets
-    answers = []
-    for some in np.split(sets, range(ASKED, len(sets), ASKED)):
-        answers.append(game(some) @ of)
-        if tick:
-            tick(sum(map(len, answers)) / len(sets))
-    v = np.concatenate(answers)
-    size = subsets.sum(axis=1)
-    weight = np.array([1 / (n * math.comb(n - 1, k)) for k in range(n)])  # of a subset of k others
-    out = np.empty(n)
-    for i in range(n):
-        without = np.flatnonzero(~subsets[:, i])
-        out[i] = weight[size[without]] @ (v[without + 2 ** (n - 1 - i)] - v[without])
-    return out

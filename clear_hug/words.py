@@ -324,7 +324,7 @@ LEFT_OUT_WORDS = (
 )
 SHAPLEY_WORDS = (
     "Shapley values: how far the logit moves when the part is left out of the record, the mean over the "
-    "orders in which parts can be left out; the line is the standard error where orders were drawn. The "
+    "orders in which parts can be left out; the line is the standard error where not all were asked. The "
     "model was trained with beats left out. Unlike a contribution, this counts too what a part tells the "
     "other leads."
 )

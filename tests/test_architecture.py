@@ -21,6 +21,7 @@ ROWS = [
     {"checkpoint"},
     {"diagnosis"},
     {"removal", "gradients", "operating"},
+    {"shapley"},
     {"reconstruct", "explain"},
     {"faithfulness", "novelty"},
     {"words"},

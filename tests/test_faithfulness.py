@@ -158,7 +158,7 @@ def test_many_parts_are_taken_several_at_a_time(checkpoint, tokens):
 
 @pytest.mark.parametrize(("method", "level"), PROVED)
 def test_every_map_of_parts_can_be_proved(checkpoint, tokens_of, method, level, monkeypatch):
-    monkeypatch.setattr("clear_hug.removal.LOOKS", 16)  # few orders
+    monkeypatch.setattr("clear_hug.shapley.LOOKS", 16)  # few subsets
     tokens = tokens_of("lead_off")
     why = explain(checkpoint, tokens, "MI", method, level)
     proof = prove(checkpoint, tokens, why)
@@ -295,7 +295,7 @@ def folder(random_model, tmp_path_factory):
 
 @pytest.fixture
 def few_orders(monkeypatch):
-    monkeypatch.setattr("clear_hug.removal.LOOKS", 16)
+    monkeypatch.setattr("clear_hug.shapley.LOOKS", 16)
 
 
 def without_weights(value):

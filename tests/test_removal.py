@@ -1,25 +1,15 @@
-"""Leaving parts out: one game for all methods, Shapley's axioms, captum's own values."""
+"""Leaving parts out: one game for all methods."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from captum.attr import ShapleyValues
 
 from clear_hug.beats import SEGMENTS, split_windows
 from clear_hug.diagnosis import collate, diagnose
-from clear_hug.leads import GROUPS, LEADS
-from clear_hug.removal import (
-    LEVELS,
-    Game,
-    TooManyParts,
-    ablation,
-    blanked,
-    parts_of,
-    segments_of,
-    shapley,
-)
+from clear_hug.leads import LEADS
+from clear_hug.removal import LEVELS, Game, TooManyParts, ablation, blanked, parts_of, segments_of
 
 TOKEN_LEVELS = [level for level in LEVELS if level != "segment"]
 
@@ -111,29 +101,6 @@ def test_a_segment_left_out_is_the_diagnosis_of_the_record_with_it_blanked(check
     assert np.abs(answers[1] - game.whole).max() > 1e-3
 
 
-@pytest.mark.long
-def test_a_computation_can_be_ended_and_what_was_asked_is_kept(game):
-    class Enough(Exception):
-        pass
-
-    told = []
-
-    def tick(share):
-        told.append(share)
-        if len(told) == 2:
-            raise Enough
-
-    v = game("beat")
-    with pytest.raises(Enough):
-        shapley(v, one(v, 0), exact=False, sure=0, tick=tick)
-    assert len(told) == 2 and 0 < told[0] < told[1] <= 1
-    known = len(v._known)
-    assert known > 50
-    whole = shapley(v, one(v, 0), exact=False, sure=0, tick=told.append)
-    assert told[-1] == 1
-    np.testing.assert_array_equal(whole.values, shapley(game("beat"), one(v, 0), exact=False, sure=0).values)
-
-
 def test_a_set_is_asked_once(game, monkeypatch):
     v = game("lead")
     sets = np.random.default_rng(0).random((8, 12)) < 0.5
@@ -153,72 +120,15 @@ def test_ablation_is_the_fall_when_one_part_is_left_out(game, tokens, level):
     assert np.isnan(ablation(some, one(some, 1))).any() == (level != "group")
 
 
-@pytest.mark.parametrize("level", ["beat", "lead", "group"])
-def test_shapley_values_add_up(game, tokens, level):
-    for hidden in (None, hidden_v1_and_a_beat(tokens)):
-        v = game(level, hidden)
-        of = one(v, 0) - one(v, 3)
-        worth = shapley(v, of, sure=0.3)
-        assert (v.empty @ of) + np.nansum(worth.values) == pytest.approx(v.whole @ of, abs=1e-6)
-        np.testing.assert_array_equal(np.isnan(worth.values), ~v.parts.there)
-
-
-def test_exact_values_are_captums(game):
-    v = game("group")
-    for row in range(2):
-        worth = shapley(v, one(v, row))
-        assert worth.orders == 0 and not worth.error.any()
-        found = ShapleyValues(
-            lambda sets, row=row: torch.from_numpy(v(sets.numpy() > 0.5)[:, row])
-        ).attribute(torch.ones(1, len(GROUPS)))
-        np.testing.assert_allclose(worth.values, found[0].numpy(), atol=1e-5)
-
-
-def test_sampling_comes_as_near_as_it_says(game):
-    v = game("beat")
-    assert len(v.parts.tokens) <= 12
-    true = shapley(v, one(v, 0), exact=True)
-    drawn = shapley(v, one(v, 0), exact=False, sure=0.15)
-    assert 0 < drawn.orders < 512
-    assert drawn.error.max() <= 0.15 * np.abs(drawn.values).max()
-    assert (np.abs(drawn.values - true.values) / np.maximum(drawn.error, 1e-9)).max() < 5
-    again = shapley(v, one(v, 0), exact=False, sure=0.15)
-    np.testing.assert_array_equal(drawn.values, again.values)
-
-
-@pytest.mark.long
-def test_sampling_stops_after_so_many_looks(game, checkpoint, tokens_of):
-    v = game("beat")
-    assert shapley(v, one(v, 0), exact=False, sure=0).orders <= 6144 // (len(v.parts.tokens) + 1) + 16
-    assert shapley(v, one(v, 0), exact=False, sure=0, most=32).orders == 32
-    tokens = tokens_of("long")
-    v = Game(checkpoint, tokens, parts_of(tokens, "beat"))
-    assert shapley(v, one(v, 0), sure=0).orders < 100
-
-
-def test_a_part_that_changes_nothing_is_worth_nothing_and_equals_are_worth_the_same(checkpoint, tokens):
-    class Made(Game):
-        def _ask(self, sets):
-            both = sets[:, 0] & sets[:, 1]
-            return (3.0 * both + 2.0 * sets[:, 2])[:, None].repeat(len(checkpoint.targets), axis=1)
-
-    v = Made(checkpoint, tokens, parts_of(tokens, "lead"))
-    for exact in (True, False):
-        values = shapley(v, one(v, 0), exact=exact, sure=0.01).values
-        np.testing.assert_allclose(values, [1.5, 1.5, 2, *[0] * 9], atol=0.1 if not exact else 1e-9)
-
-
 def test_nothing_to_take_apart_is_no_error(checkpoint, tokens):
     v = Game(checkpoint, tokens, parts_of(tokens, "lead", np.ones_like(tokens.valid)))
-    assert np.isnan(shapley(v, one(v, 0)).values).all() and np.isnan(ablation(v, one(v, 0))).all()
+    assert np.isnan(ablation(v, one(v, 0))).all()
     with pytest.raises(ValueError, match=r"level = 'atom'; parts are beat, lead, group, token"):
         parts_of(tokens, "atom")
 
 
 def test_a_record_of_too_many_parts_is_refused_in_words(checkpoint, tokens, monkeypatch):
-    monkeypatch.setattr("clear_hug.removal.MOST_PLAYERS", 5)
     monkeypatch.setattr("clear_hug.removal.MOST_PARTS", 5)
     v = Game(checkpoint, tokens, parts_of(tokens, "lead"))
-    for method in (shapley, ablation):
-        with pytest.raises(TooManyParts, match="falls into 12 parts, and up to 5 are taken apart"):
-            method(v, one(v, 0))
+    with pytest.raises(TooManyParts, match="falls into 12 parts, and up to 5 are taken apart"):
+        ablation(v, one(v, 0))
