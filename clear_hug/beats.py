@@ -289,7 +289,7 @@ def _has_signal(
 ) -> NDArray[np.bool_]:
     """(12, beat) True where no sample of the window is absent and the raw trace moves at all."""
     moves = np.zeros(filled.shape, dtype=np.int32)
-    np.cumsum(np.diff(filled, axis=1) != 0, axis=1, out=moves[:, 1:])
+    np.cumsum(filled[:, 1:] != filled[:, :-1], axis=1, out=moves[:, 1:])
     a = np.clip(np.rint(start * fs).astype(np.int64), 0, filled.shape[1] - 1)
     b = np.clip(np.rint(stop * fs).astype(np.int64) - 1, a, filled.shape[1] - 1)
     there = moves[:, b] > moves[:, a]

@@ -1,8 +1,10 @@
 from dataclasses import fields, replace
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import signal as dsp
 
 from clear_hug.ecg import (
     ECG,
@@ -238,3 +240,28 @@ def test_freeze_makes_the_arrays_of_a_value_read_only():
     freeze(value)
     with pytest.raises(ValueError, match="read-only"):
         value.array[0] = 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("fs", [200.0, 250.0, 300.0, 500.0, 1000.0])
+@pytest.mark.parametrize("n", [2, 7, 4999, 5000])
+def test_resampling_is_scipys_to_the_bit(n, fs, dtype):
+    signal = np.random.default_rng(0).normal(size=(3, n)).cumsum(axis=1).astype(dtype)
+    ratio = Fraction(100) / Fraction(fs)
+    expected = dsp.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    found = resample(signal, fs, 100.0)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(resample(signal[0], fs, 100.0), expected[0])
+
+
+@pytest.mark.parametrize("high", [40.0, 60.0])
+@pytest.mark.parametrize("shape", [(1000,), (3, 1), (3, 2), (3, 57), (3, 201), (2, 3, 500)])
+def test_the_band_pass_is_scipys_to_the_bit(shape, high):
+    signal = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    if high < 50:
+        sos = dsp.butter(2, (0.67, high), "bandpass", fs=100.0, output="sos")
+    else:
+        sos = dsp.butter(2, 0.67, "highpass", fs=100.0, output="sos")
+    expected = dsp.sosfiltfilt(sos, signal, padtype="even", padlen=min(shape[-1] - 1, 200))
+    np.testing.assert_array_equal(bandpass(signal, 100.0, 0.67, high), expected)

@@ -1,6 +1,5 @@
 """R peaks: what must not change them, what must not be one, and a floor on annotated records."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,19 @@ import pytest
 from scipy.signal import resample_poly
 
 from benchmarks.qrs_ludb import ludb_records, score
-from clear_hug.qrs import DETECTORS, detect_qrs
+from clear_hug.qrs import (
+    AGREEMENT,
+    DETECTORS,
+    SHORT_RR,
+    _agreed,
+    _median,
+    _place,
+    _usual_height,
+    _usual_rr,
+    detect_qrs,
+)
 from clear_hug.simulate import simulate_ecg
-
-DATA = os.environ.get("CLEAR_HUG_DATA") or None  # named and empty is not named
-needs_data = pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
+from tests.real_data import DATA, needs_data
 
 # Gains of P, Q, R, S, T in twelve leads: R of both signs, V1 to V3 led by S.
 R = np.array([0.7, 1.0, 0.4, -0.8, 0.3, 0.6, 0.15, 0.35, 0.7, 1.2, 1.0, 0.8])
@@ -393,3 +400,46 @@ def test_a_wide_beat_in_every_second_place_is_found():
     found = detect_qrs(ecg.signal, ecg.fs) / ecg.fs
     true = ecg.truth["r_peaks"]
     assert len(found) == len(true) and np.abs(true - found).max() < 0.15
+
+
+@pytest.mark.parametrize("n_leads", range(1, 13))
+def test_what_the_leads_agree_on_is_a_quantile_over_them(n_leads):
+    seen = np.random.default_rng(n_leads).random((3, n_leads, 50), dtype=np.float32)
+    np.testing.assert_allclose(_agreed(seen), np.quantile(seen, AGREEMENT, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 99, 100])
+def test_the_quick_median_is_the_median(n):
+    rows = np.random.default_rng(n).normal(size=(4, n)).astype(np.float32)
+    np.testing.assert_array_equal(_median(rows), np.median(rows, axis=1))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 11, 60])
+def test_the_usual_rr_is_a_quantile(n):
+    beats = np.random.default_rng(n).integers(50, 300, n).cumsum()
+    assert _usual_rr(beats) == np.quantile(np.diff(beats), SHORT_RR)
+
+
+@pytest.mark.parametrize("n", [400, 1000, 2503])
+def test_the_usual_height_leaves_silent_and_faint_blocks_out(n):
+    rows = np.random.default_rng(n).uniform(0.5, 1.0, (5, n)).astype(np.float32)
+    rows[1, : n // 2] = 0  # silence
+    rows[2, -1] = 100.0  # a great step
+    rows[3] = 0
+    expected = []
+    for row in rows:
+        highest = np.array([block.max() for block in np.array_split(row, max(1, round(n / 500)))])
+        heard = highest[highest > 0.003 * highest.max()]
+        alive = heard[heard >= 0.05 * np.quantile(heard, 0.75, method="lower")] if heard.size else [1e-6]
+        expected.append(np.quantile(alive, 0.5, method="lower"))
+    np.testing.assert_array_equal(_usual_height(rows, 250.0), np.array(expected, np.float32))
+
+
+def test_a_mark_keeps_to_the_first_of_two_major_peaks_and_stays_in_reach():
+    shape = np.zeros((1, 1000), np.float32)
+    at = np.arange(1000)
+    for centre, height in ((500, 0.8), (515, 1.0), (900, 1.0), (930, 3.0)):
+        shape[0] += height * np.exp(-0.5 * ((at - centre) / 3) ** 2)
+    seconds = _place(np.array([508, 900]), shape, np.ones(1, np.float32), 250.0)
+    np.testing.assert_allclose(seconds * 250, [500, 900], atol=0.5)
+    assert _place(np.array([], int), shape, np.ones(1, np.float32), 250.0).size == 0
