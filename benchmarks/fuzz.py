@@ -309,7 +309,7 @@ def worker(name: str, start: int, stop: int, out: str, files: str) -> None:
     warnings.simplefilter("ignore")
     light_package()
     from clear_hug.ecg import ECGError
-    from clear_hug.io import apart, arrays, open, tables
+    from clear_hug.io import apart, open, recording
 
     about = json.loads(Path(files).read_text())
     record = {k: bytes.fromhex(v) for k, v in about.items()}
@@ -327,7 +327,7 @@ def worker(name: str, start: int, stop: int, out: str, files: str) -> None:
                 raise apart.Refused(f"cannot be read as {kind} ({type(error).__name__})") from None
             return found.arrays, found.said
 
-        arrays.read_apart = tables.read_apart = here  # type: ignore[assignment]
+        recording.read_apart = here  # type: ignore[assignment]
     was = open.read_ecg_upload(record)
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -21,8 +21,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,6 +148,14 @@ class Visitor:
         return await self._run()
 
 
+@asynccontextmanager
+async def session(address: str) -> AsyncIterator[Visitor]:
+    """A new browser session with the app at `address`."""
+    url = f"{address.replace('http', 'ws')}/_stcore/stream"
+    async with connect(url, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
+        yield Visitor(address, socket)
+
+
 def _put(address: str, path: str, name: str, content: bytes) -> None:
     """Send a file, with the token against forged requests that the server hands to each browser."""
     with urllib.request.urlopen(f"{address}/_stcore/health", timeout=PATIENCE) as answer:
@@ -184,10 +192,8 @@ async def visit(
     content = written(number)
     while time.monotonic() < until:
         marker = f"visitor{number:03d}x{rng.getrandbits(32):08x}"
-        url = f"{address.replace('http', 'ws')}/_stcore/stream"
         try:
-            async with connect(url, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
-                visitor = Visitor(address, socket)
+            async with session(address) as visitor:
                 text = await visitor.upload(f"{marker}.csv", content)
                 _check(text, marker, "Home", seen)
                 for _ in range(12):
@@ -237,9 +243,7 @@ async def _all(
 
 async def _open_once(address: str) -> None:
     """Every page by a first visitor, before anybody is timed: a server loads the model once."""
-    url = f"{address.replace('http', 'ws')}/_stcore/stream"
-    async with connect(url, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
-        visitor = Visitor(address, socket)
+    async with session(address) as visitor:
         for page in PAGES:
             await visitor.look(page)
 

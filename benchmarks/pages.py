@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from jsonargparse import auto_cli
-from websockets.asyncio.client import connect
 
 import clear_hug as ch
-from benchmarks.load import PAGES, Visitor, server
+from benchmarks.load import PAGES, server, session
 from clear_hug import plots
 from clear_hug.reconstruct import as_the_model_sees_it, hide_leads, reconstruct_both
 
@@ -29,9 +28,7 @@ PAGE_GOAL, PICTURE_GOAL = 300, 150  # ms
 async def switches(address: str, record: str, repeats: int) -> dict[str, list[float]]:
     """Page -> ms of the server for it, `repeats` times after two that fill the caches."""
     took: dict[str, list[float]] = {page: [] for page in PAGES}
-    url = f"{address.replace('http', 'ws')}/_stcore/stream"
-    async with connect(url, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
-        visitor = Visitor(address, socket)
+    async with session(address) as visitor:
         visitor.query = f"record={record}"
         for k in range(repeats + 2):
             for page in PAGES:

@@ -192,7 +192,7 @@ def save_measured(name: str, opened: Checkpoint, card: str | None = None, **meas
     card : None keeps the model card
     measured : metrics, faithfulness or operating, as of `save_checkpoint`
     """
-    folder = Path(name) if Path(name).is_dir() else CHECKPOINTS / name
+    folder = _folder_of(name)
     return save_checkpoint(
         folder,
         opened.model,
@@ -213,9 +213,7 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     CheckpointError : what is missing, torn or of another shape, by name
 
     """
-    folder = Path(path)
-    if not folder.is_dir() and (CHECKPOINTS / str(path)).is_dir():
-        folder = CHECKPOINTS / str(path)
+    folder = _folder_of(path)
     if not folder.is_dir():
         known = ", ".join(list_checkpoints()) or "none"
         raise CheckpointError(f"no checkpoint {str(path)!r}; shipped: {known}. Or name a checkpoint folder.")
@@ -264,6 +262,11 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     return Checkpoint(
         model, folder.name, tasks, platt, thresholds, training, metrics, digest, faithfulness, operating
     )
+
+
+def _folder_of(path: str | Path) -> Path:
+    """A folder as it is named, else that of a shipped checkpoint, whether there is one or not."""
+    return Path(path) if Path(path).is_dir() else CHECKPOINTS / path
 
 
 def _measured(path: Path, digest: str) -> dict[str, Any]:

@@ -257,7 +257,7 @@ def operate(
     diagnosis: Diagnosis, checkpoint: Checkpoint, kind: str = DEFAULT, level: float = 0.95
 ) -> Operated:
     """A diagnosis with the thresholds of an operating point; see `Curve.point`."""
-    thresholds = np.where(np.isnan(checkpoint.call_from), np.nan, diagnosis.thresholds)
+    thresholds = checkpoint.call_from
     points: list[Point | None] = []
     bands = np.full((len(thresholds), 2), np.nan)
     for i, target in enumerate(checkpoint.targets):

@@ -22,9 +22,8 @@ from clear_hug.ecg import ECGError
 from clear_hug.io import EXTENSIONS, LIMITS, READERS, Limit, find_records, read_ecg, read_ecg_upload
 from clear_hug.io.physionet import _wfdb
 from clear_hug.leads import LEADS
+from tests.real_data import DATA, needs_data
 
-DATA = os.environ.get("CLEAR_HUG_DATA") or None  # named and empty is not named
-needs_data = [pytest.mark.data, pytest.mark.skipif(not DATA, reason="CLEAR_HUG_DATA names no folder")]
 FS = 500
 CARRIED = Path(get_testdata_file("waveform_ecg.dcm", download=False))  # pydicom's own 12-lead ECG
 
@@ -535,6 +534,8 @@ def test_uploads_that_cannot_be_read_say_why(tmp_path, uploads, monkeypatch):
         ({}, ["Nothing"]),
         (blobs(one), ["The .hea file needs the .dat file, its data file"]),
         (blobs(one.with_suffix(".dat")), ["needs its header", ".hea file"]),
+        ({"Doe_Jane.pdf": b"%PDF-1.7 ..."}, ["The .pdf file is a picture or a print of an ECG", "export"]),
+        ({"x.jpg": b"\xff\xd8\xff\xe0 JFIF"}, ["The .jpg file is a picture"]),
         (blobs(one, two, one.with_suffix(".dat")), ["2 records", "one at a time"]),
         ({"notes.md": b"hello", "more.md": b"hello"}, ["No ECG among the .md file"]),
         ({"x.zip": b"PK not a zip"}, [".zip"]),
@@ -610,7 +611,7 @@ def formats() -> Path:
 
 
 class TestRealFiles:
-    pytestmark = needs_data
+    pytestmark = [pytest.mark.data, needs_data]
 
     @pytest.mark.parametrize("name", FORMATS)
     def test_formats(self, formats, name):
@@ -748,3 +749,8 @@ def test_headers_are_parsed_as_wfdb_itself_parses_them(tmp_path):
     plain = FunctionType(quick.__code__, {**quick.__globals__, "SIGNAL_SPECS": _header.SIGNAL_SPECS})
     assert quick.__globals__["SIGNAL_SPECS"] is not _header.SIGNAL_SPECS
     assert repr(quick(lines)) == repr(plain(lines))
+    quick = _header._parse_record_line
+    plain = FunctionType(quick.__code__, {**quick.__globals__, "RECORD_SPECS": _header.RECORD_SPECS})
+    assert quick.__globals__["RECORD_SPECS"] is not _header.RECORD_SPECS
+    for line in ("a 12 500 5000", "a/3 2 360.5/75(10) 650000 0:0:1 01/02/1990", "a 1", "a 1 250.0 10 12:30"):
+        assert repr(quick(line)) == repr(plain(line))

@@ -335,6 +335,28 @@ def test_counts_are_divided_by_a_gain(tmp_path, baseline, named, units):
 
 
 @pytest.mark.parametrize(
+    ("line", "taken"),
+    [
+        ("ADC gain: 200", True),
+        ("gain = 200 adu/mV", True),
+        ("Gain: 200 (counts per mV)", True),
+        ("gain: 200", False),  # an amplifier's, perhaps
+        ("gain: 10 mm/mV", False),
+        ("ADC gain: 10 mm/mV", False),
+    ],
+)
+def test_counts_of_columns_lie_around_their_baseline(tmp_path, line, taken):
+    table = pd.DataFrame(dict(zip(LEADS, np.round(MV * 200 - 300).astype(int), strict=True)))
+    text = f"# fs: {FS} Hz\n# {line}\n# baseline: -300\n" + table.to_csv(index=False)
+    (tmp_path / "x.csv").write_text(text)
+    ecg = read_ecg(tmp_path / "x.csv")
+    assert ecg.fs == FS and ("unit" in ecg.guessed) != taken
+    if taken:
+        assert ecg.units_known
+        np.testing.assert_allclose(ecg.signal, MV, atol=3e-3)
+
+
+@pytest.mark.parametrize(
     ("values", "gain", "units"),
     [(MV * 1000 / 4.88, 4.88, None), (MV, 10.0, "mV"), (MV, 10.0, None), (MV * 1000, 1000.0, "uV")],
 )

@@ -12,7 +12,7 @@ and an upload has none. Odd things are said in `ECG.warnings`, not mended in sil
 """
 
 from clear_hug.io.limits import LIMITS, Limit
-from clear_hug.io.long import LongRecord, held, open_ecg, open_long
+from clear_hug.io.long import LongRecord, held, open_ecg
 from clear_hug.io.online import read_physionet
 from clear_hug.io.open import EXTENSIONS, READERS, find_records, read_ecg, read_ecg_upload
 from clear_hug.io.private import remove_left_folders
@@ -22,6 +22,6 @@ from clear_hug.io.write import WRITERS
 
 __all__ = [
     "EXTENSIONS", "LIMITS", "READERS", "WRITERS", "Limit", "LongRecord", "NeedsAnswer", "NoSample",
-    "Reader", "cure", "find_records", "held", "open_ecg", "open_long", "read_ecg", "read_ecg_upload",
+    "Reader", "cure", "find_records", "held", "open_ecg", "read_ecg", "read_ecg_upload",
     "read_physionet", "remove_left_folders",
 ]  # fmt: skip

@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
-from clear_hug.io.apart import Refused, read_apart
 from clear_hug.io.facts import Facts, facts, guess_leads, rate_from
-from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
+from clear_hug.io.limits import LIMITS
 from clear_hug.io.recording import (
     SPAN_MV,
     Asked,
     Channel,
     NeedsAnswer,
     Recording,
+    arrays_apart,
     median_span,
+    members_of,
     millivolt,
     some,
     within,
@@ -45,7 +46,7 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
     said: list[str] = []
     guessed: list[str] = []
     if several := _records_in(values):
-        values = values[_chosen(path, f"an array of {shape}, {several:,} records", several, asked) - 1]
+        values = values[_chosen(path, f"an array of {shape}, {several:,} records", several, asked)]
         said.append(f"Record {asked.record:,} of the {several:,} in the file is read.")
     if values.ndim == 1:
         values = values[:, None]
@@ -99,15 +100,20 @@ def _records_in(values: NDArray[Any]) -> int:
 
 
 def _chosen(path: Path, what: str, n: int, asked: Asked) -> int:
-    """The number that the caller gives, from 1 to `n`, of what the file holds several of."""
+    """Row of the record that the caller asks for, of the `n` that the file holds."""
     if asked.record is None:
         raise NeedsAnswer(
             f"{path.name} holds {what}; say which one: record=1 to {n}, or save one record by itself.",
             "record", records=n,
         )  # fmt: skip
-    if not 1 <= asked.record <= n:
-        raise ECGError(f"{path.name} holds {n:,} records, and record {asked.record:,} was asked for.")
-    return asked.record
+    return _row(path, asked.record, n)
+
+
+def _row(path: Path, record: int, n: int) -> int:
+    """Row of a record by its number, from 1 to `n`."""
+    if not 1 <= record <= n:
+        raise ECGError(f"{path.name} holds {n:,} records, and record {record:,} was asked for.")
+    return record - 1
 
 
 def _without_padding(leads: NDArray[Any], said: list[str]) -> NDArray[Any]:
@@ -181,10 +187,10 @@ def _choose(
         raise ECGError(f"{path.name} holds no array of leads by samples.")
     place = max(pick, key=lambda p: pick[p].size)
     if several := _records_in(np.squeeze(pick[place])):  # what is said of each record, said of this one
-        row = _chosen(path, f"{several:,} records", several, asked) - 1
+        row = _chosen(path, f"{several:,} records", several, asked)
         known = facts({**{p: v.ravel()[row] for p, v in arrays.items() if v.size == several}, **said})
     elif len(two) > 1 and asked.record is not None:
-        place = list(two)[_chosen(path, "", len(two), asked) - 1]
+        place = list(two)[_row(path, asked.record, len(two))]
         notes = [f"Array {asked.record} of the {len(two)} that may hold a record is read."]
     elif len(two) > 1:
         which = f"record=1 to {len(two)}"
@@ -343,10 +349,7 @@ def read_npz(path: Path, asked: Asked) -> Recording:
     arrays: dict[str, NDArray[Any]] = {}
     said: dict[str, Any] = {}
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        within("files", len(members), path.name)
-        within("unpacked", sum(member.file_size for member in members), path.name)
-        for member in members:
+        for member in members_of(archive, path.name):
             with archive.open(member) as file:
                 content = file.read(LIMITS["unpacked"].most)
             values = _load_npy(path.name, content)
@@ -364,21 +367,13 @@ def read_npz(path: Path, asked: Asked) -> Recording:
 # MAT, HDF5, Parquet: by libraries in C, in a process apart
 
 
-def _apart(kind: str, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    within("bytes", path.stat().st_size, path.name)
-    try:
-        return read_apart(kind, path, LIMITS["values"].most, APART_BYTES, APART_SECONDS)
-    except Refused as refused:
-        raise ECGError(f"{path.name} {refused}.") from None
-
-
 def is_hdf5(path: Path, head: bytes) -> bool:
     magic = b"\x89HDF\r\n\x1a\n"
     return head.startswith(magic) or any(head[at : at + 8] == magic for at in (512, 1024, 2048))
 
 
 def read_hdf5(path: Path, asked: Asked) -> Recording:
-    arrays, said = _apart("HDF5", path)
+    arrays, said = arrays_apart("HDF5", path)
     kind = "MAT 7.3" if any(place.endswith("@MATLAB_class") for place in said) else "HDF5"
     return _choose(path, kind, arrays, said, asked)
 
@@ -398,7 +393,7 @@ def is_mat(path: Path, head: bytes) -> bool:
 
 
 def read_mat(path: Path, asked: Asked) -> Recording:
-    arrays, said = _apart("MAT", path)
+    arrays, said = arrays_apart("MAT", path)
     recording = _choose(path, "MAT", arrays, said, asked)
     if {"/ECG/data", "/ECG/sex", "/ECG/age"} <= {*arrays, *said} and recording.channels[0].fs is None:
         note = "The file is laid out as CPSC2018's are, whose rate is 500 Hz: it is taken."
@@ -417,6 +412,6 @@ def is_parquet(path: Path, head: bytes) -> bool:
 
 
 def read_parquet(path: Path, asked: Asked) -> Recording:
-    arrays, said = _apart("Parquet", path)
+    arrays, said = arrays_apart("Parquet", path)
     columns = {place.lstrip("/"): values for place, values in arrays.items()}
     return from_columns(path, "Parquet", columns, facts(said), asked)

@@ -208,16 +208,23 @@ _EDF_FIELDS = ((16, b""), (80, b""), (8, b""), (8, _DECIMAL), (8, _DECIMAL), (8,
                (80, b""), (8, rb"\+?\d+"))  # fmt: skip
 
 
+def edf_fields(head: bytes, signals: int) -> list[list[bytes]]:
+    """What an EDF header says of its signals: (field, signal), from label to samples a data record."""
+    fields, at = [], 256
+    for size, _ in _EDF_FIELDS:
+        fields.append([head[at + i * size : at + (i + 1) * size] for i in range(signals)])
+        at += size * signals
+    return fields
+
+
 def _read_edf(path: Path, source: str) -> Recording:
     """EDF; ecgdatakit makes a number of a broken field where it can."""
     recording = _read(path, source)
     with path.open("rb") as file:
-        signals = int(file.read(256)[252:256].decode("ascii", errors="ignore").strip(" \0") or 0)
-        fields = file.read(256 * signals)
-    at = 0
-    for size, number in _EDF_FIELDS:
-        rows = [fields[at + i * size : at + (i + 1) * size] for i in range(signals)]
-        at += size * signals
+        fixed = file.read(256)
+        signals = int(fixed[252:256].decode("ascii", errors="ignore").strip(" \0") or 0)
+        fields = edf_fields(fixed + file.read(256 * signals), signals)
+    for (_, number), rows in zip(_EDF_FIELDS, fields, strict=True):
         if number and not all(re.fullmatch(number, row.lstrip().rstrip(b" \t\r\n\0")) for row in rows):
             said = (
                 "The header holds a number that is none by EDF's rules: the scale or the leads may be wrong."

@@ -19,19 +19,19 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from clear_hug.ecg import ECG, ECGError, clock, cut
+from clear_hug.io.kit import edf_fields
 from clear_hug.io.limits import LONGEST_WHOLE
 from clear_hug.io.open import READERS, read_ecg, reader_of
 from clear_hug.io.physionet import read_wfdb, wfdb_frames
 from clear_hug.io.private import private_folder
-from clear_hug.io.recording import Asked, Recording, first_bytes, plain, within
+from clear_hug.io.recording import Asked, Recording, first_bytes, said_plainly, within
 from clear_hug.io.standard import to_ecg
 
 PROBE = 10.0  # s, read when a record is opened
 MOST_COMMENTS = 1_000_000  # bytes, before the samples of an ISHNE file
-T = TypeVar("T")
 NEAR = 1e-6  # of a sample; seconds are not whole fractions of it
 
 
@@ -97,24 +97,15 @@ def open_ecg(path: str | os.PathLike[str]) -> ECG | LongRecord:
 def _seconds(path: Path) -> float:
     """The length of a record by its header; 0 for a format that is read only as a whole."""
     opened = _parts_of(path) if path.is_file() else None
-    return _said_plainly(path, lambda: opened.seconds(path)) if opened else 0.0
+    if opened is None:
+        return 0.0
+    with said_plainly(path):
+        return opened.seconds(path)
 
 
 def _parts_of(path: Path) -> _Parts | None:
     reader = reader_of(path, first_bytes(path))
     return next((PARTS[name] for name in PARTS if READERS[name] is reader), None)
-
-
-def _said_plainly(path: Path, work: Callable[[], T]) -> T:
-    """What `work` gives; as in read_ecg, a library's error is said without what it quotes of the file."""
-    try:
-        return work()
-    except ECGError:
-        raise
-    except Exception as error:
-        raise ECGError(
-            f"{path.name} cannot be read: {plain(str(error) or type(error).__name__, path)}"
-        ) from None
 
 
 def held(ecg: ECG) -> LongRecord:
@@ -157,8 +148,7 @@ def _look(path: Path, opened: _Parts, seconds: float) -> ECG:
 
 def _part(path: Path, opened: _Parts, start: float, stop: float) -> ECG:
     """The stretch from `start` to `stop` (s), by the way that every recording goes."""
-
-    def work() -> ECG:
+    with said_plainly(path):
         recording, begins = opened.read(path, start, stop)
         channels = []
         for channel in recording.channels:
@@ -166,8 +156,6 @@ def _part(path: Path, opened: _Parts, start: float, stop: float) -> ECG:
             a, b = (round(edge * rate) - round(begins * rate) for edge in (start, stop))
             channels.append(replace(channel, samples=channel.samples[max(0, a) : b]))
         return to_ecg(path, replace(recording, channels=channels), Asked())
-
-    return _said_plainly(path, work)
 
 
 # Formats of which a part can be read
@@ -228,8 +216,7 @@ def _edf_blocks(path: Path) -> _Blocks:
             raise ECGError(f"{path.name} describes {n_signals} signals.")
         head = fixed + file.read(256 * n_signals)
     seconds, promised = float(_field(fixed[244:252])), int(_field(fixed[236:244]))
-    at = 256 + 216 * n_signals
-    samples = [int(_field(head[at + 8 * i : at + 8 * i + 8])) for i in range(n_signals)]
+    samples = [int(_field(field)) for field in edf_fields(head, n_signals)[-1]]
     if min(samples) <= 0 or not seconds > 0:
         raise ECGError(f"{path.name} states no length of its data records.")
     size = 2 * sum(samples)

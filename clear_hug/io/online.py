@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from clear_hug.ecg import ECG, ECGError
 from clear_hug.io.limits import LIMITS, ONLINE_SECONDS, SILENT_SECONDS
 from clear_hug.io.open import read_ecg
-from clear_hug.io.physionet import _header_of, _segments, _signals_of
+from clear_hug.io.physionet import header_of, segment_rows, signals_of
 from clear_hug.io.private import private_folder
 from clear_hug.io.recording import within
 
@@ -78,15 +78,15 @@ def read_physionet(name: str) -> ECG:
 def _fetch_record(fetch: _Fetch, base: str, record: str, folder: Path) -> None:
     """Header and samples of a record, or of the segments that it joins."""
     fetch(f"{base}{record}.hea", folder / f"{record}.hea", MOST_TEXT)
-    head = _header_of(folder / f"{record}.hea")
+    head = header_of(folder / f"{record}.hea")
     if head.joins:
-        segments = _segments(head)
+        segments = segment_rows(head)
         within("values", sum(length for _, length in segments) * head.n_signals, head.path.name)
         names = dict.fromkeys(name for name, length in segments if length and name != "~")
         for name in names:
-            _plain(name, head.path.name)
+            _refuse_elsewhere(name, head.path.name)
             fetch(f"{base}{name}.hea", folder / f"{name}.hea", MOST_TEXT)
-            part = _header_of(folder / f"{name}.hea")
+            part = header_of(folder / f"{name}.hea")
             if part.joins:
                 return  # the reader says that this is not read
             _fetch_samples(fetch, base, part, folder)
@@ -95,15 +95,15 @@ def _fetch_record(fetch: _Fetch, base: str, record: str, folder: Path) -> None:
 
 
 def _fetch_samples(fetch: _Fetch, base: str, head: Any, folder: Path) -> None:
-    rows = _signals_of(head)
+    rows = signals_of(head)
     within("values", head.n * head.n_signals, head.path.name)
     for file in dict.fromkeys(row[0] for row in rows):
-        _plain(file, head.path.name)
+        _refuse_elsewhere(file, head.path.name)
         if not (folder / file).exists():
             fetch(base + file, folder / file, LIMITS["bytes"].most)
 
 
-def _plain(file: str, header: str) -> None:
+def _refuse_elsewhere(file: str, header: str) -> None:
     """A name in a header is a name in the header's own folder, or is not fetched."""
     if not re.fullmatch(_PART, file, re.ASCII):
         raise ECGError(f"{header} names {file[:60]!r}, which is no file beside it; nothing of it is fetched.")

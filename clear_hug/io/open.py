@@ -17,7 +17,7 @@ from clear_hug.io.kit import KIT
 from clear_hug.io.limits import LIMITS, MOST_LISTED
 from clear_hug.io.physionet import is_lone_samples, is_wfdb, read_wfdb, segments_of
 from clear_hug.io.private import private_folder
-from clear_hug.io.recording import Asked, NeedsAnswer, Reader, first_bytes, plain, some, within
+from clear_hug.io.recording import Asked, NeedsAnswer, Reader, first_bytes, said_plainly, some, within
 from clear_hug.io.standard import to_ecg
 
 READERS: dict[str, Reader] = {
@@ -41,6 +41,7 @@ EXTENSIONS: tuple[str, ...] = tuple(
 
 MOST_HEADER = 1_000_000  # bytes
 _NOBODY = re.compile(r"[A-Za-z]|\d{1,4}")  # names that say nothing, and stand in many sentences
+_PICTURES = (b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*")  # how their files begin
 _LISTED_BY_CONTENT = {
     ".csv",
     ".tsv",
@@ -94,7 +95,7 @@ def read_ecg(
 
 
 def _read(path: Path, asked: Asked) -> ECG:
-    try:
+    with said_plainly(path):
         if path.is_dir():
             return _read(_only_record(path), asked)
         if not path.is_file():
@@ -108,18 +109,14 @@ def _read(path: Path, asked: Asked) -> ECG:
             return replace(_read_files({path.name: path.read_bytes()}, asked), record_id=path.stem)
         if reader is None:
             if is_lone_samples(path, head):
-                raise ECGError(f"{path.name} needs its header {path.with_suffix('.hea').name} beside it.")
+                raise ECGError(f"{path.name} needs its header, {path.with_suffix('.hea').name}, beside it.")
+            if head.startswith(_PICTURES):
+                raise ECGError(
+                    f"{path.name} is a picture or a print of an ECG, which cannot be read; export the signal "
+                    "itself, for example as DICOM, SCP-ECG, XML or CSV."
+                )
             raise ECGError(f"{path.name} is not an ECG in a known format ({', '.join(READERS)}).")
         return to_ecg(path, reader.read(path, asked), asked)
-    except ECGError:
-        raise
-    except MemoryError:
-        raise ECGError(f"{path.name} is too large for this machine's memory.") from None
-    except Exception as error:
-        # Nothing is chained: a library's error quotes the file, and a log would keep it.
-        raise ECGError(
-            f"{path.name} cannot be read: {plain(str(error) or type(error).__name__, path)}"
-        ) from None
 
 
 def reader_of(path: Path, head: bytes) -> Reader | None:

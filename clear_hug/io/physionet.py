@@ -62,7 +62,7 @@ def segments_of(head: bytes) -> set[str]:
     return {line.split()[0] for line in body[1:]}
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
     """What a header says before any sample is read.
 
     path : of the header;  record : its first line, parted;  lines : all of it, comments too
@@ -85,7 +85,8 @@ class _Header(NamedTuple):
         return "/" in self.record[1]
 
 
-def _header_of(path: Path) -> _Header:
+def header_of(path: Path) -> Header:
+    """What the header says at `path`, or beside the samples that lie there."""
     header = path.with_suffix(".hea") if path.suffix.lower() in (".dat", ".mat") else path
     if not header.is_file():
         raise ECGError(f"{path.name} needs its header {header.name} beside it.")
@@ -103,10 +104,10 @@ def _header_of(path: Path) -> _Header:
     n_signals, n = int(record[2]), int(record[4] or 0)
     within("leads", n_signals, header.name)
     fs = float(record[3]) if record[3] else None
-    return _Header(header, record, lines, body[1:], n_signals, n, fs)
+    return Header(header, record, lines, body[1:], n_signals, n, fs)
 
 
-def _signals_of(head: _Header) -> list[list[str]]:
+def signals_of(head: Header) -> list[list[str]]:
     """The fields of each signal's line."""
     rows = [line.split(maxsplit=8) for line in head.rows[: head.n_signals]]
     if not head.n_signals or len(rows) < head.n_signals or any(len(row) < 2 for row in rows):
@@ -116,21 +117,21 @@ def _signals_of(head: _Header) -> list[list[str]]:
 
 def wfdb_frames(path: Path) -> tuple[int, float]:
     """How many frames a record holds, and how many a second, by its header and the sizes of its files."""
-    head = _header_of(path)
+    head = header_of(path)
     if head.joins:
-        n = sum(length for _, length in _segments(head))
+        n = sum(length for _, length in segment_rows(head))
     else:
-        n = _check_wfdb_data(head.path, _signals_of(head), head.n, whole=False)
+        n = _check_wfdb_data(head.path, signals_of(head), head.n, whole=False)
     return n, head.fs or DEFAULT_FS
 
 
 def read_wfdb(path: Path, asked: Asked, span: tuple[int, int] | None = None) -> Recording:
     """A record, or of a longer one the frames from `span[0]` up to `span[1]`."""
-    head = _header_of(path)
+    head = header_of(path)
     header = head.path
     if head.joins:
         return _read_segments(head, asked, span)
-    rows = _signals_of(head)
+    rows = signals_of(head)
     within("values", (span[1] - span[0] if span else head.n) * head.n_signals, header.name)
     _check_wfdb_data(header, rows, head.n, whole=span is None)
     if span and any(re.match(r"8(\D|$)", row[1]) for row in rows):
@@ -178,8 +179,11 @@ def _unlike_checksum(wave: Any, rows: list[list[str]]) -> list[str]:
             continue
         if wave.skew[i]:  # a skewed signal is read without its first samples
             continue
-        counts = np.rint(wave.e_p_signal[i] * wave.adc_gain[i] + wave.baseline[i])
-        total = int(np.nan_to_num(counts, nan=none, posinf=none, neginf=none).astype(np.int64).sum())
+        counts = wave.e_p_signal[i] * wave.adc_gain[i]
+        counts += wave.baseline[i]
+        if not np.isfinite(counts).all():
+            counts = np.nan_to_num(counts, nan=none, posinf=none, neginf=none)
+        total = int(np.rint(counts, out=counts).astype(np.int64).sum())
         if (total - int(row[6])) % 65_536:
             changed.append((wave.sig_name[i] or f"signal {i + 1}")[:30])
     return changed
@@ -199,7 +203,7 @@ def _odd_gain(wave: Any) -> list[str]:
     return [f"{name[:30]} has a gain of its own in the header ({gain}; all others {usual}): a slip?"]
 
 
-def _segments(head: _Header) -> list[tuple[str, int]]:
+def segment_rows(head: Header) -> list[tuple[str, int]]:
     """(name, frames) of each segment that a header joins."""
     rows = [line.split() for line in head.rows]
     within("segments", len(rows), head.path.name)
@@ -208,9 +212,9 @@ def _segments(head: _Header) -> list[tuple[str, int]]:
     return [(row[0], int(row[1])) for row in rows]
 
 
-def _read_segments(head: _Header, asked: Asked, span: tuple[int, int] | None) -> Recording:
+def _read_segments(head: Header, asked: Asked, span: tuple[int, int] | None) -> Recording:
     """Segments, each with a header of its own beside this one, joined by channel; gaps are absent."""
-    header, rows = head.path, _segments(head)
+    header, rows = head.path, segment_rows(head)
     first, last = span or (0, sum(length for _, length in rows))
     n = last - first
     within("values", n * head.n_signals, header.name)
@@ -247,20 +251,20 @@ def _read_segments(head: _Header, asked: Asked, span: tuple[int, int] | None) ->
 
 @cache
 def _wfdb() -> Any:
-    """The wfdb package, its table of header fields looked up in a dict.
+    """The wfdb package, its tables of header fields looked up in dicts.
 
-    It asks pandas for every field of every signal, which took most of the time of reading a record.
+    It asks pandas for every field of every line, which took most of the time of reading a record.
     """
     import wfdb
     from wfdb.io import _header
 
-    table = _header.SIGNAL_SPECS
-    light = SimpleNamespace(
-        index=list(table.index),
-        loc={(i, column): table.loc[i, column] for i in table.index for column in table},
-    )
-    slow = _header._parse_signal_lines
-    _header._parse_signal_lines = FunctionType(slow.__code__, {**slow.__globals__, "SIGNAL_SPECS": light})
+    for parse, specs in (("_parse_record_line", "RECORD_SPECS"), ("_parse_signal_lines", "SIGNAL_SPECS")):
+        slow, table = getattr(_header, parse), getattr(_header, specs)
+        light = SimpleNamespace(
+            index=list(table.index),
+            loc={(i, column): table.loc[i, column] for i in table.index for column in table},
+        )
+        setattr(_header, parse, FunctionType(slow.__code__, {**slow.__globals__, specs: light}))
     return wfdb
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
-from clear_hug.io.limits import LIMITS
+from clear_hug.io.apart import Refused, read_apart
+from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 
 HEAD_BYTES = 4096
 
@@ -137,7 +140,8 @@ def median_span(leads: Iterable[NDArray[Any]]) -> float:
 _ENDS = [end for bits in (16, 24, 32) for end in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 2**bits - 1)]
 _NINES = [sign * int("9" * n) for n in range(3, 8) for sign in (-1, 1)]
 # The last two: counts that were written out in mV, at the usual 1000 a mV.
-_ABSENT = np.array([*_ENDS, *_NINES, -32.768, 32.767])
+_ABSENT = np.sort([*_ENDS, *_NINES, -32.768, 32.767])
+_BETWEEN = (_ABSENT[1:] + _ABSENT[:-1]) / 2
 # How near a number is one of them, when a scale or float32 has rounded it.
 _NEAR = np.maximum(0.02 * np.minimum(1.0, np.abs(_ABSENT) / 1000), 1e-7 * np.abs(_ABSENT))
 
@@ -157,14 +161,14 @@ def without_absent(
     if not (np.abs((ends[:, None] - offset) / resolution - _ABSENT) < _NEAR).any():
         return samples, 0  # as in nearly every record
     counts = (np.asarray(samples, np.float64) - offset) / resolution
-    alike = [np.abs(counts - count) < near for count, near in zip(_ABSENT, _NEAR, strict=True)]
-    others = np.isfinite(counts) & ~np.logical_or.reduce(alike)
+    nearest = np.searchsorted(_BETWEEN, counts)  # row of _ABSENT
+    alike = np.abs(counts - _ABSENT[nearest]) < _NEAR[nearest]
+    others = np.isfinite(counts) & ~alike
     rest = counts[others]
     low, high = (float(rest.min()), float(rest.max())) if rest.size else (0.0, 0.0)
     absent = np.zeros(counts.shape, np.bool_)
-    for count, there in zip(_ABSENT, alike, strict=True):
-        if not there.any():
-            continue
+    for row in np.unique(nearest[alike]):
+        count, there = _ABSENT[row], alike & (nearest == row)
         off = max(low - count, count - high) / (10 if abs(count) == 999 else 1)
         run = count == -32768 and (there[1:] & there[:-1]).any() and _by_jumps(counts, there, others)
         if off > high - low or (run and np.allclose(rest, np.round(rest), rtol=0, atol=0.02)):
@@ -242,9 +246,44 @@ def read_bytes(path: Path, what: str = "bytes") -> bytes:
     return path.read_bytes()
 
 
+def members_of(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
+    """The files of an archive, if they are within the limits."""
+    members = archive.infolist()
+    within("files", len(members), name)
+    within("unpacked", sum(member.file_size for member in members), name)
+    return members
+
+
+def arrays_apart(
+    kind: str, path: Path, seconds: float = APART_SECONDS
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """What `read_apart` finds in a file within the limits; what it refuses is told with the file's name."""
+    within("bytes", path.stat().st_size, path.name)
+    try:
+        return read_apart(kind, path, LIMITS["values"].most, APART_BYTES, seconds)
+    except Refused as refused:
+        raise ECGError(f"{path.name} {refused}.") from None
+
+
 def first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
+
+
+@contextmanager
+def said_plainly(path: Path) -> Iterator[None]:
+    """Whatever goes wrong is an ECGError: a library's error, without what it quotes of the file."""
+    try:
+        yield
+    except ECGError:
+        raise
+    except MemoryError:
+        raise ECGError(f"{path.name} is too large for this machine's memory.") from None
+    except Exception as error:
+        # Nothing is chained: a library's error quotes the file, and a log would keep it.
+        raise ECGError(
+            f"{path.name} cannot be read: {plain(str(error) or type(error).__name__, path)}"
+        ) from None
 
 
 def plain(text: str, path: Path) -> str:

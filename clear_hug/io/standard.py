@@ -36,6 +36,11 @@ OUT_OF_LINE = 40.0  # times the median lead's span
 SAME_SPAN = 1e-3  # leads whose spans (or SDs) agree to this were each scaled to their own
 RESTING_SECONDS = 10.0  # the length of a standard resting ECG
 _USUAL_RATES = (100, 125, 128, 200, 240, 250, 256, 300, 360, 400, 500, 512, 1000, 2000)  # Hz
+_DEVICE_RATES = (
+    *_USUAL_RATES, 50, 60, 62.5, 64, 120, 150, 160, 175, 180, 225, 257, 280, 320, 333, 333.3, 350, 375, 450,
+    480, 488.28, 600, 640, 720, 750, 800, 900, 960, 976.56, 977, 978, 1024, 1200, 1250, 1500, 1600, 2048,
+    2400, 2500, 4000, 4096, 5000, 8000, 8192, 10000,
+)  # fmt: skip  # Hz, of what is sold and of what was published; another is said to be odd
 _RESTING_RATES = (500, 1000, 250, 400, 100)  # Hz, of records padded to a little more than 10 s
 
 
@@ -172,6 +177,11 @@ def _rate(path: Path, leads: dict[str, Channel], asked: Asked, said: list[str], 
             said.append(f"The file says {rate:g} Hz; {asked.fs:g} Hz was asked for and is used.")
         return asked.fs
     if rate is not None and math.isfinite(rate):
+        if not any(math.isclose(rate, usual, rel_tol=1e-3) for usual in _DEVICE_RATES):
+            said.append(
+                f"The file says {rate:g} Hz, at which hardly any device records. Intervals and heart rate "
+                "are only as right as this number; if it is wrong, say the rate: read_ecg(path, fs=...)."
+            )
         return rate
     guess = _guess_rate(path, n, len(leads))
     guessed.append("fs")
@@ -273,15 +283,15 @@ def _without_calibration(
 
 def _scaled_each_to_its_own(signals: Mapping[str, NDArray[Any]]) -> str:
     """How leads that were normalised one by one give themselves away, or "" (LUDB: each spans 1 "mV")."""
-    alive = [s[np.isfinite(s)].astype(np.float64) for s in signals.values()]
+    alive = [s if (there := np.isfinite(s)).all() else s[there] for s in signals.values()]
     alive = [s for s in alive if s.size and np.ptp(s) > 0]
     if len(alive) < 4:
         return ""
     for what, of in (("spans", np.ptp), ("has a standard deviation of", np.std)):
-        first, second = float(of(alive[0])), float(of(alive[1]))
+        first, second = (float(of(s.astype(np.float64))) for s in alive[:2])
         if abs(first - second) > 2 * SAME_SPAN * max(first, second):
             continue  # as in nearly every record: the other leads need not be looked at
-        values = np.array([of(s) for s in alive])
+        values = np.array([of(s.astype(np.float64)) for s in alive])
         if np.ptp(values) <= SAME_SPAN * values.mean():
             return f"{what} {values.mean():.3g} mV exactly"
     return ""

@@ -18,10 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import MAX_FS, MIN_FS, ECGError
-from clear_hug.io.apart import Refused, read_apart
 from clear_hug.io.facts import Facts, guess_leads, rate_from, rate_of
-from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
-from clear_hug.io.recording import Asked, Channel, NeedsAnswer, Recording, millivolt, read_bytes, some, within
+from clear_hug.io.limits import APART_SECONDS
+from clear_hug.io.recording import (
+    Asked,
+    Channel,
+    NeedsAnswer,
+    Recording,
+    arrays_apart,
+    members_of,
+    millivolt,
+    read_bytes,
+    some,
+    within,
+)
 from clear_hug.leads import LEADS, canonical_lead
 
 _NUMBER = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
@@ -56,6 +66,14 @@ _STEP = re.compile(
 _UNITS = re.compile(
     r"\b(?:units?|einheit|amplitude)\b[^\d\n/]{0,20}?([uµμmn]?V|microvolts?|millivolts?)\b(?!\s*/)",
     re.IGNORECASE,
+)
+# "ADC gain: 200", "gain = 200 adu/mV"; a bare gain may be an amplifier's, and one in mm/mV is the paper's.
+_GAIN = re.compile(
+    r"(?im)(?:\badc[ _-]?gain\b[^\d\n]{0,12}(\d+(?:[.,]\d+)?)\b(?![ \t]*mm)"
+    r"|\bgain\b[^\d\n]{0,12}(\d+(?:[.,]\d+)?)[ \t]*\(?(?!mm)[a-z]*[ \t]*(?:/|per)[ \t]*mv)"
+)
+_BASELINE = re.compile(
+    r"(?im)\b(?:baseline|adc[ _-]?zero)\b[ \t]*[:=][ \t]*(-?\d+(?:[.,]\d+)?)\b(?![ \t]*[a-zµ])"
 )
 _COUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([nuµμm]V)\s*/\s*(?:lsb|bit|count|digit|unit)", re.IGNORECASE)
 _LOOKED_AT = 60  # lines, to find the dialect
@@ -238,6 +256,10 @@ def _stated(lines: Sequence[str]) -> dict[str, Any]:
         size = float(count[1].replace(",", ".")) * (millivolt(count[2]) or 0)
         if size:
             said["gain"] = 1 / size
+    elif (gain := _GAIN.search(text)) and "unit" not in said:
+        said["gain"] = float((gain[1] or gain[2]).replace(",", "."))
+    if said.get("gain") and (zero := _BASELINE.search(text)):
+        said["baseline"] = float(zero[1].replace(",", "."))
     return said
 
 
@@ -288,7 +310,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
         raise ECGError(f"{path.name} holds no table of numbers.")
     before = lines[: layout.skip]
     stated = _stated(before)
-    known = Facts(stated.get("fs"), stated.get("unit", ""), stated.get("gain"))
+    known = Facts(**stated)
     if layout.named_rows:
         return _named_rows(path, source, text, layout, known, asked)
     values, clock = _numbers(path, text, layout)
@@ -303,7 +325,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
             "leads", channels=layout.width,
         )  # fmt: skip
     if clock is not None and not known.fs:
-        known = Facts(rate_of(path, clock), known.unit, known.gain)
+        known = replace(known, fs=rate_of(path, clock))
         values, heading = values[:, 1:], heading[1:]
     elif clock is not None:
         values, heading = values[:, 1:], heading[1:]
@@ -406,9 +428,9 @@ def _finish(
     source: str, channels: list[Channel], known: Facts, said: list[str], guessed: list[str]
 ) -> Recording:
     if known.gain:  # so many a mV: the file says what a count is worth
-        gain = known.gain
+        one, zero = 1 / known.gain, -known.baseline / known.gain
         channels = [
-            c if c.unit else Channel(c.name, c.samples / gain, c.fs, "mV", 1 / gain) for c in channels
+            c if c.unit else Channel(c.name, c.samples * one + zero, c.fs, "mV", one, zero) for c in channels
         ]
     channels = [
         replace(c, fs=c.fs or known.fs, unit=c.unit or known.unit) for c in channels
@@ -419,6 +441,8 @@ def _finish(
 def _named_rows(path: Path, source: str, text: str, layout: _Layout, known: Facts, asked: Asked) -> Recording:
     """A lead a line, its name first."""
     channels: list[Channel] = []
+    said: list[str] = []
+    fs = known.fs
     for line in text.splitlines()[layout.skip :]:
         row = _without_end(cells(line, layout.delimiter))
         if len(row) < 2:
@@ -432,15 +456,11 @@ def _named_rows(path: Path, source: str, text: str, layout: _Layout, known: Fact
                 f"{path.name} is no table of numbers throughout: a cell holds something else."
             ) from None
         name, unit = split_unit(row[0])
-        channels.append(Channel(name, values, None, unit))
-    time = [c for c in channels if _TIME.match(c.name)]
-    said: list[str] = []
-    fs = None
-    if time:
-        cell = f"{time[0].name} ({time[0].unit})" if time[0].unit else time[0].name
-        fs = rate_from(path, cell, time[0].samples, known.fs, said)
-    channels = [Channel(c.name, c.samples, fs, c.unit) for c in channels if not _TIME.match(c.name)]
-    return _finish(source, channels, known, said, [])
+        if _TIME.match(name):
+            fs = rate_from(path, row[0], values, fs, said)
+        else:
+            channels.append(Channel(name, values, None, unit))
+    return _finish(source, channels, replace(known, fs=fs), said, [])
 
 
 def from_columns(
@@ -477,8 +497,7 @@ def from_columns(
             "leads=[...].",
             "leads", channels=len(channels),
         )  # fmt: skip
-    known = Facts(fs, known.unit, known.gain, (), known.age, known.sex)
-    return _finish(source, channels, known, said, [])
+    return _finish(source, channels, replace(known, fs=fs), said, [])
 
 
 # XLSX
@@ -495,13 +514,7 @@ def is_xlsx(path: Path, head: bytes) -> bool:
 
 
 def read_xlsx(path: Path, asked: Asked) -> Recording:
-    within("bytes", path.stat().st_size, path.name)
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        within("files", len(members), path.name)
-        within("unpacked", sum(member.file_size for member in members), path.name)
-    try:
-        arrays, _ = read_apart("XLSX", path, LIMITS["values"].most, APART_BYTES, 2 * APART_SECONDS)
-    except Refused as refused:
-        raise ECGError(f"{path.name} {refused}.") from None
+        members_of(archive, path.name)
+    arrays, _ = arrays_apart("XLSX", path, 2 * APART_SECONDS)
     return _from_text(path, "XLSX", arrays["text"].tobytes().decode(), asked)
