@@ -3,7 +3,7 @@
 import streamlit as st
 
 from clear_hug import ui
-from clear_hug.plots import plot_ecg
+from clear_hug.plots import plot_ecg, roomy_layout
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import answer_hidden
 from clear_hug.words import missing
@@ -26,7 +26,7 @@ with guard(stop=True):  # the pickers above stay, for a record that can be read
 answer = None
 with guard():
     answer = page.diagnosis
-    words, to_labels, to_why = st.columns([6, 1, 1], vertical_alignment="center")
+    words, to_labels, to_why = st.columns([6, 1, 1])
     if answer_hidden(page):
         words.markdown("**Read first:** the answer is hidden until you commit yours on the Diagnosis page.")
     else:
@@ -60,7 +60,7 @@ with guard():
 
 with guard():
     start, seconds = page.stretch()
-    figure = plot_ecg(ecg, start, seconds, dark=page.dark)
+    figure = plot_ecg(ecg, start, seconds, roomy_layout(ecg), dark=page.dark)
     ui.show_paper(figure, "overview", f"{page.record.title}: three rows of four leads, and lead II below")
     ui.show_facts(ecg)
 if answer:

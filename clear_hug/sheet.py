@@ -23,6 +23,7 @@ from clear_hug.ecg import ECG, WINDOW_SECONDS
 from clear_hug.explain import Attribution
 from clear_hug.export import APP, Bools, adds_up, are_shares, check, left_out, version
 from clear_hug.leads import GROUP_OF, GROUPS, LEADS
+from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.plots.painted import LOUD, SMOOTH
 from clear_hug.plots.paper import (
     LARGE,
@@ -34,7 +35,7 @@ from clear_hug.plots.paper import (
     STATES,
     Paper,
     Strip,
-    _ecg_data,
+    ecg_data,
 )
 from clear_hug.plots.theme import LIGHT, colours_at, ink_on, largest, signed, signed_places
 from clear_hug.removal import SEGMENTS, segments_of
@@ -214,7 +215,7 @@ def _head(
     calls = [
         f"{_label(checkpoint.targets[row])} "
         + (
-            "too rare in training to call"
+            TOO_RARE
             if diagnosis.rare[row]
             else f"{'called' if diagnosis.called[row] else 'not called'} "
             f"(from {_percent(diagnosis.thresholds[row])})"
@@ -241,7 +242,7 @@ def _paper(ecg: ECG, start: float, seconds: float) -> Paper:
     there: Bools = np.any(np.isfinite(ecg.signal[:, stretch]), axis=1)
     rhythm = next((lead for lead in ("II", "V1", *LEADS) if there[LEADS.index(lead)]), "II")
     for gain in GAINS:
-        paper = _ecg_data(ecg, start, seconds, "3x4", rhythm, SPEED, gain, letters=8)
+        paper = ecg_data(ecg, start, seconds, "3x4", rhythm, SPEED, gain, letters=8)
         fitted = _nearer(paper)
         apart = float((np.diff(fitted.rows) / np.diff(paper.rows)).min())
         if not ecg.units_known:
@@ -360,9 +361,7 @@ def _draw_paper(page: Figure, left: float, top: float, paper: Paper, ecg: ECG, c
         _draw_trace(axes, strip, colours.along(row, strip.time), colours)
         worth = colours.lead(row)
         state = STATES[strip.state]
-        if not state and not np.isfinite(strip.mv).any():
-            state = " not recorded here"
-        elif not state and colours.gone[row]:
+        if not state and colours.gone[row]:
             state = " left out"
         number = (
             f"  {signed(worth, colours.lead_end)}" if np.isfinite(worth) and "absent" not in state else ""

@@ -6,7 +6,14 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.display import SIGNALS
 from clear_hug.leads import LEADS
-from clear_hug.plots import LAYOUTS, plot_ecg, plot_laid_over, plot_medians, plot_side_by_side
+from clear_hug.plots import (
+    LAYOUTS,
+    plot_ecg,
+    plot_laid_over,
+    plot_medians,
+    plot_side_by_side,
+    roomy_layout,
+)
 from clear_hug.ui import ecg as view
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import answer_hidden
@@ -123,7 +130,7 @@ with guard(stop=True):
     with first[1]:
         pair = seen == BESIDE
         layout = ui.choices(
-            "Layout", list(LAYOUTS), "layout_pair" if pair else "layout", "6x2" if pair else None
+            "Layout", list(LAYOUTS), "layout_pair" if pair else "layout", "6x2" if pair else roomy_layout(ecg)
         )
     with first[2]:
         order = ui.menu("Limb leads", ["standard", "Cabrera"], "order")

@@ -51,7 +51,7 @@ with guard():
         dark=page.dark,
         bands=operated.bands,
         known=page.known,
-        shares={one.target: one.prevalence for one in rare_labels(operated.diagnosis, checkpoint)},
+        rare=rare_labels(operated.diagnosis, checkpoint),
     )
     alt = "Probability and threshold of each label, and where the model is unsure; the table has all of it"
     ui.show(figure, "probabilities", alt)

@@ -18,7 +18,9 @@ from clear_hug.plots import (
     plot_token,
     plot_token_map,
     plot_waterfall,
+    roomy_layout,
 )
+from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.sheet import explanation_pdf, explanation_png
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import wait_for_reading
@@ -55,7 +57,7 @@ with guard():
     if against:
         words += f" rather than {page.checkpoint.description[against]}"
     if page.diagnosis.rare[page.checkpoint.row(target)]:
-        st.caption("This label is too rare in training to be called: it has a probability alone.")
+        st.caption(f"This label is {TOO_RARE}: it has a probability alone.")
     ui.show_missing(page)
     ablated = None
     with guard():  # a record of an hour has too many beats to leave out one by one
@@ -72,12 +74,13 @@ with guard():
     # only the tab that is open is computed and sent
     names = ["On the trace", "Leads × beats", "Groups", "Waterfall", "Left out", "Samples", "Attention",
              "Trust", "Export"]  # fmt: skip
-    tabs = dict(zip(names, st.tabs(names, key="view", on_change="rerun"), strict=True))
+    tabs = dict(zip(names, st.tabs(names, key="view", on_change="rerun", bind="query-params"), strict=True))
     if tabs["On the trace"].open:
         with tabs["On the trace"], guard():
             by = ui.choices("Painted by", ["lead", "beat"] if ablated else ["lead"], "paint")
             beats = {"beats": ablated.values, "tokens": page.tokens} if ablated and by == "beat" else {}
-            figure = plot_painted_ecg(page.ecg, lead, start, seconds, dark=page.dark, **beats)
+            layout = roomy_layout(page.ecg)
+            figure = plot_painted_ecg(page.ecg, lead, start, seconds, layout=layout, dark=page.dark, **beats)
             alt = f"The ECG, each {by} in the colour of its contribution to {words}"
             ui.show_paper(figure, "painted", alt)
             st.caption(LEFT_OUT_WORDS if by == "beat" else LEAD_TOKEN_WORDS)
@@ -141,7 +144,9 @@ with guard():
             method = "smooth_integrated_gradients" if smooth else "integrated_gradients"
             why = page.worth(target, method, "sample", against)
             if why is not None:
-                figure = plot_painted_samples(page.ecg, why, start, seconds, dark=page.dark)
+                figure = plot_painted_samples(
+                    page.ecg, why, start, seconds, dark=page.dark, layout=roomy_layout(page.ecg)
+                )
                 ui.show_paper(
                     figure, "samples", f"The ECG, each sample in the colour of what it adds to {words}"
                 )

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from clear_hug import ui
-from clear_hug.plots import plot_what_if, plot_what_is_left
+from clear_hug.plots import plot_what_if, plot_what_is_left, roomy_layout
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import WHAT_IF_WORDS, removed_words
@@ -28,7 +28,9 @@ with guard():
         dark=page.dark,
     )
     ui.show(figure, "probabilities", "The probability of each label with everything there, and without")
-    figure = plot_what_is_left(page.ecg, page.tokens, hidden, start, seconds, dark=page.dark)
+    figure = plot_what_is_left(
+        page.ecg, page.tokens, hidden, start, seconds, roomy_layout(page.ecg), page.dark
+    )
     ui.show_paper(figure, "left", "The ECG; what is switched off is faint")
     st.caption(WHAT_IF_WORDS)
     ui.model_line(after)

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from clear_hug import ui
-from clear_hug.plots import plot_compare, plot_painted_ecg
+from clear_hug.plots import plot_compare, plot_painted_ecg, roomy_layout
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import COMPARE_WORDS
@@ -49,7 +49,7 @@ with guard():
         end = float(np.nanmax(np.abs(np.concatenate([a.values, b.values]))))
         trust = []  # filled at the end: the proofs take seconds, and the pictures need not wait for them
         for side, why, one in (("a", a, page), ("b", b, other_page)):
-            figure = plot_painted_ecg(one.ecg, why, dark=page.dark, end=end)
+            figure = plot_painted_ecg(one.ecg, why, layout=roomy_layout(one.ecg), dark=page.dark, end=end)
             title = titles[side == "b"]
             st.markdown(f"**{ui.say(title)}**")
             trust.append((st.empty(), one, why))

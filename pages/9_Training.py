@@ -141,9 +141,11 @@ def show_runs() -> None:
             show_differences(chosen)
         else:
             st.markdown("Choose a run.")
-        said = [f"{run.name}: {note}" for run in chosen for note in run.notes] + passed_over(runs_folder())
-        if said:
-            st.caption(f"Passed over in {ui.say(str(runs_folder()))}:\n{ui.bullets(said)}")
+        if notes := [f"{run.name}: {note}" for run in chosen for note in run.notes]:
+            st.caption(ui.bullets(notes))
+        if none := passed_over(runs_folder()):
+            with st.expander(f"Passed over in {ui.say(str(runs_folder()))} ({len(none)})"):
+                st.caption(ui.bullets(none))
         live = any(run.alive(now) for run in chosen)
         if live != st.session_state.get(LIVE, False):
             st.session_state[LIVE] = live

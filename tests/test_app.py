@@ -117,7 +117,7 @@ def test_record_without_beats(name: str) -> None:
     else:
         assert n_figures(app) == 0
     if name != "pages/1_ECG.py":
-        assert any("no QRS complex" in item.value.replace("\\", "") for item in app.warning)
+        assert any("No QRS complex" in item.value.replace("\\", "") for item in app.warning)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -496,7 +496,7 @@ def test_what_was_stopped_waits_until_it_is_asked_to_go_on() -> None:
     app = page(EXPLANATION, target="superdiagnostic/HYP")
     app.session_state["view"] = "Left out"
     app.run()
-    done = results._results(*key_of(app), "superdiagnostic/HYP", "shapley", "beat", "")
+    done = results.results_of(*key_of(app), "superdiagnostic/HYP", "shapley", "beat", "")
     assert done.pop("result").method == "shapley"
     app.session_state[f"stopped-{'-'.join(key_of(app))}-superdiagnostic/HYP-shapley-beat-"] = True
     app.run()

@@ -113,7 +113,7 @@ def n_planted(ecg: ECG) -> int:
 NORMAL, SHORT, PACED = simulate_ecg(), simulate_ecg(seconds=2.0), simulate_ecg("paced")
 FAST = simulate_ecg(heart_rate=200.0, rr_sd=0.0)
 FLAT = ECG(np.zeros((12, 5000)), 500.0)
-NO_BEATS = "no QRS complex was found in r"
+NO_BEATS = "[nN]o QRS complex was found in r"
 CASES = {
     "empty file": Case(content("r.dcm", b""), unread=r"r\.dcm is empty \(0 bytes\)"),
     "text named .dcm": Case(content("r.dcm", b"Dear doctor,\n"), unread="r.dcm is not an ECG in a known"),

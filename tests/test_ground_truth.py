@@ -135,6 +135,8 @@ def test_ludbs_ventricular_extrasystoles(shipped):
     assert rate.value >= 0.85
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.data
 @needs_runs
 def test_the_top_beat_of_real_records_with_pvc_is_ectopic():

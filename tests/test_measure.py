@@ -3,7 +3,6 @@
 Values of a whole ECG: what is planted is measured; what does not matter does not; what is absent says why.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.measure import measure, measure_beats
 from clear_hug.simulate import simulate_ecg
-
-DATA = os.environ.get("CLEAR_HUG_DATA") or None  # named and empty is not named
+from tests.real_data import DATA, needs_data
 
 
 def ectopic(tokens):
@@ -115,7 +113,7 @@ def test_facts_are_read_only(tokens):
 
 @pytest.mark.long
 @pytest.mark.data
-@pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
+@needs_data
 def test_qrs_edges_are_ludbs():
     from benchmarks.beat_facts import edges
 
@@ -260,6 +258,15 @@ def test_gaps_are_left_out(simulated, normal):
     close(measure(replace(ecg, signal=signal)), normal, ("pr", "qrs", "qt"), atol=8)
 
 
+def test_an_interval_over_a_gap_is_no_rr_interval(simulated, normal):
+    ecg = simulated("normal")
+    signal = ecg.signal.copy()
+    signal[:, int(2 * ecg.fs) : int(5 * ecg.fs)] = np.nan
+    found = measure(replace(ecg, signal=signal))
+    assert found.regular is True and found.rr_sd < 2 * normal.rr_sd and found.rmssd < 2 * normal.rmssd
+    close(found, normal, ("heart_rate",), atol=3)
+
+
 def test_unknown_units_give_no_voltage_and_no_axis(simulated, normal):
     found = measure(replace(simulated("normal"), units_known=False))
     for name in (*VOLTAGES, "p_axis", "qrs_axis", "t_axis"):
@@ -361,7 +368,7 @@ def test_a_device_measured_the_same():
 
 @pytest.mark.long
 @pytest.mark.data
-@pytest.mark.skipif(DATA is None, reason="set CLEAR_HUG_DATA to the folder of real ECGs")
+@needs_data
 def test_edges_lie_within_the_cse_tolerances_on_ludb():
     from benchmarks.measure_ludb import CSE, by_record, records
 

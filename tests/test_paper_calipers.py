@@ -25,7 +25,7 @@ from clear_hug.plots import (
 from clear_hug.plots.calipers import _heights, _marches
 from clear_hug.plots.overview import MOST_COLUMNS, MOST_PARTS, _overview_data
 from clear_hug.plots.pair import _medians_data, _pair_data
-from clear_hug.plots.paper import CABRERA, _ecg_data
+from clear_hug.plots.paper import CABRERA, ecg_data
 from clear_hug.simulate import simulate_ecg
 
 
@@ -40,7 +40,7 @@ def other():
 
 
 def paper(ecg, layout="3x4", rhythm="II", **more):
-    return _ecg_data(ecg, 0.0, 10.0, layout, rhythm, 25, 10, **more)
+    return ecg_data(ecg, 0.0, 10.0, layout, rhythm, 25, 10, **more)
 
 
 def strip_of(data, lead):
@@ -92,8 +92,8 @@ def test_a_stretch_is_drawn_at_its_own_time():
     ecg = simulate_ecg("long")
     shown = for_display(ecg, DisplayFilter(None, None, None), 15, 25)
     assert shown.at > 0
-    cut = _ecg_data(shown.ecg, 15, 10, "12x1", None, 25, 10, at=shown.at)
-    whole = _ecg_data(ecg, 15, 10, "12x1", None, 25, 10)
+    cut = ecg_data(shown.ecg, 15, 10, "12x1", None, 25, 10, at=shown.at)
+    whole = ecg_data(ecg, 15, 10, "12x1", None, 25, 10)
     for a, b in zip(cut.strips, whole.strips, strict=True):
         np.testing.assert_allclose(a.time, b.time, atol=1e-4)
         np.testing.assert_allclose(a.mm, b.mm, atol=1e-3)
@@ -139,7 +139,7 @@ def test_calipers_stay_on_their_wave_in_another_layout_and_gain(ecg):
     data = paper(ecg)
     strip = strip_of(data, "V5")
     caliper = caliper_from_box(data, [7.6, 8.2], [strip.base, strip.base + 10])
-    twelve = _ecg_data(ecg, 0.0, 10.0, "12x1", None, 50, 20)
+    twelve = ecg_data(ecg, 0.0, 10.0, "12x1", None, 50, 20)
     base = strip_of(twelve, "V5").base
     np.testing.assert_allclose(_heights(twelve, caliper), (base, base + 20))
     assert _heights(paper(ecg, cabrera=True), replace(caliper, lead="aVR")) is None

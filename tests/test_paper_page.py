@@ -88,7 +88,7 @@ def test_an_ecg_without_beats_can_be_looked_at_beside_another() -> None:
     app = opened({"upload-flat": flat}, view="two laid over", align="median beats")
     assert not app.exception and "No median beat" in said(app)
     app = opened({"upload-flat": flat}, signal=SIGNALS[2])
-    assert not app.exception and any("no QRS complex" in w.value.replace("\\", "") for w in app.warning)
+    assert not app.exception and any("No QRS complex" in w.value.replace("\\", "") for w in app.warning)
     app = opened({"upload-flat": flat}, marks="true")
     assert "No R peak is marked" in said(app) and len(app.get("plotly_chart")) == 1
 

@@ -19,6 +19,7 @@ from clear_hug.ecg import ECG, ecg_from_leads
 from clear_hug.explain import PATHS, Attribution
 from clear_hug.io import read_ecg
 from clear_hug.leads import GROUPS, LEADS
+from clear_hug.operating import Rare
 from clear_hug.plots import (
     LAYOUTS,
     MOST_RUNS,
@@ -38,13 +39,14 @@ from clear_hug.plots import (
     plot_token_map,
     plot_waterfall,
     plot_window_probabilities,
+    roomy_layout,
 )
 from clear_hug.plots.beats import _strip_data
-from clear_hug.plots.diagnosis import TOO_RARE, _bars_data, _windows_data, share_words
+from clear_hug.plots.diagnosis import PROBABILITY_ONLY, _bars_data, _windows_data, share_words
 from clear_hug.plots.explanation import _fall_data
 from clear_hug.plots.overlay import OVERLAID, _overlay_data
 from clear_hug.plots.painted import _lead_colours
-from clear_hug.plots.paper import _ecg_data
+from clear_hug.plots.paper import ecg_data
 from clear_hug.plots.theme import DARK, DRAWN, LIGHT, along, ink_on, lead_rows, signed, stack, thin
 from clear_hug.plots.tokens import _token_map_data
 from clear_hug.plots.training import MACRO, _curves_data, _labels_data
@@ -74,7 +76,7 @@ def lead_off():
 
 def paper(ecg, **changes):
     choice = {"start": 0.0, "seconds": 10.0, "layout": "3x4", "rhythm": "II", "speed": 25, "gain": 10}
-    return _ecg_data(ecg, **{**choice, **changes})
+    return ecg_data(ecg, **{**choice, **changes})
 
 
 def rebuilt_of(tokens, hidden, error=0.1):
@@ -338,6 +340,24 @@ def test_leads_say_what_they_are():
     assert {t.name for t in figure.data} >= {"V7", "V2"} and "V3" not in {t.name for t in figure.data}
 
 
+@pytest.mark.parametrize(("seconds", "layout"), [(10, "3x4"), (7.3, "6x2"), (2, "12x1")])
+def test_a_short_record_gets_a_layout_that_shows_every_lead(seconds, layout):
+    short = simulate_ecg("normal", seconds=seconds)
+    assert roomy_layout(short) == layout
+    assert all(strip.state == "recorded" for strip in paper(short, layout=layout).strips)
+    usual = {strip.lead: strip.state for strip in paper(short, layout="3x4", rhythm=None).strips}
+    assert usual["V6"] == ("recorded" if seconds == 10 else "gap") and usual["III"] == "recorded"
+    words = next(t for t in plot_ecg(short, layout="3x4").data if t.name == "leads").text
+    assert ("<b>V6</b> no signal" in words) == (seconds < 10)
+
+
+def test_a_lead_without_a_sample_in_its_stretch_says_so(ecg):
+    signal = ecg.signal.copy()
+    signal[:, int(2.2 * ecg.fs) : int(5 * ecg.fs)] = np.nan
+    states = {strip.lead: strip.state for strip in paper(replace(ecg, signal=signal), rhythm=None).strips}
+    assert {lead for lead, state in states.items() if state == "gap"} == {"aVR", "aVL", "aVF"}
+
+
 def test_arbitrary_units_have_no_pulse_and_say_so(ecg):
     unknown = replace(ecg, signal=ecg.signal * 37, units_known=False)
     figure = plot_ecg(unknown)
@@ -504,17 +524,18 @@ def test_labels_too_rare_to_call_stand_below_without_a_threshold():
     thresholds = np.array(answer.thresholds)
     thresholds[rows] = np.nan
     answer = replace(answer, thresholds=thresholds, probabilities=np.array([0.03, 0.9, 0.8, 0.7, 0.02]))
-    data = _bars_data(answer, checkpoint.description, None, shares={first: 0.03, second: 0.001})
+    rare = [Rare(second, 0.02, 1, 1000), Rare(first, 0.03, 30, 1000)]
+    data = _bars_data(answer, checkpoint.description, None, rare=rare)
     assert data.targets[3:] == (second, first), "the one further above its share in training first"
     assert data.rare.tolist() == [False] * 3 + [True] * 2 and not data.called[3:].any()
-    assert data.tasks == ((TOO_RARE, 3.0),) and data.at.tolist() == [0, 1, 2, 4, 5]
-    figure = plot_probabilities(answer, checkpoint.description, shares={first: 0.03, second: 0.001})
+    assert data.tasks == () and data.rare_at == (3.0,) and data.at.tolist() == [0, 1, 2, 4, 5]
+    figure = plot_probabilities(answer, checkpoint.description, rare=rare)
     words = next(t for t in figure.data if t.name == "value").text
     assert "2.0%" in words[3] and "in training 0.1%" in words[3] and "called" not in words[3]
     assert [share_words(x) for x in (0, 1e-5, 0.0006, 0.25)] == ["0%", "<0.1%", "0.1%", "25.0%"]
     ticks = next(t for t in figure.data if t.name == "threshold").x
     assert np.isnan(np.array(ticks)[3:].astype(float)).all()
-    assert any(TOO_RARE in text for text in figure.layout.yaxis.ticktext)
+    assert any(PROBABILITY_ONLY in text for text in figure.layout.yaxis.ticktext)
     lines = plot_window_probabilities(answer, checkpoint, first).layout.shapes
     assert ["record" in line.label.text for line in lines] == [True], "no threshold is drawn"
 

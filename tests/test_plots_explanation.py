@@ -29,7 +29,7 @@ from clear_hug.plots import (
 from clear_hug.plots.explanation import _compare_data
 from clear_hug.plots.icicle import _areas_data
 from clear_hug.plots.painted import POINTS, QUIET, STEP, _paint_data
-from clear_hug.plots.paper import _ecg_data
+from clear_hug.plots.paper import ecg_data
 from clear_hug.plots.proof import DELETION, INSERTION, _proof_data
 from clear_hug.plots.theme import DARK, LIGHT, colours_at, signed, signed_places
 from clear_hug.plots.tokens import LEAST, _token_data
@@ -364,6 +364,12 @@ def test_two_explanations_stand_on_one_scale_part_by_part():
     assert figure.layout.xaxis.range[0] == -figure.layout.xaxis.range[1] < -2.2
 
 
+def test_names_too_long_for_a_title_stand_below_it_alone():
+    names = ("folder/of/records/00380_hr", "another folder/of/records/of/a/year/00381_hr")
+    title, below = plot_compare(why(CONTRIBUTIONS), why(CONTRIBUTIONS), names).layout.title.text.split("<br>")
+    assert not any(name in title for name in names) and all(name in below for name in names)
+
+
 def test_parts_of_two_records_meet_by_name():
     a = why([1, 2, 3], "beat", names=["beat 1", "beat 2", "beat 3"])
     b = why([4, 5], "beat", names=["beat 1", "beat 2"])
@@ -487,7 +493,7 @@ def test_each_beat_is_painted_over_its_window_in_its_own_colour(ecg, tokens):
     figure = plot_painted_ecg(
         ecg, why(CONTRIBUTIONS), beats=token.values, tokens=tokens, layout="12x1", end=4.0
     )
-    paper = _ecg_data(ecg, 0, 10, "12x1", None, 25, 10, letters=6)
+    paper = ecg_data(ecg, 0, 10, "12x1", None, 25, 10, letters=6)
     paint = [t for t in figure.data if t.name == "paint"]
     places = signed_places(token.values, 4.0)
     for strip in paper.strips:
@@ -539,7 +545,7 @@ def test_beats_that_do_not_fit_are_refused(ecg, tokens):
 
 @pytest.mark.parametrize("layout", ["3x4", "12x1"])
 def test_paint_lies_on_the_trace_in_its_own_value(ecg, layout):
-    paper = _ecg_data(ecg, 0, 10, layout, None, 25, 10)
+    paper = ecg_data(ecg, 0, 10, layout, None, 25, 10)
     values = np.tile(np.linspace(-1, 1, 1000), (12, 1)) * np.arange(1, 13)[:, None]
     paint, end = _paint_data(paper, values, 12.0)
     assert end == 12.0 and sum(p.time.size for p in paint) <= POINTS + len(paint)
@@ -556,7 +562,7 @@ def test_paint_lies_on_the_trace_in_its_own_value(ecg, layout):
 
 
 def test_steep_parts_are_painted_as_closely_as_flat_ones(ecg):
-    paint, _ = _paint_data(_ecg_data(ecg, 0, 10, "3x4", None, 25, 10), np.ones((12, 1000)), 1.0)
+    paint, _ = _paint_data(ecg_data(ecg, 0, 10, "3x4", None, 25, 10), np.ones((12, 1000)), 1.0)
     for strip in paint:
         step = np.hypot(np.diff(strip.time) * 25, np.diff(strip.mm))
         assert step.size > 200 and 0 < step.min() and step.max() < 1.01 * STEP

@@ -77,7 +77,7 @@ def measure_beats(tokens: BeatTokens) -> BeatFacts:
     """QRS edges, prematurity and shape of each beat of a record."""
     values = _levelled(tokens)
     qrs = np.array([_edges(activity) for activity in _activity(values, tokens)]).reshape(-1, 2)
-    premature = _premature(tokens.r_peaks)
+    premature = premature_beats(tokens.r_peaks)
     there: Bools = np.any(tokens.valid, axis=0)
     usual: Bools = there & ~premature
     if not usual.any():
@@ -139,7 +139,8 @@ def _edges(activity: Floats) -> tuple[float, float]:
     return edge(-1), edge(1)
 
 
-def _premature(r_peaks: Floats) -> Bools:
+def premature_beats(r_peaks: Floats) -> Bools:
+    """(beat,) True where a beat comes far sooner than the RR intervals around it; `r_peaks` in s."""
     gaps = np.diff(r_peaks)
     out = np.zeros(len(r_peaks), dtype=bool)
     if gaps.size < 3:

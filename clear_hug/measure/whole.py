@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 from clear_hug.beats import MIN_RESEMBLANCE
 from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, resample, window_edges
 from clear_hug.leads import LEADS
-from clear_hug.measure.beats import _premature
+from clear_hug.measure.beats import premature_beats
 from clear_hug.measure.edges import NONE, Waves, above_line, p_edges, p_window, qrs_edges, t_edges
 from clear_hug.measure.median import WORK_FS, Beats, dominant_beats, level, median
 from clear_hug.measure.pacing import MIN_FS as PACING_FS
@@ -99,7 +99,7 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     if absent.any():
         at = np.minimum(np.rint(np.arange(signal.shape[1]) * piece.fs / WORK_FS), piece.n_samples - 1)
         signal[absent[:, at.astype(np.int64)]] = np.nan
-    beats = dominant_beats(signal, WORK_FS, peaks, _premature(peaks))
+    beats = dominant_beats(signal, WORK_FS, peaks, premature_beats(peaks))
     if given is None and len(peaks) > 2 and np.median(beats.likeness) < MIN_RESEMBLANCE:
         return _nothing(
             f"The {len(peaks)} marks that were found do not resemble one another: noise, not beats?",
@@ -109,7 +109,7 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     if not beats.dominant.any():
         return _nothing("No beat stands where a lead moves.", reasons, span)
     values: dict[str, Any] = {"span": span, "pacing_spikes": start + spikes}
-    values |= _rhythm(beats, reasons)
+    values |= _rhythm(beats, _seen_between(signal, beats.r_peaks), reasons)
     whole, zero = _whole(median(beats.values), beats.zero)
     rr = values["rr"] / 1000 if np.isfinite(values["rr"]) else 1.0
     waves = _waves(whole, zero, beats, rr, spikes, reasons)
@@ -196,15 +196,30 @@ def _spikes(signal: Floats, fs: float, peaks: Floats) -> Floats:
     return pacing_spikes(signal, fs, peaks)
 
 
-def _rhythm(beats: Beats, reasons: dict[str, str]) -> dict[str, Any]:
-    """Intervals in ms; those that begin or end at a beat of another shape are left out of the scatter."""
+def _seen_between(signal: Floats, r_peaks: Floats) -> Bools:
+    """(interval,) whether some lead has a signal all the way: a beat in a gap of the record is not known."""
+    lost = np.cumsum(~np.isfinite(signal).any(axis=0))
+    at = np.clip(np.rint(r_peaks * WORK_FS).astype(np.int64), 0, signal.shape[1] - 1)
+    return np.asarray(np.diff(lost[at]) == 0)
+
+
+def _rhythm(beats: Beats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any]:
+    """Intervals in ms; those that begin or end at a beat of another shape are left out of the scatter.
+
+    seen : (interval,) those without a gap in the record
+    """
     gaps = np.diff(beats.r_peaks) * 1000
-    if not len(gaps):
-        reasons |= dict.fromkeys(INTERVALS, "A single beat has no RR interval.")
+    if not seen.any():
+        why = (
+            "The record has a gap between any two beats."
+            if len(gaps)
+            else "A single beat has no RR interval."
+        )
+        reasons |= dict.fromkeys(INTERVALS, why)
         return {"rr": NAN, "regular": None}
-    rr = float(np.median(gaps))
+    rr = float(np.median(gaps[seen]))
     usual = beats.likeness > MIN_RESEMBLANCE
-    kept = usual[1:] & usual[:-1]
+    kept = usual[1:] & usual[:-1] & seen
     pairs = kept[1:] & kept[:-1]
     out: dict[str, Any] = {"rr": rr, "heart_rate": 60_000 / rr, "regular": None}
     if kept.sum() >= 3:

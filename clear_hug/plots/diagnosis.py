@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from clear_hug.plots.theme import axis, figure, layout, theme
 if TYPE_CHECKING:
     from clear_hug.checkpoint import Checkpoint
     from clear_hug.diagnosis import Diagnosis
-    from clear_hug.operating import Curve, Point
+    from clear_hug.operating import Curve, Point, Rare
 
 ROW = 30  # px a label
-TOO_RARE = "too rare in training to call: probability only"
+TOO_RARE = "too rare in training to call"
+PROBABILITY_ONLY = f"{TOO_RARE}: probability only"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Bars:
     rare : (label,) bool, too rare to be called
     shares : (label,) of the records in training that have the label; NaN where that is not known
     at : (label,) rows, with one left free for the name of each task where there are several
-    tasks : (heading, row): names of tasks, and `TOO_RARE`
+    tasks : (name, row) of each heading that names a task
+    rare_at : row of each heading over labels too rare to be called
     """
 
     targets: tuple[str, ...]
@@ -50,6 +52,7 @@ class Bars:
     shares: NDArray[np.float64]
     at: NDArray[np.float64]
     tasks: tuple[tuple[str, float], ...]
+    rare_at: tuple[float, ...]
 
 
 def _bars_data(
@@ -58,30 +61,38 @@ def _bars_data(
     task: str | None,
     bands: NDArray[np.float64] | None = None,
     known: Mapping[str, bool] | None = None,
-    shares: Mapping[str, float] | None = None,
+    rare: Sequence[Rare] = (),
 ) -> Bars:
     names = list(dict.fromkeys(diagnosis.tasks))
     if task is not None and task not in names:
         raise ValueError(f"task = {task!r}; this diagnosis answers {', '.join(names)}.")
     chosen = [task] if task is not None else names
+    every = [f"{name}/{label}" for name, label in zip(diagnosis.tasks, diagnosis.labels, strict=True)]
+    order = {one.target: place for place, one in enumerate(rare)}
     rows: list[int] = []
     at: list[float] = []
-    headings = []
+    headings: list[tuple[str, float]] = []
+    rare_at: list[float] = []
     place = 0.0
     for name in chosen:
         mine = [i for i, t in enumerate(diagnosis.tasks) if t == name]
+        mine.sort(key=lambda i: -diagnosis.probabilities[i])
         common = [i for i in mine if not diagnosis.rare[i]]
-        rare = [i for i in mine if diagnosis.rare[i]]
-        common.sort(key=lambda i: -diagnosis.probabilities[i])
-        rare.sort(key=lambda i: -_over(diagnosis, i, shares))
-        for heading, some in ((name if len(chosen) > 1 else "", common), (TOO_RARE if rare else "", rare)):
-            if heading:
-                headings.append((heading, place))
-                place += 1
-            rows += some
-            at += [place + k for k in range(len(some))]
-            place += len(some)
-    targets = tuple(f"{diagnosis.tasks[i]}/{diagnosis.labels[i]}" for i in rows)
+        below = [i for i in mine if diagnosis.rare[i]]
+        below.sort(key=lambda i: order.get(every[i], len(order)))
+        if len(chosen) > 1:
+            headings.append((name, place))
+            place += 1
+        at += [place + k for k in range(len(common))]
+        place += len(common)
+        if below:
+            rare_at.append(place)
+            place += 1
+        at += [place + k for k in range(len(below))]
+        place += len(below)
+        rows += common + below
+    targets = tuple(every[i] for i in rows)
+    shares = {one.target: one.prevalence for one in rare}
     spans = np.full((len(rows), 2), np.nan) if bands is None else bands[rows]
     p = diagnosis.probabilities[rows]
     return Bars(
@@ -95,19 +106,11 @@ def _bars_data(
         unsure=(p >= spans[:, 0]) & (p < spans[:, 1]),
         known=tuple((known or {}).get(target) for target in targets),
         rare=diagnosis.rare[rows],
-        shares=np.array([(shares or {}).get(target, np.nan) for target in targets]),
+        shares=np.array([shares.get(target, np.nan) for target in targets]),
         at=np.array(at),
         tasks=tuple(headings),
+        rare_at=tuple(rare_at),
     )
-
-
-def _over(diagnosis: Diagnosis, row: int, shares: Mapping[str, float] | None) -> float:
-    """How far a probability lies above the label's share in training; without one it stands for itself."""
-    p = float(diagnosis.probabilities[row])
-    if shares is None:
-        return p
-    share = shares.get(f"{diagnosis.tasks[row]}/{diagnosis.labels[row]}", 0.0)
-    return p / share if share > 0 else -1.0
 
 
 def plot_probabilities(
@@ -117,7 +120,7 @@ def plot_probabilities(
     dark: bool = False,
     bands: NDArray[np.float64] | None = None,
     known: Mapping[str, bool] | None = None,
-    shares: Mapping[str, float] | None = None,
+    rare: Sequence[Rare] = (),
 ) -> go.Figure:
     """Calibrated probability of each label, with the threshold at and above which it is called.
 
@@ -131,13 +134,13 @@ def plot_probabilities(
     dark : theme
     bands : (label,  2) probabilities that the model is unsure between, NaN where that is not known
     known : task/label -> whether the record has it, for the labels that is known of
-    shares : task/label -> share of the records in training that have it
+    rare : from `clear_hug.operating.rare_labels`: the order of labels too rare to be called, and their shares
     """
     look = theme(dark)
-    data = _bars_data(diagnosis, descriptions, task, bands, known, shares)
+    data = _bars_data(diagnosis, descriptions, task, bands, known, rare)
     colour = np.where(data.called, look.called, look.quiet)
     names = [
-        f"{_wrap(words)}  <b>{label}</b>" if words else f"<b>{label}</b>"
+        f"{wrapped(words)}  <b>{label}</b>" if words else f"<b>{label}</b>"
         for label, words in zip(data.labels, data.words, strict=True)
     ]
     traces: list[Any] = [
@@ -170,9 +173,9 @@ def plot_probabilities(
             marker={"color": colour, "line": {"width": 0}},
             customdata=np.array(
                 [
-                    [t, w, TOO_RARE if np.isnan(h) else f"called from {h:.1%}", _span(band)]
-                    for t, w, h, band in zip(
-                        data.targets, data.words, data.thresholds, data.bands, strict=True
+                    [t, w, PROBABILITY_ONLY if few else f"called from {h:.1%}", _span(band)]
+                    for t, w, h, few, band in zip(
+                        data.targets, data.words, data.thresholds, data.rare, data.bands, strict=True
                     )
                 ]
             ),
@@ -199,11 +202,9 @@ def plot_probabilities(
             hoverinfo="skip",
         ),
     ]
-    headings = [
-        f"<i>{name}</i>" if name == TOO_RARE else f'<b><i><span style="font-size:15px">{name}</span></i></b>'
-        for name, _ in data.tasks
-    ]
-    n = int(data.at.size + len(data.tasks))
+    headings = [f'<b><i><span style="font-size:15px">{name}</span></i></b>' for name, _ in data.tasks]
+    headings += [f"<i>{PROBABILITY_ONLY}</i>"] * len(data.rare_at)
+    n = data.at.size + len(data.tasks) + len(data.rare_at)
     shape = layout(
         look,
         "Probability of each label" + (f": {task}" if task else ""),
@@ -224,7 +225,7 @@ def plot_probabilities(
             look,
             range=[n - 0.4, -0.6],
             tickmode="array",
-            tickvals=[*data.at.tolist(), *(row for _, row in data.tasks)],
+            tickvals=[*data.at.tolist(), *(row for _, row in data.tasks), *data.rare_at],
             ticktext=[*names, *headings],
             showgrid=False,
             fixedrange=True,
@@ -263,7 +264,8 @@ def _span(band: NDArray[np.float64]) -> str:
     return f"unsure from {low:.1%} to {high:.0%}" if high > low else "nowhere unsure"
 
 
-def _wrap(words: str) -> str:
+def wrapped(words: str) -> str:
+    """What a label stands for, in lines that fit beside the bars."""
     return "<br>".join(textwrap.wrap(words, 44))
 
 

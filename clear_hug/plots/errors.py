@@ -148,13 +148,14 @@ def plot_error_map(
                 hoverinfo="skip",
             )
         )
-    traces.append(_missing(data.missing, side, look))
+    traces.append(missing_marks(data.missing, side, look))
     if clickable and n:
         traces.append(_heads(data, side, look))
     traces.append(_bar(data, look, unit, bool(told.any())))
     words = ["<b>RMS error of each hidden token</b>" if told.any() else "nothing is rebuilt yet"]
     if write:
-        words.append(f"numbers in {10.0**-power:.7g} {unit}")
+        step = f"{10.0**-power:.7g} {unit}"
+        words.append(f"numbers in {'µV' if step == '0.001 mV' else step}")
     if n < tokens.n_beats:
         words.append(f"{n} of {tokens.n_beats} beats in view")
     shape = map_layout(look, "What is hidden, and how far off it was", words, data.beats, tokens, clickable)
@@ -179,7 +180,8 @@ def _squares(
     return squares(lead, beat, side, name, text, **marker)
 
 
-def _missing(missing: NDArray[np.int64], side: float, look: Theme) -> Any:
+def missing_marks(missing: NDArray[np.int64], side: float, look: Theme) -> Any:
+    """A cross for each (lead, beat) row without a token, in squares of `side` px."""
     return go.Scatter(
         x=missing[:, 1] + 1,
         y=missing[:, 0],

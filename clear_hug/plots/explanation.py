@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = 1e-5  # of a logit; a residual below it is rounding
 WEIGHTS = {"attention": "last layer", "rollout": "through all layers"}  # methods whose values are shares
+LONGEST_TITLE = 80  # characters that fit over the figure
 ROOMY = 16  # rows up to which they stand far apart
 
 
@@ -229,7 +230,7 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
         measure=measures,
         text=[*words, signed(total, end)],
         textposition="outside",
-        textfont={"size": 12, "color": look.ink},
+        textfont={"size": 12, "color": look.ink, "shadow": ", ".join([f"0 0 2px {look.page}"] * 4)},
         cliponaxis=False,
         width=0.72,
         connector={"line": {"color": look.muted, "width": 1}},
@@ -259,6 +260,7 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
             "logit",
             range=[low - pad, high + pad],
             zeroline=True,
+            zerolinelayer="below traces",  # under the numbers
             zerolinecolor=look.ink,
             zerolinewidth=1.2,
             fixedrange=True,
@@ -365,10 +367,11 @@ def plot_compare(
         f"<span style='color:{colour}'><b>{mark} {name}</b></span>"
         for colour, mark, name in zip(colours, ("■", "▨"), called, strict=True)
     )
+    title = f"What each {a.level} is worth{f' to the logit of {labels[0]}' if same else ''}"
+    both = f"{title}: {called[0]} beside {called[1]}"
     shape = layout(
         look,
-        f"What each {a.level} is worth{f' to the logit of {labels[0]}' if same else ''}: "
-        f"{called[0]} beside {called[1]}",
+        both if len(both) <= LONGEST_TITLE else f"{title}, side by side",  # the line below has the names
         f"{key}   one scale · the same sign in {data.agree} of {data.shared}",
         height=66 + 22 + 48 + row * n,
         margin={"l": 40 + 9 * max(len(name) for name in data.names), "r": 24, "t": 88, "b": 48},

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from clear_hug.beats import BeatTokens
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
-from clear_hug.plots.paper import Paper, _ecg_data, _paper_layout, _paper_traces
+from clear_hug.plots.paper import Paper, ecg_data, paper_layout, paper_traces
 from clear_hug.plots.theme import figure, record_name, theme
 
 
@@ -19,6 +19,7 @@ def plot_what_is_left(
     hidden: NDArray[np.bool_],
     start: float = 0.0,
     seconds: float = 10.0,
+    layout: str = "3x4",
     dark: bool = False,
 ) -> go.Figure:
     """The ECG on paper: what the model still sees in ink, what is switched off faint.
@@ -27,18 +28,16 @@ def plot_what_is_left(
     ----------
     ecg, tokens : of one record
     hidden : (12, beat) bool, the tokens that are switched off
-    start, seconds : stretch shown, s
+    start, seconds : stretch shown, s;  layout : as in `plot_ecg`
     dark : theme
     """
     look = theme(dark)
-    paper = _ecg_data(ecg, start, seconds, "3x4", None, 25, 10, letters=6)
-    traces = _paper_traces(paper, look, None, ecg.units_known, None, {}, faint=True)
+    paper = ecg_data(ecg, start, seconds, layout, None, 25, 10, letters=6)
+    traces = paper_traces(paper, look, None, ecg.units_known, None, {}, faint=True)
     x, y = _seen(paper, tokens, tokens.valid & ~hidden)
     line = {"color": look.ink, "width": 1.6}
     traces.append(go.Scatter(x=x, y=y, mode="lines", name="seen", line=line, hoverinfo="skip"))
-    return figure(
-        traces, _paper_layout(paper, ecg, look, f"What is left: {record_name(ecg)}", "in ink: seen")
-    )
+    return figure(traces, paper_layout(paper, ecg, look, f"What is left: {record_name(ecg)}", "in ink: seen"))
 
 
 def _seen(

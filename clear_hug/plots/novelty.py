@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import BeatTokens
 from clear_hug.leads import LEADS, N_LEADS
-from clear_hug.plots.errors import LEAST, MOST, ROW, SIDES, _missing, beats_in_view, error_bar, map_layout
+from clear_hug.plots.errors import (
+    LEAST,
+    MOST,
+    ROW,
+    SIDES,
+    beats_in_view,
+    error_bar,
+    map_layout,
+    missing_marks,
+)
 from clear_hug.plots.squares import squares
 from clear_hug.plots.theme import axis, colours_at, figure, ink_on, theme, voltage_unit
 
@@ -148,7 +157,7 @@ def plot_novelty(
                 "len": _map_share(),
             },
         ),
-        _missing(data.missing, side, look),
+        missing_marks(data.missing, side, look),
     ]
     if n <= WRITTEN:
         traces.append(

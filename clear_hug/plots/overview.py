@@ -193,7 +193,7 @@ def plot_trend(trend: Trend, name: str, start: float, seconds: float, dark: bool
     every = next((tick for tick in TICKS if trend.seconds / tick <= 12), TICKS[-1])
     at = np.arange(0, trend.seconds + 1, every)
     rates = np.append(data.slowest, data.fastest)
-    ends = np.nanpercentile(rates, (0, 100)) if np.isfinite(rates).any() else (50.0, 100.0)
+    ends = (np.nanmin(rates), np.nanmax(rates)) if np.isfinite(rates).any() else (50.0, 100.0)
     shape = layout(
         look,
         f"{name} · heart rate and signal quality along the whole",

@@ -14,7 +14,7 @@ from clear_hug.beats import TOKEN_FS, BeatTokens
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
 from clear_hug.plots.explanation import check, label_of
-from clear_hug.plots.paper import Paper, _ecg_data, _paper_layout, _paper_traces
+from clear_hug.plots.paper import Paper, ecg_data, paper_layout, paper_traces
 from clear_hug.plots.theme import (
     Theme,
     colours_at,
@@ -81,25 +81,25 @@ def plot_painted_ecg(
     look = theme(dark)
     label = label_of(attribution)
     numbers = _numbers(attribution.values)
-    paper = _ecg_data(ecg, start, seconds, layout, rhythm, 25, 10, letters=_letters(numbers))
+    paper = ecg_data(ecg, start, seconds, layout, rhythm, 25, 10, letters=_letters(numbers))
     words = f"colour and number: what the lead adds to the logit of {label}"
     if beats is None:
         colours, end = _lead_colours(attribution.values, look, end)
         colours |= {lead: look.muted for lead in (*LEADS, *ecg.extra) if lead not in colours}
-        traces = _paper_traces(paper, look, None, ecg.units_known, colours, numbers)
+        traces = paper_traces(paper, look, None, ecg.units_known, colours, numbers)
     else:
         if tokens is None:
             raise ValueError("beats are painted over their windows; give the record's tokens too.")
         values = _beat_values(beats, tokens)
         end = scale_end(end, values)
-        traces = _paper_traces(paper, look, None, ecg.units_known, None, numbers, faint=True)
+        traces = paper_traces(paper, look, None, ecg.units_known, None, numbers, faint=True)
         traces += _paint_lines(_beat_paint(paper, values, tokens), look, end, 2.2)
         traces.append(_beat_points(paper, values, tokens, end))
         one = np.ndim(beats) == 1
         words = f"colour: what the beat is worth to the logit of {label}" + (", all leads alike" * one)
         words += " · number: what the lead adds"
     traces.append(_scale(look, end))
-    shape = _paper_layout(paper, ecg, look, f"Where {label} comes from: {record_name(ecg)}", words)
+    shape = paper_layout(paper, ecg, look, f"Where {label} comes from: {record_name(ecg)}", words)
     shape["margin"] = {**shape["margin"], "r": 104}
     return figure(traces, shape)
 
@@ -275,13 +275,13 @@ def plot_painted_samples(
     values = np.asarray(attribution.values, dtype=np.float64)
     there = np.isfinite(values).any(axis=1)
     numbers = _numbers(np.where(there, np.nansum(values, axis=1), np.nan))
-    paper = _ecg_data(ecg, start, seconds, layout, rhythm, 25, 10, letters=_letters(numbers))
+    paper = ecg_data(ecg, start, seconds, layout, rhythm, 25, 10, letters=_letters(numbers))
     paint, end = _paint_data(paper, values, end)
-    traces = _paper_traces(paper, look, None, ecg.units_known, None, numbers, faint=True)
+    traces = paper_traces(paper, look, None, ecg.units_known, None, numbers, faint=True)
     traces += _paint_lines(paint, look, end, 2.0, 3.2)
     traces.append(_scale(look, end, clipped=True))
     label = label_of(attribution)
-    shape = _paper_layout(
+    shape = paper_layout(
         paper,
         ecg,
         look,

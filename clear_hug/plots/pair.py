@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG
-from clear_hug.plots.paper import Paper, _ecg_data, _frame, _labels, _paper_layout, draw_paper
+from clear_hug.plots.paper import Paper, draw_paper, ecg_data, paper_frame, paper_labels, paper_layout
 from clear_hug.plots.theme import Theme, along, figure, theme
 
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ def plot_side_by_side(
     twelve = tuple(replace(ecg, extra={}) for ecg in ecgs)
     papers = _pair_data(
         *(
-            _ecg_data(ecg, start, seconds, layout, rhythm, speed, gain, cabrera=cabrera, at=begin, unit=unit)
+            ecg_data(ecg, start, seconds, layout, rhythm, speed, gain, cabrera=cabrera, at=begin, unit=unit)
             for ecg, start, begin in zip(twelve, starts, at, strict=True)
         )
     )
@@ -105,7 +105,7 @@ def plot_laid_over(
     """
     first, second = replace(first, extra={}), replace(second, extra={})  # the twelve alone can be compared
     a, b = (
-        _ecg_data(ecg, start, seconds, layout, rhythm, speed, gain, cabrera=cabrera, at=begin, unit=unit)
+        ecg_data(ecg, start, seconds, layout, rhythm, speed, gain, cabrera=cabrera, at=begin, unit=unit)
         for ecg, begin in ((first, at[0]), (second, at[1] + shift))
     )
     if a.start != b.start:
@@ -132,7 +132,7 @@ def plot_medians(
     times : (sample,) s from the R peak, of each
     """
     ecgs, before, wide = _medians_data(values, times, units_known)
-    a, b = (_ecg_data(ecg, 0.0, COLUMNS * wide, "3x4", None, 50, gain, cabrera=cabrera) for ecg in ecgs)
+    a, b = (ecg_data(ecg, 0.0, COLUMNS * wide, "3x4", None, 50, gain, cabrera=cabrera) for ecg in ecgs)
     foot = "median beats, R peaks together: a large square is 0.1 s"
     shown = _drawn(*_pair_data(a, b), ecgs, names, "median beats", foot, theme(dark))
     shown.layout.title.text = shown.layout.title.text.replace(f"{a.start:.1f} to {a.stop:.1f} s · ", "")
@@ -201,11 +201,11 @@ def _drawn(
             if strip.state != "absent"
         ]
     known = ecgs[0].units_known and ecgs[1].units_known
-    traces += [*_frame(a, look, known), _labels(a, look, {}, {})]
+    traces += [*paper_frame(a, look, known), paper_labels(a, look, {}, {})]
     said = " · ".join(
         f"<span style='color:{colour}'><b>━ {name}</b></span>"
         for colour, name in zip(colours, names, strict=True)
     )
     ecg = ecgs[0] if known or not ecgs[0].units_known else ecgs[1]
-    shape = _paper_layout(a, ecg, look, f"Laid over each other: {words}", said, foot=foot)
+    shape = paper_layout(a, ecg, look, f"Laid over each other: {words}", said, foot=foot)
     return figure(traces, shape)

@@ -42,7 +42,9 @@ CABRERA: dict[str, tuple[tuple[str, ...], ...]] = {
     "12x1": tuple((lead,) for lead in (*_FRONTAL, *LEADS[6:])),
 }
 """As `LAYOUTS`, the limb leads in Cabrera's order."""
-STATES = {"recorded": "", "derived": " derived", "flat": " flat", "absent": " absent"}  # beside the name
+STATES = {"recorded": "", "derived": " derived", "flat": " flat", "absent": " absent",
+          "gap": " no signal"}  # beside the name  # fmt: skip
+LEAST_SHOWN = 1.0  # s of each lead that a layout is to show
 DISTANCE = {"3x4": 25.0, "6x2": 20.0, "12x1": 15.0}  # mm between base lines, at least
 
 
@@ -50,7 +52,7 @@ DISTANCE = {"3x4": 25.0, "6x2": 20.0, "12x1": 15.0}  # mm between base lines, at
 class Strip:
     """One lead's stretch of paper.
 
-    lead, state : its name; "recorded", "derived", "flat" (it never moves) or "absent"
+    lead, state : its name; "recorded", "derived", "flat" (it never moves), "absent", or "gap" (absent here)
     start, stop : s;  base : mm, its base line
     time : (sample,) s;  mm : (sample,) height on the paper;  mv : (sample,) in the record's own unit
     label_at : mm, where its name stands clear of the trace
@@ -88,7 +90,7 @@ class Paper:
     unit: str = "mV"
 
 
-def _ecg_data(
+def ecg_data(
     ecg: ECG,
     start: float,
     seconds: float,
@@ -149,6 +151,8 @@ def _ecg_data(
     for cells, base_mm in zip(pieces, bases.tolist(), strict=True):
         for lead, a, b, (time, mv), mm in cells:
             state = _state(ecg, lead, named)
+            if state != "absent" and not np.isfinite(mv[:-1]).any():  # the last one begins the next lead
+                state = "gap"
             width = 4 + LETTER * (len(lead + STATES[state]) + letters)
             near = mm[time <= a + width / speed]
             strips.append(
@@ -197,6 +201,18 @@ def _nominal_gain(signal: NDArray[np.float32]) -> float:
     return NOMINAL / float(np.median(tall)) if tall else 1.0
 
 
+def roomy_layout(ecg: ECG, seconds: float = 10.0) -> str:
+    """The first of `LAYOUTS` in which a record, though shorter than the stretch, shows every lead."""
+    return next(
+        (
+            name
+            for name, rows in LAYOUTS.items()
+            if seconds * (1 - 1 / len(rows[0])) + LEAST_SHOWN <= ecg.duration
+        ),
+        list(LAYOUTS)[-1],
+    )
+
+
 def plot_ecg(
     ecg: ECG,
     start: float = 0.0,
@@ -233,7 +249,7 @@ def plot_ecg(
     caliper : to draw, if any;  march : along the whole strip, at its interval
     """
     look = theme(dark)
-    paper = _ecg_data(ecg, start, seconds, layout, rhythm, speed, gain, cabrera=cabrera, at=at, unit=unit)
+    paper = ecg_data(ecg, start, seconds, layout, rhythm, speed, gain, cabrera=cabrera, at=at, unit=unit)
     return draw_paper(paper, ecg, look, marks, name, foot, caliper, march)
 
 
@@ -250,15 +266,15 @@ def draw_paper(
     """A print that is laid out already; the rest as in `plot_ecg`."""
     title = record_name(ecg) + (f" · {name}" if name else "")
     drawn = figure(
-        _paper_traces(paper, look, marks, ecg.units_known),
-        _paper_layout(paper, ecg, look, title, foot=foot),
+        paper_traces(paper, look, marks, ecg.units_known),
+        paper_layout(paper, ecg, look, title, foot=foot),
     )
     if caliper is not None:
         draw_caliper(drawn, paper, caliper, march, look)
     return drawn
 
 
-def _paper_traces(
+def paper_traces(
     paper: Paper,
     look: Theme,
     marks: Sequence[float] | NDArray[np.floating] | None,
@@ -288,14 +304,14 @@ def _paper_traces(
                 f"%{{customdata:.3f}} {unit}<extra></extra>",
             )
         )
-    traces += _frame(paper, look, units_known)
-    traces.append(_labels(paper, look, colours or {}, suffix or {}))
+    traces += paper_frame(paper, look, units_known)
+    traces.append(paper_labels(paper, look, colours or {}, suffix or {}))
     if marks is not None:
         traces.append(_marks(paper, look, np.asarray(marks, dtype=np.float64)))
     return traces
 
 
-def _frame(paper: Paper, look: Theme, units_known: bool) -> list[Any]:
+def paper_frame(paper: Paper, look: Theme, units_known: bool) -> list[Any]:
     """Calibration pulses, and the ticks that part two leads of a row."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -319,7 +335,8 @@ def _frame(paper: Paper, look: Theme, units_known: bool) -> list[Any]:
     ]
 
 
-def _labels(paper: Paper, look: Theme, colours: Mapping[str, str], suffix: Mapping[str, str]) -> Any:
+def paper_labels(paper: Paper, look: Theme, colours: Mapping[str, str], suffix: Mapping[str, str]) -> Any:
+    """The names of the leads, each with its state and its `suffix`."""
     text, colour = [], []
     for strip in paper.strips:
         extra = STATES[strip.state]
@@ -365,7 +382,7 @@ def _above(strip: Strip, time: float) -> float:
     return min(top, strip.base + 40) + 2.5
 
 
-def _paper_layout(
+def paper_layout(
     paper: Paper, ecg: ECG, look: Theme, title: str = "", words: str = "", foot: str = ""
 ) -> dict[str, Any]:
     """The paper; where there is a `foot`, it stands under the trace behind speed and gain."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
-from clear_hug.plots.paper import DISTANCE, LARGE, Paper, Strip, _ecg_data, _paper_layout, _paper_traces
+from clear_hug.plots.paper import DISTANCE, LARGE, Paper, Strip, ecg_data, paper_layout, paper_traces
 from clear_hug.plots.theme import (
     boxes,
     figure,
@@ -75,7 +75,7 @@ def _rebuilt_data(
     leads: Sequence[str] | None,
 ) -> Rebuilt:
     rows = lead_rows(list(leads) if leads is not None else None)
-    whole = _ecg_data(ecg, start, seconds, "12x1", None, 25, 10, letters=SUFFIX)
+    whole = ecg_data(ecg, start, seconds, "12x1", None, 25, 10, letters=SUFFIX)
     start, stop = whole.start, min(whole.stop, tokens.duration)
     strips = [strip for row in rows for strip in whole.strips if strip.lead == LEADS[row]]
     near = np.flatnonzero((tokens.windows[:, 1] > start) & (tokens.windows[:, 0] < stop))
@@ -223,7 +223,7 @@ def plot_reconstruction(
     beside = {
         lead: f"R² {signed(r2).removeprefix('+')}" for lead, r2 in (errors or {}).items() if np.isfinite(r2)
     }
-    printed = _paper_traces(data.paper, look, None, ecg.units_known, None, beside)
+    printed = paper_traces(data.paper, look, None, ecg.units_known, None, beside)
     for trace in printed:
         trace.showlegend = False
     kinds = (
@@ -248,7 +248,7 @@ def plot_reconstruction(
                     "<extra></extra>",
                 )
             )
-    shape = _paper_layout(data.paper, ecg, look, f"{title}: {record_name(ecg)}", "0.67 to 40 Hz")
+    shape = paper_layout(data.paper, ecg, look, f"{title}: {record_name(ecg)}", "0.67 to 40 Hz")
     shape["margin"] = {**shape["margin"], "t": 92}
     shape["height"] += 26
     shape["showlegend"] = bool(data.spans)

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from clear_hug.plots.diagnosis import ROW, _wrap
+from clear_hug.plots.diagnosis import ROW, TOO_RARE, wrapped
 from clear_hug.plots.theme import axis, figure, layout, theme
 
 FAR = 0.1  # of probability; a move from there on is emphasised
@@ -96,7 +96,7 @@ def plot_what_if(
         lines.append(go.Scatter(x=x, y=y, mode="lines", name=name, line=line, hoverinfo="skip"))
     hover = [
         f"<b>{name}</b><br>before {a:.1%}, after {b:.1%}<br>"
-        + ("too rare in training to call" if np.isnan(t) else f"called from {t:.0%}")
+        + (TOO_RARE if np.isnan(t) else f"called from {t:.0%}")
         + "<extra></extra>"
         for name, a, b, t in zip(data.names, data.before, data.after, data.thresholds, strict=True)
     ]
@@ -146,7 +146,7 @@ def plot_what_if(
         name if labels.count(label) > 1 else label for name, label in zip(data.names, labels, strict=True)
     ]
     rows = [
-        f"{_wrap(said[name])}  <b>{label}</b>" if said.get(name) else f"<b>{label}</b>"
+        f"{wrapped(said[name])}  <b>{label}</b>" if said.get(name) else f"<b>{label}</b>"
         for name, label in zip(data.names, labels, strict=True)
     ]
     moved = int(data.far.sum()) + data.left_far

@@ -27,7 +27,7 @@ from clear_hug.operating import (
     reweighted,
 )
 from clear_hug.plots import plot_trade
-from clear_hug.plots.diagnosis import share_words
+from clear_hug.plots.diagnosis import PROBABILITY_ONLY, TOO_RARE, share_words
 from clear_hug.ui.menus import choices
 from clear_hug.ui.show import bullets, link, say, show
 
@@ -84,7 +84,7 @@ def show_called(page: Page, operated: Operated) -> None:
         said = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
         head.markdown(f"#### No label is called. {say(said)}")
     missed = dict.fromkeys(  # a label may stand in two tasks
-        page.words_of(target) + (" (too rare in training to call)" if answer.rare[row] else "")
+        page.words_of(target) + (f" ({TOO_RARE})" if answer.rare[row] else "")
         for target, there in page.known.items()
         if there and not answer.called[row := checkpoint.row(target)]
     )
@@ -102,7 +102,7 @@ def show_rare(page: Page, operated: Operated) -> None:
     found = rare_labels(operated.diagnosis, page.checkpoint)
     if not found:
         return
-    with st.expander(f"Too rare in training to call: probability only ({len(found)} labels)"):
+    with st.expander(f"{PROBABILITY_ONLY.capitalize()} ({len(found)} labels)"):
         st.caption(
             f"A threshold is judged on {FEWEST} records with the label or more; these have fewer, and are "
             "never called. The ratio is that of the probability to the label's share of the records in "

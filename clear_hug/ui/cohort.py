@@ -20,6 +20,7 @@ from clear_hug.cohort import SORTS, UNKNOWN, Cohort, Described, Entry, describe,
 from clear_hug.datasets import Known
 from clear_hug.ecg import ECGError
 from clear_hug.plots.cohort import thumbnail
+from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.ui.menus import menu, number, other_menu
 from clear_hug.ui.records import BUILT_IN, built_in, choose, data_folder, folder_records
 from clear_hug.ui.results import Page, checkpoint_folders
@@ -208,10 +209,8 @@ def select(page: Page, cohort: Cohort) -> Selection:
     with more, st.popover("Filter", width="stretch"):
         kept = _filter(cohort, target, known)
     if by == "uncertainty" and np.isnan(cohort.thresholds[cohort.column(target)]):
-        rare = f"{target.split('/', 1)[1]} is too rare in training to be called: it has no threshold to be"
-        st.caption(
-            say(f"{rare} near to. The records stand as in the folder; sort by its probability instead.")
-        )
+        rare = f"{target.split('/', 1)[1]} is {TOO_RARE}: it has no threshold to be near to."
+        st.caption(say(f"{rare} The records stand as in the folder; sort by its probability instead."))
     descending = (down == "highest first") != (by == "name")  # a name's first letter stands first
     rows = cohort.order(np.flatnonzero(kept), by, target, descending)
     return Selection(cohort, rows, target, by_colour, cohort.row_of.get(page.record.id))
@@ -230,7 +229,7 @@ def _filter(cohort: Cohort, target: str, known: bool) -> NDArray[np.bool_]:
         kept &= np.array([wanted in title.lower() for title in cohort.titles.tolist()], dtype=bool)
     column = cohort.column(target)
     if np.isnan(cohort.thresholds[column]):
-        st.caption(say(f"{label} is too rare in training to be called: sort by its probability instead."))
+        st.caption(say(f"{label} is {TOO_RARE}: sort by its probability instead."))
     elif (called := menu(f"{label} called by the model", CALLED, "called")) != "any":
         above = cohort.probabilities[:, column] >= cohort.thresholds[column]
         kept &= cohort.read & (above == (called == "called"))

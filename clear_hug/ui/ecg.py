@@ -25,7 +25,7 @@ from clear_hug.leads import LEADS
 from clear_hug.measure import Measurements
 from clear_hug.norms import Row, assess
 from clear_hug.plots import Caliper, caliper_from_box, plot_overview
-from clear_hug.plots.paper import _ecg_data
+from clear_hug.plots.paper import ecg_data
 from clear_hug.plots.theme import theme
 from clear_hug.ui.menus import number
 from clear_hug.ui.records import choose
@@ -146,7 +146,7 @@ def on_box(key: str, of: str, *where: Any, **more: Any) -> Callable[[], None]:
         if boxes:
             zoom = zoom_of(key, of)
             seen = zoom[2:] if zoom else None
-            found = caliper_from_box(_ecg_data(*where, **more), boxes[-1]["x"], boxes[-1]["y"], seen)
+            found = caliper_from_box(ecg_data(*where, **more), boxes[-1]["x"], boxes[-1]["y"], seen)
             choose(caliper=found.link if found else None)
 
     return boxed
@@ -219,6 +219,7 @@ table.plain caption {text-align: left; font-weight: 600; padding: .3rem 0; capti
 table.plain th, table.plain td {text-align: left; padding: .18rem .6rem .18rem 0;
   border-bottom: 1px solid rgba(128, 128, 128, .3)}
 table.plain th {font-weight: 600; font-size: .85rem}
+table.plain td:first-child {min-width: 9em}
 </style>"""
 
 
@@ -293,7 +294,12 @@ def show_measurements(page: Page) -> None:
                 lines.append(
                     [
                         html(f"{name}: flag"),
-                        *(flag_words(of[lead], page.dark) if lead in of else ABSENT for lead in LEADS),
+                        *(
+                            flag_words(of[lead], page.dark)
+                            if lead in of and np.isfinite(of[lead].value)
+                            else ABSENT
+                            for lead in LEADS
+                        ),
                     ]
                 )
         table(["", *LEADS], lines, "By lead")

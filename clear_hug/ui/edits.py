@@ -272,7 +272,11 @@ def pick_in_table(table: Any, rows: list[int], chosen: int | None) -> None:
         "hide_index": True,
         "height": 310,
         "placeholder": "–",
-        "column_config": {"Differs": st.column_config.Column(width="medium")},
+        "column_config": {
+            "R peak, s": st.column_config.NumberColumn(format="%.3f"),
+            "r": st.column_config.NumberColumn(format="%.2f"),
+            "Differs": st.column_config.Column(width="medium"),
+        },
         "selection_mode": "single-row",
         "selection_default": {"selection": {"rows": [rows.index(chosen)] if chosen in rows else []}},
     }

@@ -30,7 +30,7 @@ from clear_hug.reconstruct import (
 )
 from clear_hug.ui.menus import choices, number
 from clear_hug.ui.records import choose
-from clear_hug.ui.results import Page, _results
+from clear_hug.ui.results import Page, results_of
 from clear_hug.ui.show import CHART, clicked, in_time, say
 from clear_hug.words import NOTICE
 
@@ -68,7 +68,7 @@ def novelty_of(page: Page, start: float, seconds: float) -> Novelty | None:
     def work(tick: Any) -> Novelty:
         return novelty(page.checkpoint, tokens, beats, tick=tick)
 
-    kept = _results(*page.key, *question)
+    kept = results_of(*page.key, *question)
     found: Novelty | None = in_time(
         kept, "-".join((*page.key, *question)), "Hiding each token in turn ...", work
     )

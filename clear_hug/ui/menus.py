@@ -46,11 +46,12 @@ def linked_menu(
 ) -> str:
     """A menu that stands at `chosen` and writes the choice `name` into the address."""
     st.session_state[key] = chosen
-    st.selectbox(label, options, format_func=words, key=key, on_change=_chosen, args=(key, name))
+    st.selectbox(label, options, format_func=words, key=key, on_change=write_choice, args=(key, name))
     return chosen
 
 
-def _chosen(key: str, name: str) -> None:
+def write_choice(key: str, name: str) -> None:
+    """Write what the menu `key` holds into the address as the choice `name`, unless it holds none."""
     if st.session_state[key] is not None:
         choose(**{name: st.session_state[key]})
 

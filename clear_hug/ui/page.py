@@ -32,6 +32,7 @@ from clear_hug.ui.records import (
     Record,
     choice,
     choose,
+    in_menu,
     list_records,
     warn_of,
 )
@@ -90,9 +91,9 @@ def guard(stop: bool = False) -> Iterator[None]:
         yield
         return
     except (NoBeats, TooManyParts) as error:
-        st.warning(say(str(error)))
+        st.warning(say(_begun(error)))
     except (ECGError, CheckpointError) as error:
-        st.error(say(str(error)))
+        st.error(say(_begun(error)))
     except Exception:
         log.exception("a page failed")
         st.error(
@@ -101,6 +102,11 @@ def guard(stop: bool = False) -> Iterator[None]:
         )
     if stop:
         st.stop()
+
+
+def _begun(error: Exception) -> str:
+    """An error as a sentence on the page; a record's name that it begins with stays as it is."""
+    return re.sub(r"^(no|the) ", lambda word: word[0].capitalize(), str(error))
 
 
 def _navigation() -> None:
@@ -122,7 +128,7 @@ def _record_menu(records: dict[str, Record], chosen: str) -> None:
     if len(options) > MOST_OPTIONS:
         at = max(0, options.index(chosen) - MOST_OPTIONS // 2)
         options = options[at : at + MOST_OPTIONS]
-    linked_menu("Record", options, chosen, "record", "menu_record", lambda key: records[key].title)
+    linked_menu("Record", options, chosen, "record", "menu_record", lambda key: in_menu(records[key]))
     alike = [key for key, record in records.items() if record.kind == kind]
     at = alike.index(chosen)
     left, right = st.columns(2, wrap=False)
@@ -150,7 +156,7 @@ _CSS = """<style>
 .stSidebar [data-testid="stColumn"] {min-width: 0}
 .stMainBlockContainer > .stVerticalBlock {gap: .5rem}
 .stMainBlockContainer > .stVerticalBlock {container-type: inline-size}
-.stMainBlockContainer h4 {font-size: 1.15rem; padding: .2rem 0}
+.stMainBlockContainer h4 {font-size: 1.15rem; padding: .2rem 0 .6rem}
 .brand {font-weight: 650; letter-spacing: .01em}
 .head {display: flex; align-items: baseline; gap: .9rem; flex-wrap: wrap}
 .head h1 {font-size: 1.45rem; margin: 0; padding: 0}

@@ -12,7 +12,7 @@ import streamlit as st
 from clear_hug.ecg import ECGError
 from clear_hug.io import READERS, read_physionet
 from clear_hug.qrs import DETECTORS
-from clear_hug.ui.menus import _chosen, linked_menu, number
+from clear_hug.ui.menus import linked_menu, number, write_choice
 from clear_hug.ui.records import (
     BUILT_IN,
     MOST_OPTIONS,
@@ -20,6 +20,7 @@ from clear_hug.ui.records import (
     choice,
     data_folder,
     folder_records,
+    in_menu,
     keep,
     last_minute,
     list_records,
@@ -90,7 +91,7 @@ def other_record(page: Page) -> Page:
     mine = st.session_state.get(UPLOAD_SHOWN["with_record"])
     chosen = mine if mine in records else choice("with_record", options, options[0])
     key = linked_menu(
-        "With", options, chosen, "with_record", "menu_with_record", lambda key: records[key].title
+        "With", options, chosen, "with_record", "menu_with_record", lambda key: in_menu(records[key])
     )
     minute = 0
     with suppress(ECGError):  # of a record that cannot be read: whoever draws it says so
@@ -119,14 +120,14 @@ def pick_from_folder(page: Page) -> None:
     found = [key for key, record in records.items() if wanted in record.title.lower()]
     chosen = page.record.id if page.record.id in found else None
     label = f"From the folder ({len(found)} record{'' if len(found) == 1 else 's'})"
-    _menu_or_none(label, found[:MOST_OPTIONS], chosen, "pick_folder", lambda key: records[key].title)
+    _menu_or_none(label, found[:MOST_OPTIONS], chosen, "pick_folder", lambda key: in_menu(records[key]))
 
 
 def _menu_or_none(
     label: str, options: Sequence[str], chosen: str | None, key: str, words: Callable[[str], str]
 ) -> None:
     st.session_state[key] = chosen
-    st.selectbox(label, options, index=None, format_func=words, key=key, on_change=_chosen,
+    st.selectbox(label, options, index=None, format_func=words, key=key, on_change=write_choice,
                  args=(key, "record"), placeholder="Type to search ...")  # fmt: skip
 
 

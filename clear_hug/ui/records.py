@@ -50,6 +50,12 @@ BUILT_IN = {
 }
 
 
+def in_menu(record: Record) -> str:
+    """A record's title for a narrow menu: the folder comes last, where it may be cut."""
+    folder, _, name = record.title.rpartition("/")
+    return f"{name} · {folder}" if folder and record.kind == "folder" else record.title
+
+
 def data_folder() -> str:
     """The folder named by CLEAR_HUG_DATA, or ""."""
     return os.environ.get("CLEAR_HUG_DATA", "")

@@ -117,7 +117,7 @@ def _game(
 
 
 @st.cache_resource(max_entries=1024, show_spinner=False)
-def _results(model: str, digest: str, method: str, *question: str) -> dict[str, Any]:
+def results_of(model: str, digest: str, method: str, *question: str) -> dict[str, Any]:
     """Where the result of one question is kept; a computation that was stopped leaves it empty."""
     return {}
 
@@ -225,7 +225,7 @@ class Page:
 
     def _once(self, label: str, work: Callable[[], T], *question: str, long: bool = False) -> T:
         """What the model answers, asked once for all sessions; what takes long stands in line with them."""
-        kept = _results(*self.key, *question)
+        kept = results_of(*self.key, *question)
         if "result" not in kept:
             with st.spinner(label), in_turn() if long else nullcontext():
                 if "result" not in kept:  # another session may have asked the same meanwhile
@@ -298,7 +298,7 @@ class Page:
             return self._explain(*question, tick)
 
         label = "Leaving parts out ..." if METHODS[method].play else "Following the gradients ..."
-        kept = _results(*self.key, *question)
+        kept = results_of(*self.key, *question)
         found: Attribution | None = in_time(kept, "-".join((*self.key, *question)), label, work)
         return found
 
@@ -333,7 +333,7 @@ class Page:
         return self._once("Looking at what the answer is made of ...", work, "look")
 
     def _gradients(self, target: str, method: str, against: str, tick: Tick | None) -> Gradients:
-        kept = _results(*self.key, target, method, "gradients", against)
+        kept = results_of(*self.key, target, method, "gradients", against)
         if "result" not in kept:
             of = np.zeros(len(self.checkpoint.targets))
             of[self.checkpoint.row(target)] += 1
@@ -370,7 +370,7 @@ class Page:
 
     def _proofs(self, why: Attribution) -> dict[str, Any]:
         failed = ",".join(self.checkpoint.faithfulness.get("unusable", ()))
-        return _results(*self.key, why.target, why.method, why.level, why.against, "proof", failed)
+        return results_of(*self.key, why.target, why.method, why.level, why.against, "proof", failed)
 
     def reconstruct(self, hidden: NDArray[np.bool_]) -> tuple[Reconstruction, Reconstruction]:
         """The hidden tokens as the model has them, and as its linear regression alone has them."""

@@ -99,7 +99,6 @@ def test_all_text_stands_out(
     found = sorted(texts(page), key=lambda text: text["contrast"])
     page.close()
     assert len(found) > 20
-    print(f"{scheme} {name}{query}: {found[0]['contrast']:.2f} {found[0]['words']!r}")
     poor = [
         f"{text['contrast']:.2f} {text['words']!r} in {text['at']}"
         for text in found
