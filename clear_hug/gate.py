@@ -110,7 +110,7 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
     checkpoint : whose training it is held against, where its operating.json tells
     quality : of `assess_quality(ecg)`
     """
-    said = missing(tokens)
+    said = missing(tokens) + _over_gaps(ecg, tokens)
     if quality is not None and (quality.doubtful or quality.reversal):
         said += quality.reasons
     limits = checkpoint.operating.get("input", {})
@@ -119,6 +119,20 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
     if ecg.simulated:
         said += ["This ECG is simulated; the model was trained on real ones."]
     return Gate(tuple(said), bool(limits))
+
+
+def _over_gaps(ecg: ECG, tokens: BeatTokens) -> list[str]:
+    """That RR intervals span a stretch in which no lead has a sample: beats may have been in it."""
+    lost = np.cumsum(~np.isfinite(ecg.signal).any(axis=0))
+    at = np.clip(np.rint(tokens.r_peaks * ecg.fs).astype(np.int64), 0, ecg.n_samples - 1)
+    n = int(np.count_nonzero(np.diff(lost[at])))
+    if not n:
+        return []
+    some = "One RR interval spans" if n == 1 else f"{n} RR intervals span"
+    return [
+        f"{some} a gap in the record. The model cannot tell it from a pause: read the labels of rhythm "
+        "and rate with care."
+    ]
 
 
 def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -55,6 +55,16 @@ def test_a_usual_record_passes_in_silence(real, limited):
     assert gate == Gate((), compared=True) and gate.ok
 
 
+def test_an_interval_over_a_gap_is_said(real, limited):
+    signal = real.signal.copy()
+    signal[:, int(4 * real.fs) : int(6.5 * real.fs)] = np.nan
+    told = [s for s in said(replace(real, signal=signal), limited).sentences if "spans a gap" in s]
+    assert len(told) == 1 and told[0].startswith("One RR interval")
+    signal = real.signal.copy()
+    signal[:3, int(4 * real.fs) : int(6.5 * real.fs)] = np.nan  # nine leads have their samples
+    assert not any("gap" in s for s in said(replace(real, signal=signal), limited).sentences)
+
+
 def test_limits_hold_99_percent():
     rng = np.random.default_rng(0)
     values = rng.normal(size=1000)
