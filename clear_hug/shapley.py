@@ -2,9 +2,10 @@
 
 Shapley values are the regression of v on which parts are there, weighed by Shapley's kernel (Lundberg and Lee
 2017). A subset is always asked together with the rest (Covert and Lee 2021): half the difference of the two
-answers is linear in who is there even where parts act in twos, so that only what three and more do together
-is left to chance. Subsets of one size are drawn without asking one twice, as many of each size as the kernel
-weighs it; a size of which all are asked leaves nothing to chance, and all sizes asked give the exact values.
+answers is linear in who is there even where parts act in twos, and what depends on their number alone is
+taken off, so that only what three and more do together is left to chance. Subsets of one size are drawn
+without asking one twice, as many of each size as the kernel weighs it; a size of which all are asked leaves
+nothing to chance, and all sizes asked give the exact values.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def shapley(
     there, halves = np.zeros((0, n), dtype=bool), np.zeros(0)
     total = float((game.whole - game.empty) @ of)
     pairs = most if exact else min(most, FEWEST * n)
-    at_once = max(1, ASKED // (8 * windows))
+    at_once = max(1, ASKED // (4 * windows))
     while True:
         have = np.bincount(there.sum(axis=1), minlength=n)
         new = [next(streams[size]) for size, k in _drawn_of(n, pairs).items() for _ in range(k - have[size])]
@@ -149,8 +150,8 @@ def _regressed(there: Bools, halves: Floats, total: float) -> tuple[Floats, Floa
     """(player,) values that add up to the total, and their standard errors.
 
     there : (pair, player) the smaller half;  halves : (pair,) half of v of it less v of the rest
-    The errors are those of a regression whose residuals may differ in size (HC3), of the sizes that were
-    drawn from; where all of a size are asked, its residuals are no accident.
+    The errors are those of a regression whose residuals may differ in size (HC3), drawn without asking one
+    twice: the more of a size are asked, the less is left to chance, and nothing where all are.
     """
     n = there.shape[1]
     if n == 1:
@@ -158,17 +159,23 @@ def _regressed(there: Bools, halves: Floats, total: float) -> tuple[Floats, Floa
     size = there.sum(axis=1)
     count = np.bincount(size, minlength=n)
     weight = np.array([_kernel(n, k) / count[k] for k in size])
-    chance = np.array([count[k] < _pairs_of(n, k) for k in size])
+    chance = np.array([1 - count[k] / _pairs_of(n, k) for k in size])
     # values that add up to the total are the mean value and something in the plane across it
     plane = np.linalg.qr(np.column_stack([np.ones(n), np.eye(n)[:, 1:]]))[0][:, 1:]
     x = (there - 0.5) @ plane
     y = halves - (there - 0.5).sum(axis=1) * total / n
+    # what depends on how many are there, and not on which, is worth the same to all: it is taken off
+    own = np.zeros_like(weight)
+    for k in np.unique(size[2 * size < n]):
+        rows = size == k
+        x[rows] -= x[rows].mean(axis=0)
+        y[rows] -= y[rows].mean()
+        own[rows] = 1 / count[k]
     inverse = np.linalg.inv(x.T @ (x * weight[:, None]))
     found = inverse @ (x.T @ (weight * y))
     values = total / n + plane @ found
-    if not chance.any():
-        return values, np.zeros(n)
-    leverage = weight * np.einsum("ij,jk,ik->i", x, inverse, x)
-    off = (weight * (y - x @ found) / (1 - leverage))[chance]
-    moved = plane @ inverse @ (x[chance] * off[:, None]).T
+    leverage = own + weight * np.einsum("ij,jk,ik->i", x, inverse, x)
+    off = np.zeros_like(weight)
+    np.divide(np.sqrt(chance) * weight * (y - x @ found), 1 - leverage, out=off, where=chance > 0)
+    moved = plane @ inverse @ (x * off[:, None]).T
     return values, np.sqrt((moved**2).sum(axis=1))
