@@ -64,68 +64,16 @@ POINT = 25.4 / 72  # mm
 Floats = NDArray[np.float64]
 
 
-def explanation_pdf(
-    checkpoint: Checkpoint,
-    ecg: ECG,
-    tokens: BeatTokens,
-    diagnosis: Diagnosis,
-    attribution: Attribution,
-    hidden: Bools | None = None,
-    proof: Mapping[str, Any] | None = None,
-    *,
-    start: float = 0.0,
-    seconds: float | None = None,
-    date: str = "",
-    detector: str = "",
-    with_record_id: bool = False,
-) -> bytes:
-    """A page of A4: the ECG in true millimetres, painted by what each part adds, and the sum below it.
-
-    Parameters
-    ----------
-    checkpoint, ecg, tokens, diagnosis, attribution : of one record and one model
-    hidden : (12, beat) bool, the tokens that were left out
-    proof : "word" (supported, weak, contradicted) and "reasons" (sentences) of how far to believe it
-    start, seconds : stretch shown, s; None = up to the 10 s that fill a page
-    date : to be printed, as it is
-    detector : that found the beats
-    with_record_id : print the record's name, which may be a patient's
-
-    """
-    page = _page(
-        checkpoint,
-        ecg,
-        tokens,
-        diagnosis,
-        attribution,
-        hidden,
-        proof,
-        start=start,
-        seconds=seconds,
-        date=date,
-        detector=detector,
-        with_record_id=with_record_id,
-    )
+def explanation_pdf(*of: Any, **shown: Any) -> bytes:
+    """The page of `explanation_page`, which says what it takes, as PDF."""
     about = {"Title": "ECG explanation", "Subject": NOTICE, "Creator": f"{APP} {version()}"}
-    return _printed(page, "pdf", metadata={**about, "CreationDate": None})
+    return _printed(explanation_page(*of, **shown), "pdf", metadata={**about, "CreationDate": None})
 
 
-def explanation_png(
-    checkpoint: Checkpoint,
-    ecg: ECG,
-    tokens: BeatTokens,
-    diagnosis: Diagnosis,
-    attribution: Attribution,
-    hidden: Bools | None = None,
-    proof: Mapping[str, Any] | None = None,
-    *,
-    dpi: int = 150,
-    **given: Any,
-) -> bytes:
-    """The page of `explanation_pdf` as a picture of `dpi` pixels an inch; takes all that it takes."""
-    page = _page(checkpoint, ecg, tokens, diagnosis, attribution, hidden, proof, **given)
+def explanation_png(*of: Any, dpi: int = 150, **shown: Any) -> bytes:
+    """The page of `explanation_page`, which says what it takes, as a picture of `dpi` pixels an inch."""
     about = {"Title": "ECG explanation", "Description": NOTICE, "Software": None}
-    return _printed(page, "png", metadata=about, dpi=dpi)
+    return _printed(explanation_page(*of, **shown), "png", metadata=about, dpi=dpi)
 
 
 def _printed(page: Figure, form: str, **how: Any) -> bytes:
@@ -134,7 +82,7 @@ def _printed(page: Figure, form: str, **how: Any) -> bytes:
     return out.getvalue()
 
 
-def _page(
+def explanation_page(
     checkpoint: Checkpoint,
     ecg: ECG,
     tokens: BeatTokens,
@@ -149,6 +97,19 @@ def _page(
     detector: str = "",
     with_record_id: bool = False,
 ) -> Figure:
+    """A page of A4: the ECG in true millimetres, painted by what each part adds, and the sum below it.
+
+    Parameters
+    ----------
+    checkpoint, ecg, tokens, diagnosis, why : of one record and one model
+    hidden : (12, beat) bool, the tokens that were left out
+    proof : "word" (supported, weak, contradicted) and "reasons" (sentences) of how far to believe it
+    start, seconds : stretch shown, s; None = up to the 10 s that fill a page
+    date : to be printed, as it is
+    detector : that found the beats
+    with_record_id : print the record's name, which may be a patient's
+
+    """
     from matplotlib.figure import Figure
 
     hidden = check(checkpoint, tokens, [why], hidden, ecg, diagnosis)

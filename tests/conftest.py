@@ -16,6 +16,7 @@ from clear_hug.ecg import ECG
 from clear_hug.explain import explain
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig
+from clear_hug.removal import Game, parts_of
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
 from tests.simulated_ptbxl import write_folder
@@ -142,6 +143,34 @@ def explained(
         return checkpoint, ecg, tokens, diagnose(checkpoint, tokens, hidden), known[asked]
 
     return make
+
+
+@pytest.fixture
+def game(checkpoint: Checkpoint, tokens: BeatTokens) -> Callable[..., Game]:
+    """game(level, hidden) -> the normal ECG taken apart."""
+    return lambda level, hidden=None: Game(checkpoint, tokens, parts_of(tokens, level, hidden))
+
+
+@pytest.fixture(scope="session")
+def one_lead_and_beat(tokens: BeatTokens) -> np.ndarray:
+    """(12, beat) of the normal ECG: V1 and beat 3."""
+    hidden = np.zeros_like(tokens.valid)
+    hidden[6], hidden[:, 2] = True, True
+    return hidden
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for indices that no other test writes to."""
+    monkeypatch.setenv("CLEAR_HUG_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Nine simulated records in PTB-XL's layout, of which number 7 is flat, and a file that is no ECG."""
+    folder = write_folder(tmp_path / "data", n=10)
+    (folder / "Doe_Jane.dcm").write_bytes(b"no ECG at all" * 20)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -23,24 +23,12 @@ from clear_hug.plots.cohort import Points, _map_data, plot_cohort_map, thumbnail
 from clear_hug.simulate import SIMULATED
 from clear_hug.ui import cohort as cohort_ui
 from clear_hug.ui.records import BUILT_IN
-from tests.simulated_ptbxl import write_folder
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 ROOT = Path(__file__).parent.parent
 TARGET = "superdiagnostic/MI"
 Simulated = Callable[..., ECG]
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLEAR_HUG_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Nine simulated records in PTB-XL's layout, of which number 7 is flat, and a file that is no ECG."""
-    folder = write_folder(tmp_path / "data", n=10)
-    (folder / "Doe_Jane.dcm").write_bytes(b"no ECG at all" * 20)
-    return folder
 
 
 @pytest.fixture(scope="module")

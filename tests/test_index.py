@@ -20,22 +20,10 @@ from clear_hug.ecg import ECG, ECGError
 from clear_hug.index import ask, build, index_path, open_cohort, progress, stamps, waiting
 from clear_hug.io import read_ecg
 from clear_hug.ui.records import folder_records
-from tests.simulated_ptbxl import write_folder
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 N_READ = 8  # records of the folder that can be read; one is flat and one is torn
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLEAR_HUG_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Nine simulated records in PTB-XL's layout, of which number 7 is flat, and a file that is no ECG."""
-    folder = write_folder(tmp_path / "data", n=10)
-    (folder / "Doe_Jane.dcm").write_bytes(b"no ECG at all" * 20)
-    return folder
 
 
 def opened(folder: Path, checkpoint: Checkpoint) -> Cohort:

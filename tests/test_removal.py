@@ -14,24 +14,13 @@ from clear_hug.removal import LEVELS, Game, TooManyParts, ablation, blanked, par
 TOKEN_LEVELS = [level for level in LEVELS if level != "segment"]
 
 
-@pytest.fixture
-def game(checkpoint, tokens):
-    return lambda level, hidden=None: Game(checkpoint, tokens, parts_of(tokens, level, hidden))
-
-
 def one(game, row):
     return np.eye(len(game.checkpoint.targets))[row]
 
 
-def hidden_v1_and_a_beat(tokens):
-    hidden = np.zeros_like(tokens.valid)
-    hidden[6], hidden[:, 2] = True, True
-    return hidden
-
-
 @pytest.mark.parametrize("level", TOKEN_LEVELS)
-def test_parts_hold_every_visible_token_once(tokens, level):
-    hidden = hidden_v1_and_a_beat(tokens)
+def test_parts_hold_every_visible_token_once(tokens, one_lead_and_beat, level):
+    hidden = one_lead_and_beat
     parts = parts_of(tokens, level, hidden)
     np.testing.assert_array_equal(parts.tokens.sum(axis=0), (tokens.valid & ~hidden).astype(int))
     assert np.prod(parts.shape) == len(parts.tokens)
@@ -110,13 +99,13 @@ def test_a_set_is_asked_once(game, monkeypatch):
 
 
 @pytest.mark.parametrize("level", ["beat", "lead", "group"])
-def test_ablation_is_the_fall_when_one_part_is_left_out(game, tokens, level):
+def test_ablation_is_the_fall_when_one_part_is_left_out(game, one_lead_and_beat, level):
     v = game(level)
     values = ablation(v, one(v, 1))
     n = len(v.parts.tokens)
     expected = v.whole[1] - v(~np.eye(n, dtype=bool))[:, 1]
     np.testing.assert_allclose(values, expected, atol=1e-6)
-    some = game(level, hidden_v1_and_a_beat(tokens))
+    some = game(level, one_lead_and_beat)
     assert np.isnan(ablation(some, one(some, 1))).any() == (level != "group")
 
 

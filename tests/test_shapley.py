@@ -15,11 +15,6 @@ from clear_hug.shapley import _drawn_of, _pairs_of, _sizes, _subsets, shapley
 
 
 @pytest.fixture
-def game(checkpoint, tokens):
-    return lambda level, hidden=None: Game(checkpoint, tokens, parts_of(tokens, level, hidden))
-
-
-@pytest.fixture
 def made(checkpoint, tokens):
     """made(v) -> a game of twelve leads whose answer to (set, 12) bool is v, whatever the record."""
 
@@ -38,12 +33,6 @@ def made(checkpoint, tokens):
 
 def one(game, row):
     return np.eye(len(game.checkpoint.targets))[row]
-
-
-def hidden_v1_and_a_beat(tokens):
-    hidden = np.zeros_like(tokens.valid)
-    hidden[6], hidden[:, 2] = True, True
-    return hidden
 
 
 def wild(seed):
@@ -121,8 +110,8 @@ def test_a_part_that_changes_nothing_is_worth_nothing_and_equals_are_worth_the_s
 
 
 @pytest.mark.parametrize("level", ["beat", "lead", "group"])
-def test_shapley_values_add_up(game, tokens, level):
-    for hidden in (None, hidden_v1_and_a_beat(tokens)):
+def test_shapley_values_add_up(game, one_lead_and_beat, level):
+    for hidden in (None, one_lead_and_beat):
         v = game(level, hidden)
         of = one(v, 0) - one(v, 3)
         worth = shapley(v, of, sure=0.3)

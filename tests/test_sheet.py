@@ -19,7 +19,7 @@ from clear_hug.explain import METHODS, explain
 from clear_hug.export import version
 from clear_hug.leads import LEADS, PAPER_3X4
 from clear_hug.plots.theme import LIGHT, colours_at, signed_places
-from clear_hug.sheet import SHOWN, _page, _worth_data, explanation_pdf, explanation_png
+from clear_hug.sheet import SHOWN, _worth_data, explanation_page, explanation_pdf, explanation_png
 from clear_hug.words import NOTICE
 
 ALL = [(name, level) for name, method in METHODS.items() for level in method.levels]
@@ -29,7 +29,8 @@ PROOF = {"word": "supported", "reasons": ["Taken away, the parts of the map make
 def said(*given, **more):
     """All words on a page."""
     return [
-        text.get_text() for text in _page(*given, **more).findobj(lambda artist: hasattr(artist, "get_text"))
+        text.get_text()
+        for text in explanation_page(*given, **more).findobj(lambda artist: hasattr(artist, "get_text"))
     ]
 
 
@@ -55,7 +56,7 @@ def test_a_millimetre_of_the_paper_is_one_on_the_sheet(explained, kind):
     assert upright.size > 250 and flat.size > 80
     for lines in (upright, flat):
         np.testing.assert_allclose(np.diff(lines), 1, atol=0.02)
-    ecg, paper = given[1], _page(*given).axes[0]
+    ecg, paper = given[1], explanation_page(*given).axes[0]
     trace = next(c for c in paper.collections if len(c.get_segments()) == 1 and c.get_zorder() == 3)
     line = trace.get_segments()[0]  # lead I: 2.5 s
     n = len(line)
@@ -113,7 +114,7 @@ def test_absent_and_unknown_are_said(checkpoint, simulated, tokens_of):
     ):
         tokens = tokenize_beats(changed)
         given = checkpoint, changed, tokens, diagnose(checkpoint, tokens), explain(checkpoint, tokens, "MI")
-        page = _page(*given)
+        page = explanation_page(*given)
         words = said(*given)
         assert sentence in words
         assert any("mV" in line for line in words) == changed.units_known
@@ -128,7 +129,7 @@ def test_all_stays_on_the_sheet(explained, checkpoint, simulated, kind, fs):
     spike[7, 3 * fs] = 30  # mV
     for record in (ecg, replace(ecg, signal=spike), cut(ecg, 0, 3)):
         tokens = tokenize_beats(record)
-        page = _page(
+        page = explanation_page(
             checkpoint, record, tokens, diagnose(checkpoint, tokens), explain(checkpoint, tokens, "MI")
         )
         page.draw_without_rendering()
@@ -144,7 +145,7 @@ def test_all_stays_on_the_sheet(explained, checkpoint, simulated, kind, fs):
 def test_words_on_the_sheet_do_not_overlap(explained):
     proof = {"word": "weak", "reasons": ["A reason that is long enough to need a second line of words."] * 9}
     for given in (explained("lead_off", against="HYP"), explained("long"), explained(method="attention")):
-        page = _page(*given, None, proof, date="x" * 200)
+        page = explanation_page(*given, None, proof, date="x" * 200)
         page.draw_without_rendering()
         boxes = [(text, text.get_window_extent()) for text in page.texts]
         for k, (one, a) in enumerate(boxes):
@@ -194,7 +195,7 @@ def test_the_trace_is_painted_by_what_each_part_adds(explained):
     values = given[4].values
     end = np.nanmax(np.abs(values))
     order = [lead for row in PAPER_3X4 for lead in row] + ["II"]
-    for lead, lines in zip(order, traces(_page(*given)), strict=True):
+    for lead, lines in zip(order, traces(explanation_page(*given)), strict=True):
         row = LEADS.index(lead)
         if np.isfinite(values[row]):
             np.testing.assert_allclose(lines.get_colors()[0][:3], expected(values[row], end), atol=0.02)
@@ -206,7 +207,7 @@ def test_the_trace_is_painted_by_what_each_part_adds(explained):
 def test_each_stretch_is_painted_in_its_own_colour(explained, level):
     given = explained("premature", "integrated_gradients" if level == "sample" else "ablation", level)
     tokens, values = given[2], given[4].values
-    rhythm = traces(_page(*given))[-1]
+    rhythm = traces(explanation_page(*given))[-1]
     for beat, r_peak in enumerate(tokens.r_peaks):
         found = colour_of(rhythm, r_peak)
         if level == "sample":
@@ -221,7 +222,7 @@ def test_each_stretch_is_painted_in_its_own_colour(explained, level):
 
 def test_what_was_left_out_is_not_painted(explained, tokens, some_hidden):
     given = explained(hidden=some_hidden)
-    row = traces(_page(*given, some_hidden))
+    row = traces(explanation_page(*given, some_hidden))
     grey = to_rgb(LIGHT.hatch)
     np.testing.assert_allclose(colour_of(row[-1], tokens.r_peaks[2]), grey)
     assert not np.allclose(colour_of(row[-1], tokens.r_peaks[3]), grey)
@@ -238,7 +239,7 @@ def test_a_lead_without_a_sample_in_the_stretch_is_no_error(checkpoint, simulate
     given = checkpoint, ecg, tokens, diagnose(checkpoint, tokens), explain(checkpoint, tokens, "MI")
     words = said(*given)
     assert any("no signal" in line for line in words) and any("of 30.0 s" in line for line in words)
-    names = [text.get_text() for text in _page(*given).axes[0].texts]
+    names = [text.get_text() for text in explanation_page(*given).axes[0].texts]
     assert sum(text.startswith("V1") for text in names) == 2  # it is the rhythm strip too
 
 
