@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -287,6 +287,13 @@ def bridge_gaps(signal: NDArray[Any], fs: float) -> tuple[NDArray[Any], NDArray[
     return filled, absent
 
 
+def over_gaps(absent: ArrayLike, fs: float, r_peaks: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(interval,) whether a beat may be missing between two R peaks (s): (sample,) no lead is there."""
+    lost = np.cumsum(np.asarray(absent, dtype=bool))
+    at = np.clip(np.rint(r_peaks * fs).astype(np.int64), 0, lost.size - 1)
+    return np.asarray(np.diff(lost[at]) > 0)
+
+
 def resample(signal: NDArray[Any], fs: float, to: float) -> NDArray[Any]:
     """Polyphase resampling along the last axis, anti-aliased; `signal` must be finite.
 
@@ -300,13 +307,15 @@ def resample(signal: NDArray[Any], fs: float, to: float) -> NDArray[Any]:
     limits = (1000, 10_000, 100_000, 1_000_000)
     ratios = (exact.limit_denominator(limit) for limit in limits)
     ratio = next((r for r in ratios if abs(r - exact) * n <= 0.1), exact.limit_denominator(limits[-1]))
+    if ratio == 1:  # so near that no sample moves by a tenth of one
+        return signal.copy()
     fir = _anti_alias(max(ratio.numerator, ratio.denominator)).astype(signal.dtype)
     if ratio.numerator == 1:
         return _decimate(signal, ratio.denominator, fir)
     return dsp.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, window=fir, padtype="line")
 
 
-@cache
+@lru_cache(maxsize=8)  # a file may name any rate, and an odd one has many taps
 def _anti_alias(factor: int) -> NDArray[np.float64]:
     """The taps that `resample_poly` would design anew for each record."""
     fir: NDArray[np.float64] = dsp.firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
@@ -345,7 +354,7 @@ def bandpass(signal: NDArray[Any], fs: float, low: float, high: float, order: in
     return trace[..., pad : pad + n]
 
 
-@cache
+@lru_cache(maxsize=32)
 def _butter(order: int, low: float, high: float, fs: float, ndim: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """The sections of the filter, and their state after ones without end, for signals of `ndim` axes."""
     sos: NDArray[Any] = (

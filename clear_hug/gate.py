@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.ecg import ECG, ECGError
+from clear_hug.ecg import ECG, ECGError, bridge_gaps, over_gaps
 from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.reconstruct import reconstruct
 from clear_hug.words import missing, runs_of_leads
@@ -123,9 +123,8 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
 
 def _over_gaps(ecg: ECG, tokens: BeatTokens) -> list[str]:
     """That RR intervals span a stretch in which no lead has a sample: beats may have been in it."""
-    lost = np.cumsum(~np.isfinite(ecg.signal).any(axis=0))
-    at = np.clip(np.rint(tokens.r_peaks * ecg.fs).astype(np.int64), 0, ecg.n_samples - 1)
-    n = int(np.count_nonzero(np.diff(lost[at])))
+    _, absent = bridge_gaps(ecg.signal, ecg.fs)
+    n = int(over_gaps(absent.all(axis=0), ecg.fs, tokens.r_peaks).sum())
     if not n:
         return []
     some = "One RR interval spans" if n == 1 else f"{n} RR intervals span"

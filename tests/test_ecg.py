@@ -255,6 +255,16 @@ def test_resampling_is_scipys_to_the_bit(n, fs, dtype):
     np.testing.assert_array_equal(resample(signal[0], fs, 100.0), expected[0])
 
 
+@pytest.mark.parametrize(
+    ("fs", "to"), [(499.995, 500.0), (500.005, 500.0), (99.9995, 100.0), (100.0005, 100.0)]
+)
+def test_a_rate_that_is_all_but_the_one_asked_for_keeps_its_samples(fs, to):
+    signal = np.random.default_rng(0).normal(size=(3, 1000))
+    found = resample(signal, fs, to)
+    np.testing.assert_array_equal(found, signal)
+    assert found is not signal
+
+
 @pytest.mark.parametrize("high", [40.0, 60.0])
 @pytest.mark.parametrize("shape", [(1000,), (3, 1), (3, 2), (3, 57), (3, 201), (2, 3, 500)])
 def test_the_band_pass_is_scipys_to_the_bit(shape, high):

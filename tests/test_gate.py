@@ -61,6 +61,9 @@ def test_an_interval_over_a_gap_is_said(real, limited):
     told = [s for s in said(replace(real, signal=signal), limited).sentences if "spans a gap" in s]
     assert len(told) == 1 and told[0].startswith("One RR interval")
     signal = real.signal.copy()
+    signal[:, int(4 * real.fs)] = np.nan  # a single sample hides no beat
+    assert not any("gap" in s for s in said(replace(real, signal=signal), limited).sentences)
+    signal = real.signal.copy()
     signal[:3, int(4 * real.fs) : int(6.5 * real.fs)] = np.nan  # nine leads have their samples
     assert not any("gap" in s for s in said(replace(real, signal=signal), limited).sentences)
 

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from clear_hug.beats import MIN_RESEMBLANCE
-from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, resample, window_edges
+from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, over_gaps, resample, window_edges
 from clear_hug.leads import LEADS
 from clear_hug.measure.beats import premature_beats
 from clear_hug.measure.edges import NONE, Waves, above_line, p_edges, p_window, qrs_edges, t_edges
@@ -109,7 +109,7 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     if not beats.dominant.any():
         return _nothing("No beat stands where a lead moves.", reasons, span)
     values: dict[str, Any] = {"span": span, "pacing_spikes": start + spikes}
-    values |= _rhythm(beats, _seen_between(signal, beats.r_peaks), reasons)
+    values |= _rhythm(beats, ~over_gaps(~np.isfinite(signal).any(axis=0), WORK_FS, beats.r_peaks), reasons)
     whole, zero = _whole(median(beats.values), beats.zero)
     rr = values["rr"] / 1000 if np.isfinite(values["rr"]) else 1.0
     waves = _waves(whole, zero, beats, rr, spikes, reasons)
@@ -194,13 +194,6 @@ def _spikes(signal: Floats, fs: float, peaks: Floats) -> Floats:
     if fs > PACING_MAX_FS:
         signal, fs = resample(signal, fs, PACING_MAX_FS), PACING_MAX_FS
     return pacing_spikes(signal, fs, peaks)
-
-
-def _seen_between(signal: Floats, r_peaks: Floats) -> Bools:
-    """(interval,) whether some lead has a signal all the way: a beat in a gap of the record is not known."""
-    lost = np.cumsum(~np.isfinite(signal).any(axis=0))
-    at = np.clip(np.rint(r_peaks * WORK_FS).astype(np.int64), 0, signal.shape[1] - 1)
-    return np.asarray(np.diff(lost[at]) == 0)
 
 
 def _rhythm(beats: Beats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any]:
