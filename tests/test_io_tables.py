@@ -11,6 +11,7 @@ from scipy.io import savemat
 from clear_hug.ecg import ECGError
 from clear_hug.io import NeedsAnswer, cure, read_ecg, read_ecg_upload
 from clear_hug.io.facts import facts
+from clear_hug.io.tables import _stated
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 
@@ -334,6 +335,19 @@ def test_counts_are_divided_by_a_gain(tmp_path, baseline, named, units):
     assert ecg.units_known and any("gain of 200" in s for s in ecg.warnings)
 
 
+@pytest.mark.parametrize("baseline", ["1,024", "2.5 mV", "0.5 Hz", "2024-01-05", "2 weeks"])
+def test_a_baseline_that_is_no_count_is_not_taken(baseline):
+    assert "baseline" not in _stated(["ADC gain: 200", f"Baseline: {baseline}"])
+    assert _stated(["ADC gain: 200", "Baseline: -300"]) == {"gain": 200.0, "baseline": -300.0}
+
+
+@pytest.mark.parametrize("line", ["gain 1", "gain: 1", "ADC gain: 1", "baseline: 1", "ADC gain:"])
+@pytest.mark.parametrize("end", [" " * 20_000, "1" * 20_000, "\t(" * 10_000])
+@pytest.mark.timeout(5)
+def test_hostile_lines_take_no_time(line, end):
+    _stated([line + end])
+
+
 @pytest.mark.parametrize(
     ("line", "taken"),
     [
@@ -343,6 +357,13 @@ def test_counts_are_divided_by_a_gain(tmp_path, baseline, named, units):
         ("gain: 200", False),  # an amplifier's, perhaps
         ("gain: 10 mm/mV", False),
         ("ADC gain: 10 mm/mV", False),
+        ("ADC gain: 12.5 mm/mV", False),
+        ("gain: 1 cm/mV", False),
+        ("Gain: 1 V/mV", False),
+        ("ADC gain (12 bit): 200", False),
+        ("ADC gain ch1: 200", False),
+        ("ADC gain: 200,200,200", False),
+        ("ADC gain: 1,000", False),
     ],
 )
 def test_counts_of_columns_lie_around_their_baseline(tmp_path, line, taken):

@@ -37,8 +37,8 @@ SAME_SPAN = 1e-3  # leads whose spans (or SDs) agree to this were each scaled to
 RESTING_SECONDS = 10.0  # the length of a standard resting ECG
 _USUAL_RATES = (100, 125, 128, 200, 240, 250, 256, 300, 360, 400, 500, 512, 1000, 2000)  # Hz
 _DEVICE_RATES = (
-    *_USUAL_RATES, 50, 60, 62.5, 64, 120, 150, 160, 175, 180, 225, 257, 280, 320, 333, 333.3, 350, 375, 450,
-    480, 488.28, 600, 640, 720, 750, 800, 900, 960, 976.56, 977, 978, 1024, 1200, 1250, 1500, 1600, 2048,
+    *_USUAL_RATES, 50, 60, 62.5, 64, 120, 130, 150, 160, 175, 180, 225, 257, 280, 320, 333, 350, 375, 450,
+    480, 488.28, 600, 640, 720, 750, 800, 900, 960, 976.56, 978, 1024, 1200, 1250, 1500, 1600, 2048,
     2400, 2500, 4000, 4096, 5000, 8000, 8192, 10000,
 )  # fmt: skip  # Hz, of what is sold and of what was published; another is said to be odd
 _RESTING_RATES = (500, 1000, 250, 400, 100)  # Hz, of records padded to a little more than 10 s

@@ -68,13 +68,14 @@ _UNITS = re.compile(
     re.IGNORECASE,
 )
 # "ADC gain: 200", "gain = 200 adu/mV"; a bare gain may be an amplifier's, and one in mm/mV is the paper's.
+_WHOLE = r"[ \t]{0,4}[:=][ \t]{0,4}(-?\d+(?:\.\d+)?)(?![.,\-]?\d)"  # a number, and no date, list or "1,000"
+_BARE = r"(?![ \t]{0,40}[\w%/(])"  # without a unit
 _GAIN = re.compile(
-    r"(?im)(?:\badc[ _-]?gain\b[^\d\n]{0,12}(\d+(?:[.,]\d+)?)\b(?![ \t]*mm)"
-    r"|\bgain\b[^\d\n]{0,12}(\d+(?:[.,]\d+)?)[ \t]*\(?(?!mm)[a-z]*[ \t]*(?:/|per)[ \t]*mv)"
+    rf"\badc[ _-]?gain{_WHOLE}{_BARE}|\b(?:adc[ _-]?)?gain{_WHOLE}[ \t]{{0,4}}\(?"
+    r"(?:adu|counts?|lsbs?|units?|digits?)?[ \t]{0,4}(?:/|per)[ \t]{0,4}mv\b",
+    re.IGNORECASE,
 )
-_BASELINE = re.compile(
-    r"(?im)\b(?:baseline|adc[ _-]?zero)\b[ \t]*[:=][ \t]*(-?\d+(?:[.,]\d+)?)\b(?![ \t]*[a-zµ])"
-)
+_BASELINE = re.compile(rf"\b(?:baseline|adc[ _-]?zero){_WHOLE}{_BARE}", re.IGNORECASE)
 _COUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([nuµμm]V)\s*/\s*(?:lsb|bit|count|digit|unit)", re.IGNORECASE)
 _LOOKED_AT = 60  # lines, to find the dialect
 _LONGEST_PREAMBLE = 200  # lines
@@ -238,7 +239,9 @@ def _heading_of(
 
 def _stated(lines: Sequence[str]) -> dict[str, Any]:
     """Rate, unit and gain that lines before the numbers name; nothing else of them is taken over."""
-    text = "\n".join(lines)[:20_000]
+    text = re.sub(
+        r"\d{16,}", " ", "\n".join(lines)[:20_000]
+    )  # no number; a search would try each of its ends
     said: dict[str, Any] = {}
     step = _STEP.search(text)
     if match := _SAMPLING.search(text) or _PER_SECOND.search(text):
@@ -257,9 +260,9 @@ def _stated(lines: Sequence[str]) -> dict[str, Any]:
         if size:
             said["gain"] = 1 / size
     elif (gain := _GAIN.search(text)) and "unit" not in said:
-        said["gain"] = float((gain[1] or gain[2]).replace(",", "."))
+        said["gain"] = max(0.0, float(gain[1] or gain[2]))
     if said.get("gain") and (zero := _BASELINE.search(text)):
-        said["baseline"] = float(zero[1].replace(",", "."))
+        said["baseline"] = float(zero[1])
     return said
 
 
