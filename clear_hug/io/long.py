@@ -104,7 +104,8 @@ def _seconds(path: Path) -> float:
 
 
 def _parts_of(path: Path) -> _Parts | None:
-    reader = reader_of(path, first_bytes(path))
+    with said_plainly(path):
+        reader = reader_of(path, first_bytes(path))
     return next((PARTS[name] for name in PARTS if READERS[name] is reader), None)
 
 

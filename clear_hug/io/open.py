@@ -158,16 +158,17 @@ def read_ecg_upload(
     ECGError : as `read_ecg`; and for no record, or more than one
     """
     asked = Asked(fs, unit, leads, orientation, record)
+    named = _names_and_headers(files)
     try:
         ecg = _read_files(files, asked)
-        said = tuple(_nameless(warning, files) for warning in ecg.warnings)
+        said = tuple(_nameless(warning, *named) for warning in ecg.warnings)
         return replace(ecg, record_id="", warnings=said)
     except NeedsAnswer as error:
         raise NeedsAnswer(
-            _nameless(str(error), files), *error.asks, channels=error.channels, records=error.records
+            _nameless(str(error), *named), *error.asks, channels=error.channels, records=error.records
         ) from None
     except ECGError as error:
-        raise ECGError(_nameless(str(error), files)) from None
+        raise ECGError(_nameless(str(error), *named)) from None
 
 
 def _read_files(files: Mapping[str, bytes], asked: Asked) -> ECG:
@@ -211,9 +212,11 @@ def _is_data(path: Path) -> bool:
     return suffix == ".dat" or (suffix == ".mat" and path.with_suffix(".hea").is_file())
 
 
-def _nameless(said: str, files: Mapping[str, bytes]) -> str:
-    """A sentence about uploads without their names, which may be a patient's."""
-    given, headers = _names_and_headers(files)
+def _nameless(said: str, given: set[str], headers: list[str]) -> str:
+    """A sentence about uploads without their names, which may be a patient's.
+
+    given, headers : of `_names_and_headers`
+    """
     for base in sorted({_base(name) for name in given} - {""}, key=lambda base: (-len(base), base)):
         said = said.replace(base, _kind(base))
         if stem := os.path.splitext(base)[0]:  # a file that another one speaks for
