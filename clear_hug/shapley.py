@@ -85,7 +85,7 @@ def shapley(
     there, halves = np.zeros((0, n), dtype=bool), np.zeros(0)
     total = float((game.whole - game.empty) @ of)
     pairs = most if exact else min(most, FEWEST * n)
-    at_once = max(1, ASKED // (4 * windows))
+    at_once = max(1, ASKED // (4 * windows))  # pairs: half a batch, so that little is asked in vain
     while True:
         have = np.bincount(there.sum(axis=1), minlength=n)
         new = [next(streams[size]) for size, k in _drawn_of(n, pairs).items() for _ in range(k - have[size])]
@@ -151,7 +151,8 @@ def _regressed(there: Bools, halves: Floats, total: float) -> tuple[Floats, Floa
 
     there : (pair, player) the smaller half;  halves : (pair,) half of v of it less v of the rest
     The errors are those of a regression whose residuals may differ in size (HC3), drawn without asking one
-    twice: the more of a size are asked, the less is left to chance, and nothing where all are.
+    twice: the more of a size are asked, the less is left to chance, and nothing where all are. While few are
+    asked they err on the safe side.
     """
     n = there.shape[1]
     if n == 1:

@@ -129,9 +129,9 @@ with guard(stop=True):
         seen = ui.menu("View", [ONE, BESIDE, OVER], "view")
     with first[1]:
         pair = seen == BESIDE
-        layout = ui.choices(
-            "Layout", list(LAYOUTS), "layout_pair" if pair else "layout", "6x2" if pair else roomy_layout(ecg)
-        )
+        usual = "6x2" if pair else roomy_layout(ecg)
+        key = "layout_pair" if pair else "layout" if usual == "3x4" else f"layout_{usual}"
+        layout = ui.choices("Layout", list(LAYOUTS), key, usual)
     with first[2]:
         order = ui.menu("Limb leads", ["standard", "Cabrera"], "order")
     with first[3]:

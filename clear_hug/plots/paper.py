@@ -151,7 +151,8 @@ def ecg_data(
     for cells, base_mm in zip(pieces, bases.tolist(), strict=True):
         for lead, a, b, (time, mv), mm in cells:
             state = _state(ecg, lead, named)
-            if state != "absent" and not np.isfinite(mv[:-1]).any():  # the last one begins the next lead
+            own = mv[: max(1, mv.size - 1)]  # the last one begins the next lead
+            if state != "absent" and not np.isfinite(own).any():
                 state = "gap"
             width = 4 + LETTER * (len(lead + STATES[state]) + letters)
             near = mm[time <= a + width / speed]

@@ -46,7 +46,7 @@ class Later:
         with self._lock:
             job.waiting -= 1
             if job.error is not None:
-                raise job.error
+                raise job.error.with_traceback(None)
             job.asked = time.monotonic()
             return kept.get("result")
 

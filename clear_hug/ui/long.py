@@ -15,7 +15,7 @@ from clear_hug.trend import LISTS, Trend, nothing_read, places, read_on
 from clear_hug.turns import Turns
 from clear_hug.ui.later import step_back
 from clear_hug.ui.menus import keep_in
-from clear_hug.ui.records import STEP, STRETCH, Record, last_minute, long_record
+from clear_hug.ui.records import MOST_UPLOADS, STEP, STRETCH, Record, last_minute, long_record
 from clear_hug.ui.results import START
 from clear_hug.ui.show import clicked, say
 
@@ -75,10 +75,11 @@ def _along_of(record: Record, key: str, whole: LongRecord) -> Along:
     """The trend of a record in the folder, for all; that of an upload goes with the session that holds it."""
     if record.kind != "upload":
         return _along(key, whole)
-    own: dict[str, Along] = st.session_state.setdefault(ALONG, {})
-    if key not in own:
-        own[key] = Along(whole)
-    return own[key]
+    own: dict[str, Along] = st.session_state.get(ALONG, {})
+    along = own.get(key) or Along(whole)
+    others = {k: v for k, v in own.items() if k != key}  # no more than the uploads that are kept
+    st.session_state[ALONG] = dict([*others.items(), (key, along)][-MOST_UPLOADS:])
+    return along
 
 
 def places_in_links() -> dict[str, str]:
