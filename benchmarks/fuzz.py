@@ -3,7 +3,8 @@
 Each mutant of a file of each format is read in a worker under limits (2 GiB of address space, 5 s of CPU).
 A worker that dies is a finding and is started again at the next mutant; results stand in a folder, so that a
 run goes on where it was stopped. Counted: crashes, hangs, errors that are no sentence, files opened outside
-the temporary folder, and ECGs that came back changed (rate, length, leads, amplitude) without a word.
+the temporary folder, and ECGs that came back changed (rate, length, leads, amplitude) without a word: a
+warning of the reader, or what the app says of the record's quality.
 
 "Beats" is no format: hostile values of an ECG, rates and R peaks through the tokeniser. A silent loss there
 is an R peak that is neither a beat nor counted as dropped, and a token that holds what the trace does not.
@@ -285,9 +286,18 @@ def spans(ecg: Any) -> np.ndarray:
 
 
 def changed(ecg: Any, was: Any) -> str:
-    """How an ECG differs from the unbroken file's in a way that nothing in its warnings tells."""
+    """How an ECG differs from the unbroken file's where no warning and no word on its quality tells."""
+    from clear_hug.quality import assess_quality
+
     if set(ecg.warnings) - set(was.warnings):
         return ""
+    how = _differs(ecg, was)
+    if how and set(assess_quality(ecg).reasons) - set(assess_quality(was).reasons):
+        return ""
+    return how
+
+
+def _differs(ecg: Any, was: Any) -> str:
     if abs(ecg.fs / was.fs - 1) > 1e-3:
         return "fs"
     if abs(ecg.n_samples / was.n_samples - 1) > 0.02:

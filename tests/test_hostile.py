@@ -315,6 +315,37 @@ def test_hdf5_leads_to_no_other_file(tmp_path):
     refused({"x.h5": h5(tmp_path / "c.h5", stored_outside)}, "other files")
 
 
+@pytest.mark.parametrize("where", ["rate", "values"])
+def test_hdf5_numbers_of_a_layout_of_their_own_are_refused(tmp_path, where):
+    """A float whose exponent counts from elsewhere reads as another number: 250 Hz as 62.5 Hz."""
+
+    def odd(file, h5py):
+        kind = h5py.h5t.IEEE_F64LE.copy()
+        kind.set_ebias(1025)
+        ecg = file.create_dataset("ecg", data=MV)
+        ecg.attrs["fs"] = 250.0
+        if where == "rate":
+            h5py.h5a.delete(ecg.id, b"fs")
+            h5py.h5a.create(ecg.id, b"fs", kind, h5py.h5s.create(h5py.h5s.SCALAR)).write(np.array(250.0))
+        else:
+            del file["ecg"]
+            made = h5py.h5d.create(file.id, b"ecg", kind, h5py.h5s.create_simple(MV.shape))
+            made.write(h5py.h5s.ALL, h5py.h5s.ALL, MV)
+
+    refused({"x.h5": h5(tmp_path / "a.h5", odd)}, "no IEEE floats")
+
+
+def test_a_lost_chunk_of_hdf5_is_a_gap_and_no_flat_line(tmp_path):
+    def torn(file, h5py):
+        ecg = file.create_dataset("ecg", shape=MV.shape, dtype="f4", chunks=(6, 500))
+        ecg.attrs["fs"], ecg.attrs["units"] = 250.0, "mV"
+        ecg[:, :1000], ecg[:, 1500:] = MV[:, :1000], MV[:, 1500:]
+
+    ecg = read_ecg_upload({"x.h5": h5(tmp_path / "a.h5", torn)})
+    assert np.isnan(ecg.signal[:, 1000:1500]).all() and np.isfinite(ecg.signal[:, 1500:]).all()
+    assert any("absent" in s for s in ecg.warnings)
+
+
 def test_hdf5_loops_end(tmp_path):
     def loop(file, h5py):
         group = file.create_group("a")
@@ -505,6 +536,15 @@ def test_a_rate_by_default_is_said(tmp_path):
     at = content.index(b"\x0b\x04")
     ecg = read_ecg_upload({"x.mwf": content[:at] + content[at + 6 :]})
     assert ecg.fs == 1000 and any("default of 1000 Hz" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+def test_an_mfer_file_that_describes_more_channels_than_it_counts_is_said(tmp_path, channels):
+    content = mfer(tmp_path / "x.mwf", MV, 250.0).read_bytes()
+    assert not any("channel" in s for s in read_ecg_upload({"x.mwf": content}).warnings)
+    assert content.count(b"\x05\x01\x0c") == 1
+    ecg = read_ecg_upload({"x.mwf": content.replace(b"\x05\x01\x0c", bytes((5, 1, channels)))})
+    assert any(f"describes a channel 12 and counts {channels}" in s for s in ecg.warnings)
 
 
 def test_a_warning_does_not_name_the_file(tmp_path):

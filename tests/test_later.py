@@ -75,13 +75,15 @@ def test_who_waits_longer_than_that_is_not_forgotten(monkeypatch):
 
 
 def test_an_error_is_the_askers_and_the_line_goes_on(monkeypatch):
-    line, broken, sound = Later(), {}, {}
+    line, gate, broken, sound = Later(), threading.Event(), {}, {}
 
     def fail():
         raise ValueError("no beats")
 
+    line.ask({}, lambda: gate.wait(10))  # the others are in line before the first of them fails
     line.ask(broken, fail)
     line.ask(sound, lambda: 1)
+    gate.set()
     assert line.ask(sound, lambda: 1, 10) == 1
     for _ in range(2):  # the same question has the same answer
         with pytest.raises(ValueError, match="no beats"):

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +112,17 @@ def _hdf5(path: str, found: _Found) -> None:
     def attributes(place: str, thing: Any) -> None:
         for key in list(thing.attrs)[:200]:
             try:
+                ieee(thing.attrs.get_id(key).get_type())
                 value = thing.attrs[key]
             except (OSError, TypeError, ValueError, RuntimeError):
                 continue
             if np.size(value) <= 300 and (place, key) != ("", "MATLAB_class"):
                 found.add(f"{place}@{key}", value)
+
+    def ieee(kind: Any) -> None:
+        """HDF5 takes floats of any layout: one broken bit of theirs, and all its numbers are others."""
+        if isinstance(kind, h5py.h5t.TypeFloatID) and not any(kind.equal(one) for one in standard):
+            raise Refused("stores numbers that are no IEEE floats: it is broken, or not meant for exchange")
 
     def walk(group: Any, place: str, depth: int, seen: frozenset[Any]) -> None:
         if depth > MOST_DEPTH:
@@ -147,7 +155,8 @@ def _hdf5(path: str, found: _Found) -> None:
         text = h5py.check_string_dtype(thing.dtype) is not None or thing.dtype.kind in "SU"
         if thing.dtype.kind in "iuf":
             found.room(thing.size)
-            value = thing[()]
+            ieee(thing.id.get_type())
+            value = _without_lost_chunks(thing, thing[()])
             # MATLAB 7.3 stores a text as the numbers of its characters, and arrays turned.
             kind = _text(thing.attrs.get("MATLAB_class", b""))
             if kind == "char":
@@ -157,8 +166,26 @@ def _hdf5(path: str, found: _Found) -> None:
         elif text and thing.size <= 300:
             found.add(here, thing[()])
 
+    names = [f"IEEE_F{bits}{order}E" for bits in (16, 32, 64) for order in "LB"]
+    standard = [getattr(h5py.h5t, name) for name in names]
     with h5py.File(path, "r", locking=False) as file:
         walk(file, "", 0, frozenset())
+
+
+def _without_lost_chunks(dataset: Any, value: NDArray[Any]) -> NDArray[Any]:
+    """NaN where a chunk is not in the file: HDF5 would fill its place, with zeros for the most part."""
+    if not dataset.chunks:
+        return value
+    there: set[tuple[int, ...]] = set()
+    dataset.id.chunk_iter(lambda chunk: there.add(chunk.chunk_offset))
+    steps = [range(0, n, step) for n, step in zip(dataset.shape, dataset.chunks, strict=True)]
+    if len(there) >= prod(map(len, steps)) and there == set(product(*steps)):
+        return value
+    value = value.astype(np.result_type(value, np.float32))
+    for corner in product(*steps):
+        if corner not in there:
+            value[tuple(slice(a, a + n) for a, n in zip(corner, dataset.chunks, strict=True))] = np.nan
+    return value
 
 
 def _mat(path: str, found: _Found) -> None:

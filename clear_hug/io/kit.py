@@ -202,6 +202,23 @@ def _read_ishne(path: Path, source: str) -> Recording:
     return _recording(source, record, _channels(record), said)
 
 
+def _read_mfer(path: Path, source: str) -> Recording:
+    """MFER; ecgdatakit passes over what the file says of channels that it does not count."""
+    from ecgdatakit.parsing.parsers.mfer import MWF_ATT, _iter_tlv
+
+    recording = _read(path, source)
+    content = path.read_bytes()
+    described = {channel for tag, channel, *_ in _iter_tlv(content, 0, len(content)) if tag == MWF_ATT}
+    beyond = max(described, default=0) + 1
+    if beyond <= len(recording.channels):
+        return recording
+    said = (
+        f"The file describes a channel {beyond} and counts {len(recording.channels)}: leads and length may "
+        "be wrong."
+    )
+    return replace(recording, warnings=(*recording.warnings, said))
+
+
 # Bytes of a signal's fields in an EDF header, in their order, and what a number in them may look like.
 _DECIMAL, _WHOLE = rb"[-+]?[\d.,]+(?:[eE][-+]?\d+)?", rb"[-+]?\d{1,5}"
 _EDF_FIELDS = ((16, b""), (80, b""), (8, b""), (8, _DECIMAL), (8, _DECIMAL), (8, _WHOLE), (8, _WHOLE),
@@ -345,7 +362,7 @@ KIT: Mapping[str, Reader] = {
     "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp"),
     "EDF": _format("EDF/EDF+", "EDF", ".edf", read=_read_edf),
     "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
-    "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr"),
+    "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr", read=_read_mfer),
     "Kardia JSON": _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"),
 }
 """Format -> reader."""

@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason(page: Page, indexed: str)
     assert not found
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_keys_n_and_p_walk_in_the_order_that_is_chosen(page: Page, indexed: str) -> None:
     opened(page, indexed, "?target=superdiagnostic/HYP&sort=probability")
     place = page.get_by_text(re.compile(rf"· \d+ of {N}$"))

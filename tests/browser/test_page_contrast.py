@@ -19,7 +19,7 @@ VIEWS = [
     ("Diagnosis", "?read_first=true"),
     ("Diagnosis", "?record=nobody"),
 ]
-FIRST = (("Diagnosis", "?read_first=true"), ("ECG", ""))
+FIRST = (("Diagnosis", "?read_first=true"),)
 MEASURE = """() => {
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = 1;
