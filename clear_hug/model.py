@@ -24,6 +24,7 @@ from clear_hug.regression import LeadRegression
 
 DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 """What the names of the parameters of CLEAR that serve rebuilding alone begin with."""
+VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
 TYPICAL_SCALE = 0.2  # mV; SD of a lead of an ordinary ECG: the origin of the log-scale axis
 N_GROUPS = len(GROUPS)
 
@@ -611,13 +612,20 @@ def masked_counts(beats: Beats, hidden: Tensor) -> Tensor:
 
 
 def masked_loss(
-    clear: CLEAR, beats: Beats, hidden: Tensor, told: Tensor, whole: Tensor | None = None
+    clear: CLEAR,
+    beats: Beats,
+    hidden: Tensor,
+    told: Tensor,
+    whole: Tensor | None = None,
+    in_mv: bool = False,
 ) -> dict[str, Tensor]:
     """The pre-training loss for given hidden tokens; see `MaskedCLEAR.forward`.
 
     whole : `masked_counts` of the batch that these records are a part of. Each value is then their
         share of the batch's, so that the values of its parts add up, as do their gradients (of r2,
         the mean over the parts).
+    in_mv : where voltage is known, count errors as the mV that they are, over `TYPICAL_SCALE`; else, and
+        elsewhere, in the lead's own scale
     """
     visible = beats.hide(hidden)
     encoded = clear.encode(visible, scale_told=told)
@@ -628,6 +636,9 @@ def masked_loss(
     target = torch.where(weight.bool(), beats.values.float() / scale[..., None, None], 0.0)
     target = target.clamp(-20, 20)  # as `in_lead_scales`
     rebuilt = in_lead_scales(decoded.foretold, scale, beats.units_known) + decoded.correction.float()
+    if in_mv:
+        voltage = (scale / TYPICAL_SCALE).square().clamp(*VOLTAGE_WEIGHTS)
+        weight = weight * torch.where(beats.units_known[:, None], voltage, 1.0)[..., None, None]
     error = ((rebuilt - target) ** 2 * weight).sum()
     counts = masked_counts(beats, hidden)
     n, n_asked = (counts if whole is None else whole).clamp_min(1)

@@ -34,11 +34,20 @@ _STORED_NAMES = {
 }  # fmt: skip
 
 
+def _length(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{n} {unit}" for n, unit in parts if n)
+
+
 def facts(ecg: ECG) -> dict[str, str]:
     """What is known of a record, name -> words."""
     known = {
         "Format": ecg.source or "unknown",
-        "Length": f"{ecg.duration:.1f} s at {ecg.fs:g} Hz",
+        "Length": f"{_length(ecg.duration)} at {ecg.fs:g} Hz",
         "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
         "Guessed": ", ".join(_GUESSED[what] for what in ecg.guessed),
         "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived or ecg.flat.any()) else "",

@@ -551,6 +551,22 @@ def test_few_leads_are_hidden_whole_and_all_else_is_seen(masked, random_beats):
     assert (alone & ~hidden).any()  # of a lone lead something stays visible
 
 
+@pytest.mark.parametrize("mv, weight", [(0.2, 1.0), (0.4, 4.0), (0.1, 0.25), (8.0, 25.0)])
+def test_errors_count_in_mv_where_voltage_is_known(masked, random_beats, mv, weight):
+    beats = random_beats(1, 6)
+    hidden = torch.zeros_like(beats.there)
+    hidden[:, 2, 1:4], hidden[:, 7, :2] = True, True
+    scale, _ = beats.hide(hidden).lead_scale()
+    beats = replace(beats, values=beats.values * (mv / scale)[..., None, None])
+    withheld = torch.tensor([False])
+    for known, factor in ((True, weight), (False, 1.0)):
+        record = replace(beats, units_known=torch.tensor([known]))
+        plain = masked_loss(masked.clear, record, hidden, withheld)
+        in_mv = masked_loss(masked.clear, record, hidden, withheld, in_mv=True)
+        torch.testing.assert_close(in_mv["mse"], factor * plain["mse"], rtol=1e-4, atol=0)
+        assert in_mv["scale"] == plain["scale"]
+
+
 def test_a_record_of_one_token_has_a_finite_loss(masked, random_beats):
     beats = random_beats(1, 1)
     there = torch.zeros_like(beats.there)

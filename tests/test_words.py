@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from clear_hug.diagnosis import diagnose
+from clear_hug.ecg import ECG
 from clear_hug.explain import explain
 from clear_hug.measure import BeatFacts
 from clear_hug.words import (
@@ -70,6 +71,15 @@ def test_a_flat_lead_is_not_called_recorded(simulated):
     assert facts(simulated("normal"))["Leads"] == "all twelve recorded"
     known = facts(simulated("lead_off"))
     assert known["Flat"] == "V3" and "Leads" not in known
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [(10, "10.0 s"), (119.9, "119.9 s"), (1800, "30 min"), (3661, "1 h 1 min 1 s"), (86_400, "24 h")],
+)
+def test_a_length_is_told_as_a_clock_tells_it(seconds, words):
+    ecg = ECG(np.zeros((12, round(50 * seconds)), np.float32), 50.0)
+    assert facts(ecg)["Length"] == f"{words} at 50 Hz"
 
 
 # Explanations in words

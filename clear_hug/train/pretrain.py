@@ -145,13 +145,15 @@ def rows_of(data: Corpus, recipe: RebuildConfig) -> NDArray[np.int64]:
     return rows
 
 
-def rebuilding(clear: CLEAR, recipe: RebuildConfig) -> tuple[Rebuilding, torch.optim.Optimizer]:
+def rebuilding(
+    clear: CLEAR, recipe: RebuildConfig, in_mv: bool = False
+) -> tuple[Rebuilding, torch.optim.Optimizer]:
     """The objective, and the optimizer of what is to be learned."""
     masks = MaskedCLEAR(
         clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.few_leads, recipe.seed
     )
     groups = parameter_groups(clear, recipe.weight_decay)
-    return Rebuilding(masks), torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), fused=True)
+    return Rebuilding(masks, in_mv), torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), fused=True)
 
 
 def fit_regression(clear: CLEAR, data: Corpus, rows: NDArray[np.int64], seed: int) -> None:
@@ -163,9 +165,9 @@ def fit_regression(clear: CLEAR, data: Corpus, rows: NDArray[np.int64], seed: in
 class Rebuilding(Objective):
     """Rebuild what is hidden of each record."""
 
-    def __init__(self, masks: MaskedCLEAR) -> None:
+    def __init__(self, masks: MaskedCLEAR, in_mv: bool) -> None:
         super().__init__()
-        self.masks = masks
+        self.masks, self.in_mv = masks, in_mv
 
     def draw(self, batch: Batch) -> dict[str, Tensor]:
         hidden, told = self.masks.draw(batch.beats.there, torch.from_numpy(batch.rows), batch.epoch)
@@ -173,7 +175,7 @@ class Rebuilding(Objective):
 
     def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
         hidden, told = batch.drawn["hidden"], batch.drawn["told"]
-        return masked_loss(self.masks.clear, batch.beats, hidden, told, counts)
+        return masked_loss(self.masks.clear, batch.beats, hidden, told, counts, self.in_mv)
 
 
 def _size(recipe: PretrainConfig) -> CLEARConfig:

@@ -223,9 +223,12 @@ def show_groups(page: Page, operated: Operated, target: str) -> None:
     names = list(GROUPS)
     sets = [some for n in (1, 2, 3) for some in itertools.combinations(range(len(names)), n)]
     asked = np.array([[k in some for k in range(len(names))] for some in sets])
-    game = page.game("group")
-    there = game.parts.there
-    p = probabilities(page.checkpoint, game(asked))[:, row]
+    there = page.game("group").parts.there
+    st.markdown(f"**What groups of leads alone would say: {say(page.words(row))}**")
+    logits = page.read_by_groups(asked)
+    if logits is None:
+        return
+    p = probabilities(page.checkpoint, logits)[:, row]
     threshold = operated.diagnosis.thresholds[row]
     table = {
         "Leads read": [" + ".join(names[k] for k in some) if len(some) < 3 else "all" for some in sets],
@@ -239,7 +242,6 @@ def show_groups(page: Page, operated: Operated, target: str) -> None:
             ("yes" if x >= threshold else "no") if there[list(s)].any() else "no lead there"
             for x, s in zip(p, sets, strict=True)
         ]
-    st.markdown(f"**What groups of leads alone would say: {say(page.words(row))}**")
     left, right = st.columns([5, 6], gap="medium")
     left.table(pd.DataFrame(table).set_index("Leads read"))
     right.caption(

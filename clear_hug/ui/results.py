@@ -284,6 +284,22 @@ class Page:
     def game(self, level: str) -> Game:
         return _game(*self.key, level, self.checkpoint, self.tokens)
 
+    def read_by_groups(self, sets: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """(set, label) logits where only some groups of leads are read; None where that was stopped."""
+        game = self.game("group")
+        if not self.is_long:
+            return game(sets)
+
+        def work(tick: Tick) -> NDArray[np.float64]:
+            for done, some in enumerate(sets, 1):
+                game(some[None])
+                tick(done / len(sets))
+            return game(sets)
+
+        kept, name = results_of(*self.key, "groups"), "-".join((*self.key, "groups"))
+        found: NDArray[np.float64] | None = in_time(kept, name, "Reading groups of leads ...", work)
+        return found
+
     def explain(
         self, target: str, method: str = "hug", level: str = "lead", against: str = ""
     ) -> Attribution:
