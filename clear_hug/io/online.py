@@ -68,7 +68,10 @@ def read_physionet(name: str) -> ECG:
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         raise ECGError(f"PhysioNet did not answer within {SILENT_SECONDS:g} s; try again later.") from None
     except requests.ConnectionError:
-        raise ECGError(f"PhysioNet cannot be reached for {name}: this machine seems to be offline.") from None
+        raise ECGError(
+            f"PhysioNet cannot be reached for {name}: this machine seems to be offline. Fetch its files "
+            "(.hea and .dat) elsewhere, and open them here."
+        ) from None
     except urllib3.exceptions.ProtocolError:
         raise ECGError(f"PhysioNet broke off while it sent {name}; try again.") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -183,8 +183,7 @@ def _read_files(files: Mapping[str, bytes], asked: Asked) -> ECG:
         if not records:
             raise ECGError(f"no ECG among {some(flat)}; known formats: {', '.join(READERS)}.")
         if len(records) > 1:
-            names = some([record.name for record in records])
-            raise ECGError(f"{len(records)} records at once ({names}); upload one at a time.")
+            raise ECGError(f"{len(records)} records at once; upload one at a time.")
         return _read(records[0], asked)
 
 
