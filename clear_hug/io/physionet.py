@@ -181,7 +181,7 @@ def _unlike_checksum(wave: Any, rows: list[list[str]]) -> list[str]:
             continue
         counts = wave.e_p_signal[i] * wave.adc_gain[i]
         counts += wave.baseline[i]
-        if not np.isfinite(counts).all():
+        if not np.isfinite(counts.sum()):
             counts = np.nan_to_num(counts, nan=none, posinf=none, neginf=none)
         total = int(np.rint(counts, out=counts).astype(np.int64).sum())
         if (total - int(row[6])) % 65_536:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -283,16 +284,17 @@ def _without_calibration(
 
 def _scaled_each_to_its_own(signals: Mapping[str, NDArray[Any]]) -> str:
     """How leads that were normalised one by one give themselves away, or "" (LUDB: each spans 1 "mV")."""
-    alive = [s if (there := np.isfinite(s)).all() else s[there] for s in signals.values()]
-    alive = [s for s in alive if s.size and np.ptp(s) > 0]
-    if len(alive) < 4:
-        return ""
+    finite = (s if (there := np.isfinite(s)).all() else s[there] for s in signals.values())
+    moving = (s.astype(np.float64) for s in finite if s.size and np.ptp(s) > 0)
+    first = list(islice(moving, 2))
+    others: list[NDArray[np.float64]] = []
     for what, of in (("spans", np.ptp), ("has a standard deviation of", np.std)):
-        first, second = (float(of(s.astype(np.float64))) for s in alive[:2])
-        if abs(first - second) > 2 * SAME_SPAN * max(first, second):
+        two = [float(of(s)) for s in first]
+        if len(two) < 2 or abs(two[0] - two[1]) > 2 * SAME_SPAN * max(two):
             continue  # as in nearly every record: the other leads need not be looked at
-        values = np.array([of(s.astype(np.float64)) for s in alive])
-        if np.ptp(values) <= SAME_SPAN * values.mean():
+        others += moving
+        values = np.array([of(s) for s in (*first, *others)])
+        if len(values) >= 4 and np.ptp(values) <= SAME_SPAN * values.mean():
             return f"{what} {values.mean():.3g} mV exactly"
     return ""
 

@@ -26,6 +26,7 @@ class DecoderConfig(RebuildConfig):
 
     Args:
         dropout: in the decoder's residual branches
+        in_mv: count the errors of records whose voltage is known in mV, as the figures do
     """
 
     epochs: int = 6
@@ -33,7 +34,8 @@ class DecoderConfig(RebuildConfig):
     warm_up: float = 0.5
     whole_beat: float = 0.2
     few_leads: float = 0.5
-    dropout: float = 0.1
+    dropout: float = 0.3
+    in_mv: bool = True
 
 
 def decoder(
@@ -66,7 +68,7 @@ def decoder(
         if isinstance(module, nn.Dropout):
             module.p = recipe.dropout
     fit_regression(clear, data, rows, recipe.seed)
-    objective, optimizer = rebuilding(clear, recipe)
+    objective, optimizer = rebuilding(clear, recipe, recipe.in_mv)
     about = describe("decoder", recipe, engine, data, rows, accelerator) | {"init_digest": source.digest}
     arguments = {"init": init, "corpus": corpus, "recipe": about["config"], "engine": about["engine"]}
     with Run(Path(run), accelerator, about, arguments, resume) as folder:
