@@ -89,7 +89,7 @@ def _cohort(path: str, version: str, model: str, _entries: list[Entry], _checkpo
 
 
 def _version(path: Path, state: index.Progress, n: int) -> str:
-    """Changes when the page is to be drawn anew: as an index begins, with each twentieth, and when it is done."""
+    """Changes when the page is to be drawn anew: as an index begins, with each twentieth, when it is done."""
     if not state.wanted:
         return str(path.stat().st_mtime_ns) if path.exists() else "none"
     return f"building {state.done // max(20, n // 20)}"
