@@ -7,6 +7,8 @@ be out of step with its name.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 LEADS: tuple[str, ...] = (
@@ -60,9 +62,13 @@ _MODIFIED = {
 
 _PREFIX = re.compile(
     r"^(MDC[_ ]ECG[_ ](ELEC[_ ]POTL[_ ]|LEAD[_ ])?|(LEAD|ECG|EKG|ABL(EITUNG)?|CHANNEL|CHAN|CH|FRANK|SIGNAL"
-    r"|D[EÉ]RIV(ACI[OÓ]N|AZIONE|ATION)?)[\s_.:-]*)+"
+    r"|D[EÉ]RIV(ACI[OÓ]N|AZIONE|ATION|A[CÇ][AÃ]O|ASYON)?|AFLEIDING|AVLEDNING|ODPROWADZENIE|SVOD|ОТВЕДЕНИЕ"
+    r"|导联|導聯|通道|誘導|유도)[\s_.:-]*)+"
 )
-_SUFFIX = re.compile(r"[\s_(\[/-]+([NUΜµ]V|MV|V|REF|CAL)[)\]]?$")
+_SUFFIX = re.compile(
+    r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF|CAL)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$"
+)
+_NUMBERED = re.compile(r"\W*LEADS?[\s_-]*(\d{1,3})", re.IGNORECASE)
 
 
 @lru_cache(4096)
@@ -85,9 +91,15 @@ def is_modified(name: str) -> bool:
     return text in _MODIFIED and text not in _CANONICAL and text not in _SYNONYMS
 
 
+def numbered(names: Iterable[str]) -> bool:
+    """Whether "Lead 1", "Lead 2" ... only count the leads: a 0, or one beyond 3, is among them."""
+    found = [_NUMBERED.fullmatch(name.strip()) for name in names]
+    return any(match and int(match[1]) not in (1, 2, 3) for match in found)
+
+
 def _bare(name: str) -> str:
     """A lead's name in capitals, without the words and units that files put around it."""
-    text = name.strip().upper()
+    text = unicodedata.normalize("NFKC", name).strip().upper()  # a numeral or wide letters of East Asia
     text = re.sub(r"^LEAD[\s_-]*([123])$", r"D\1", text)  # a bare "1" is no lead's name
     text = _SUFFIX.sub("", _PREFIX.sub("", text))
     text = re.sub(r"[\s_.]|(?<=^V)-(?=\d)|(?<=^A)-(?=V[RLF])", "", text)

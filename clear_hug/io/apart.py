@@ -233,9 +233,9 @@ def _parquet(path: str, found: _Found) -> None:
             found.add(f"@{_text(key)}", _text(value))
     table = file.read(use_threads=False)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if name.startswith("__index_level"):
-            continue
         values = column.to_numpy()
+        if name.startswith("__index_level") and values.dtype.kind not in "Mm":
+            continue
         if values.dtype.kind == "O" and len(values) == 1 and isinstance(values[0], np.ndarray):
             values = values[0]  # a row a record, a list a lead
         if values.dtype.kind == "O":
@@ -243,7 +243,7 @@ def _parquet(path: str, found: _Found) -> None:
                 values = values.astype(np.float64)
             except (TypeError, ValueError):
                 continue
-        if values.dtype.kind == "M":
+        if values.dtype.kind in "Mm":
             values = (values - values[0]) / np.timedelta64(1, "s")
             name = f"time (s) {name}"
         found.add(f"/{name}", values)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.ecg import ECGError
+from clear_hug.ecg import MAX_FS, MIN_FS, ECGError
 from clear_hug.io.identities import LIMB, OFF, misfit
 from clear_hug.io.recording import Asked, NeedsAnswer, sex_of, without_absent, years
 from clear_hug.leads import LEADS, canonical_lead
@@ -54,7 +54,8 @@ _FS = re.compile(  # "ecg_rate" is a heart's
 )
 _UNIT = re.compile(r"^(ecg|signal|lead)?units?$")
 _NAMES = re.compile(
-    r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns)$"
+    r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns|"
+    r"labels|titles|desc)$"
 )
 
 
@@ -65,7 +66,7 @@ def facts(said: Mapping[str, Any]) -> Facts:
     for place, value in said.items():
         key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
         if _FS.match(key):
-            fs = fs or _number(value)
+            fs = fs or (_number(value) or 0) * (1000 if re.search(r"\d\s*khz", str(value).lower()) else 1) or None
         elif _UNIT.match(key):
             texts = [value] if isinstance(value, str) else value
             if isinstance(texts, list) and len({str(t).strip().lower() for t in texts}) == 1:
@@ -158,20 +159,33 @@ def rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of t
     return float(near) if near and abs(rate - near) < 2e-3 * near else rate
 
 
+def unit_of_times(step: float) -> tuple[float, str]:
+    """What one of the unit is in s, and its name, in which times that rise by `step` are an ECG's."""
+    if step < 0.5:  # a second or more between samples is no ECG
+        return 1.0, "seconds"
+    units = ((1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-9, "nanoseconds"))
+    return next((unit for unit in units if MIN_FS <= 1 / (step * unit[0]) <= MAX_FS), units[0])
+
+
 def rate_from(
     path: Path, cell: str, values: NDArray[np.float64], stated: float | None, said: list[str]
-) -> float:
+) -> float | None:
     """Hz of a column of times, whose heading may name ms; one without a unit is judged by its step."""
     factor = 1.0
+    if np.isfinite(values).sum() < 2:
+        said.append("The column of times holds none that can be read, and is left out.")
+        return stated
     if re.search(r"\b(ms|msec|milliseconds?)\b|_ms$|^ms", cell, re.IGNORECASE):
         factor = 1e-3
-    elif re.search(r"\bus\b|_us$", cell, re.IGNORECASE):
+    elif re.search(r"\b[uµμ]s\b|_us$", cell, re.IGNORECASE):
         factor = 1e-6
+    elif re.search(r"\bns\b|_ns$", cell, re.IGNORECASE):
+        factor = 1e-9
     elif not re.search(r"\b(s|sec|secs|seconds?)\b|_s$|hh:mm", cell, re.IGNORECASE):
-        step = float(np.median(np.diff(values))) if len(values) > 1 else 0.0
-        if step >= 0.5:  # a second or more between samples is no ECG
-            factor = 1e-3
-            said.append(f"The times rise by {step:g} a sample: they are taken for milliseconds.")
+        step = float(np.median(np.diff(values)))
+        factor, word = unit_of_times(step)
+        if factor != 1:
+            said.append(f"The times rise by {step:g} a sample: they are taken for {word}.")
     rate = rate_of(path, values * factor, f"column {cell!r}")
     if stated and abs(stated / rate - 1) > 0.01:
         said.append(

@@ -75,7 +75,7 @@ def _recording(source: str, record: Any, channels: list[Channel], said: list[str
         source, channels, years(record.patient.age), sex_of(record.patient.sex), tuple(said),
         stored=_stored(record), device=_device(source, device),
         filters=filter_words(filters.highpass, filters.lowpass, notch),
-        bare=source.startswith(("EDF", "DICOM")) and all(_is_scaled(lead) for lead in record.leads),
+        bare=source.startswith(("EDF", "DICOM", "GE MUSE")) and all(_is_scaled(lead) for lead in record.leads),
     )  # fmt: skip
 
 
@@ -196,6 +196,8 @@ def _read_muse(path: Path, source: str) -> Recording:
 def _read_ishne(path: Path, source: str) -> Recording:
     """ISHNE; ecgdatakit does not compare the length that the header promises with what is there."""
     record, said = _parse(path)
+    for lead in record.leads:  # ecgdatakit's name for a code of no lead, which would be read as I, II or III
+        lead.label = re.sub(r"^Lead (\d+)$", r"channel \1", lead.label)
     promised, there = (record.raw_metadata.get(key, 0) for key in ("ecg_size", "samples_per_lead"))
     if 0 < there < promised:
         said.append(f"The header promises {promised:,} samples a lead and {there:,} are there: cut short?")

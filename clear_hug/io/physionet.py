@@ -149,7 +149,8 @@ def read_wfdb(path: Path, asked: Asked, span: tuple[int, int] | None = None) -> 
                 wave.sig_name[i] or "",
                 wave.e_p_signal[i],
                 wave.fs * wave.samps_per_frame[i],
-                wave.units[i] if calibrated else "",  # a gain of 0 says "not calibrated"
+                # a gain of 0 says "not calibrated"; wfdb makes "V" of "µV"
+                ((gain[2] if gain else None) or wave.units[i]) if calibrated else "",
             )
         )
         no_unit |= gain is not None and calibrated and gain[2] is None
@@ -330,9 +331,9 @@ def _check_wfdb_data(header: Path, rows: list[list[str]], n: int, whole: bool) -
 
 
 def _age_sex_comments(comments: str) -> tuple[float | None, str | None]:
-    """Age and sex from header comments: "Age: 74", "<age>: 51", or MIT-BIH's "69 M 1085 ..."."""
-    age = re.search(r"(?im)^<?age>?\s*:\s*([\d.]+)\s*$", comments)
-    sex = re.search(r"(?im)^<?(?:sex|gender)>?\s*:\s*(\w+)\s*$", comments)
+    """Age and sex from header comments: "Age: 74", "<age>: 51 <sex>: F", or MIT-BIH's "69 M 1085 ..."."""
+    age = re.search(r"(?im)(?:^|<)age>?\s*:\s*([\d.]+)\s*(?:$|<)", comments)
+    sex = re.search(r"(?im)(?:^|<)(?:sex|gender)>?\s*:\s*(\w+)\s*(?:$|<)", comments)
     if not (age or sex) and (mit := re.match(r"^(\d{1,3}|\?)\s+([MF?])(?:\s|$)", comments)):
         return years(mit[1]), sex_of(mit[2])
     return years(age[1] if age else None), sex_of(sex[1] if sex else None)

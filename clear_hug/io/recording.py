@@ -114,12 +114,21 @@ class NoSample(ECGError):
 
 _MILLIVOLT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3,
               "nanovolt": 1e-6, "nanovolts": 1e-6, "microvolt": 1e-3, "microvolts": 1e-3,
-              "millivolt": 1.0, "millivolts": 1.0, "volt": 1e3, "volts": 1e3}  # fmt: skip
+              "millivolt": 1.0, "millivolts": 1.0, "volt": 1e3, "volts": 1e3,
+              "uvolt": 1e-3, "uvolts": 1e-3, "microv": 1e-3, "mcv": 1e-3, "mvolt": 1.0, "mvolts": 1.0,
+              "мкв": 1e-3, "мв": 1.0, "微伏": 1e-3, "毫伏": 1.0}  # fmt: skip
+# A µ that was written in one encoding and read in another.
+_GARBLED = re.compile(r"([?\ufffd°ºæ╡ｵ]|Âµ|Î¼)v(olts?)?", re.IGNORECASE)
 
 
 def millivolt(unit: str) -> float | None:
     """What one `unit` is in mV, or None where it is not a voltage."""
-    return _MILLIVOLT.get(unit.strip().lower())
+    return 1e-3 if garbled(unit) else _MILLIVOLT.get(unit.strip().lower())
+
+
+def garbled(unit: str) -> bool:
+    """Whether a unit is one of volt whose prefix was lost: no other than µ is a sign beyond ASCII."""
+    return _GARBLED.fullmatch(unit.strip()) is not None
 
 
 SPAN_MV = (0.15, 20.0)  # what a lead of a heart spans

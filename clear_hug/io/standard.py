@@ -23,6 +23,7 @@ from clear_hug.io.recording import (
     NeedsAnswer,
     NoSample,
     Recording,
+    garbled,
     median_span,
     millivolt,
     some,
@@ -218,6 +219,8 @@ def _in_millivolt(
         if units:
             said.append(f"The file says {' and '.join(units)}; {asked.unit} was asked for and is used.")
         stated = dict.fromkeys(leads, wanted)
+    elif odd := sorted({channel.unit.strip() for channel in leads.values() if garbled(channel.unit)}):
+        said.append(f"The unit {' and '.join(map(repr, odd))} is taken for µV, whose first sign was lost.")
     without = [lead for lead, factor in stated.items() if factor is None]
     known = not any(lead in LEADS for lead in without)
     if known and without:  # beyond the twelve: of no use beside leads in mV
