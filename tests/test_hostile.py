@@ -20,11 +20,11 @@ from scipy.io import savemat
 from benchmarks.fuzz import through_tokens
 from clear_hug.beats import tokenize_beats
 from clear_hug.ecg import ECG, STORED, ECGError
-from clear_hug.io import LIMITS, Limit, read_ecg, read_ecg_upload
+from clear_hug.io import LIMITS, Limit, NeedsAnswer, read_ecg, read_ecg_upload
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from clear_hug.words import facts
-from tests.written_formats import JANE, WRITTEN, aecg, dicom, edf, mfer, muse
+from tests.written_formats import JANE, WRITTEN, aecg, dicom, edf, ishne, mfer, muse
 
 MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
 CARRIED = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
@@ -553,3 +553,67 @@ def test_a_warning_does_not_name_the_file(tmp_path):
     ecg = read_ecg_upload({f"{JANE['family']}.xml": text.encode()})
     assert any("CRC32 mismatch" in s and "the file" in s for s in ecg.warnings)
     assert not any(JANE["family"] in s for s in ecg.warnings)
+
+
+# What published files leave unsaid, or say oddly
+
+
+@pytest.mark.parametrize(
+    ("unit", "odd"),
+    [(b"?V", True), (b"\xb0V", True), (b"\xe6V", True), (b"\xb5V", False), (b"microV", False),
+     (b"uVolt", False), (b"\xcd\xeaV", None), (b"kV", None)],
+)  # fmt: skip
+def test_a_unit_whose_sign_was_lost_is_said(tmp_path, unit, odd):
+    content = edf(tmp_path / "x.edf", MV, 250.0).read_bytes()
+    ecg = read_ecg_upload({"x.edf": content.replace(b"uV      ", unit.ljust(8), 12)})
+    assert ecg.units_known == (odd is not None)
+    assert any("taken for µV" in s for s in ecg.warnings) == bool(odd)
+    if odd is not None:
+        np.testing.assert_allclose(ecg.signal, MV, atol=1.3e-3)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_header_in_microvolt_is_in_microvolt(encoding):
+    header = "\n".join(["r 12 250 2500", *(f"r.dat 16 1/µV 16 0 0 0 0 {lead}" for lead in LEADS)])
+    data = np.round(MV * 1000).astype("<i2").T.tobytes()
+    ecg = read_ecg_upload({"r.hea": header.encode(encoding), "r.dat": data})
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-3)
+    assert ecg.units_known
+
+
+def test_age_and_sex_in_one_line(sound):
+    ecg = read_ecg_upload(sound | {"r.hea": sound["r.hea"] + b"# <age>: 65 <sex>: F <diagnoses>: none\n"})
+    assert (ecg.age, ecg.sex) == (65, "F")
+
+
+def test_a_holters_channel_without_a_lead_is_none(tmp_path):
+    path = ishne(tmp_path / "x.ecg", MV, 250.0)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<12h", content, 158, *[0] * 12)
+    path.write_bytes(content)
+    with pytest.raises(NeedsAnswer) as error:
+        read_ecg(path)
+    assert error.value.asks == ("leads",)
+    np.testing.assert_allclose(read_ecg(path, leads=list(LEADS)).signal, MV, atol=1e-3)
+
+
+def test_numbered_channels_of_an_edf_are_no_leads(tmp_path):
+    content = bytearray(edf(tmp_path / "x.edf", MV, 250.0).read_bytes())
+    content[256 : 256 + 192] = "".join(f"Lead {i}".ljust(16) for i in range(1, 13)).encode()
+    with pytest.raises(NeedsAnswer):
+        read_ecg_upload({"x.edf": bytes(content)})
+
+
+def test_an_interrupted_edf_says_so(tmp_path):
+    content = edf(tmp_path / "x.edf", MV, 250.0).read_bytes().replace(b"EDF+C", b"EDF+D")
+    assert not any("interrupted" in s for s in read_ecg_upload({"x.edf": content}).warnings)
+    gap = content.replace(b"+9\x14\x14\0", b"+39\x14\x14")
+    assert any("interrupted" in s for s in read_ecg_upload({"x.edf": gap}).warnings)
+
+
+def test_muse_without_a_unit_is_guessed(tmp_path):
+    text = muse(tmp_path / "x.xml", MV, 250.0).read_text()
+    text = text.replace("<LeadAmplitudeUnits>MICROVOLTS</LeadAmplitudeUnits>", "")
+    ecg = read_ecg_upload({"x.xml": text.encode()})
+    assert "unit" in ecg.guessed and not ecg.units_known
+    np.testing.assert_allclose(ecg.signal, MV, atol=8e-3)

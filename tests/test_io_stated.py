@@ -31,6 +31,12 @@ def written(folder, signal, before, form="%.4f"):
         "# 250 samples/s",
         "# filter 0.05-150 Hz, notch 50 Hz\n# 0.25 kHz",
         "Samples: 2500\nFrequency (Hz): 250",
+        "Sampling interval (ms): 4",
+        "Sample interval: 4000 us",
+        "# Interval: 4 ms",
+        "Abtastintervall: 4 ms",
+        "SR: 250",
+        "# 250 SPS",
     ],
 )
 def test_the_sampling_rate_is_told_from_other_rates(tmp_path, ecg, before):
@@ -55,6 +61,69 @@ def test_the_scale_of_a_print_is_no_unit_and_a_count_has_its_size(tmp_path, ecg)
     counts[:, 100:300] = -32768  # what a device writes where it recorded nothing
     read = ch.read_ecg(written(tmp_path, counts, "# Resolution: 5 uV/LSB\n# fs 500", "%d"))
     assert np.isnan(read.signal[:, 100:300]).all() and np.isfinite(read.signal[:, 300:]).all()
+
+
+@pytest.mark.parametrize(
+    ("said", "a_mv"),
+    [
+        ("Amplitude resolution (uV): 5", 200),  # of a count, and no unit of the values
+        ("LSB = 5 uV", 200),
+        ("5 µV per bit", 200),
+        ("uV per LSB: 5", 200),
+        ("ADC units per mV: 200", 200),
+        ("Units per mV,200", 200),
+        ("200 counts/mV", 200),
+        ("ADC gain,200", 200),
+        ("Scale: 10 mm/mV", None),
+        ("5 mV per div", None),
+    ],
+)
+def test_what_a_count_is_worth_is_no_unit(tmp_path, ecg, said, a_mv):
+    counts = np.round(200 * ecg.signal)
+    read = ch.read_ecg(written(tmp_path, counts, f"# fs 500\n# {said}", "%d"))
+    assert read.units_known == (a_mv is not None)
+    if a_mv:
+        np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    read = ch.read_ecg(written(tmp_path, ecg.signal, f"# fs 500\n# {said}"))  # no counts
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-4)
+    assert not read.units_known and any("not applied" in s for s in read.warnings) == (a_mv is not None)
+
+
+@pytest.mark.parametrize("form", ["{:.3f}", "2020-01-01 10:00:{:06.3f}"])
+def test_a_pause_of_the_times_is_said(tmp_path, ecg, form):
+    names = ",".join(f"{lead} (mV)" for lead in LEADS)
+    for gap in (0, 5):
+        times = np.arange(ecg.n_samples) / 500 + gap * (np.arange(ecg.n_samples) > 2000)
+        rows = (",".join([form.format(t), *map(str, v)]) for t, v in zip(times, ecg.signal.T, strict=True))
+        (tmp_path / "x.csv").write_text("\n".join([f"time,{names}", *rows]))
+        read = ch.read_ecg(tmp_path / "x.csv")
+        assert read.fs == 500 and any("The times jump once, by up to 5" in s for s in read.warnings) == bool(
+            gap
+        )
+
+
+def test_no_sample_is_lost_to_a_remark_or_an_absent_lead(tmp_path, ecg):
+    rows = [",".join(map(str, v)) for v in ecg.signal.T]
+    for mark, lines in {
+        "Beat": [f"{row},{'Beat' if i % 400 == 0 else ''}" for i, row in enumerate(rows)],
+        "V7": [f"{row}," for row in rows],
+    }.items():
+        (tmp_path / "x.csv").write_text("\n".join([f"{','.join(LEADS)},{mark}", *lines]))
+        read = ch.read_ecg(tmp_path / "x.csv", fs=500, unit="mV")
+        np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
+        assert "leads" not in read.guessed
+    rows[0] = ",".join(["NaN"] * 12)
+    (tmp_path / "x.csv").write_text("\n".join([",".join(LEADS), *rows]))
+    read = ch.read_ecg(tmp_path / "x.csv", fs=500, unit="mV")
+    assert read.n_samples == ecg.n_samples and np.isnan(read.signal[:, 0]).all()
+
+
+def test_a_name_of_two_words_shifts_no_lead(tmp_path, ecg):
+    table = np.c_[np.arange(ecg.n_samples) / 500, ecg.signal.T]
+    np.savetxt(tmp_path / "x.txt", table, header="Time s " + " ".join(LEADS), comments="")
+    read = ch.read_ecg(tmp_path / "x.txt", unit="mV")
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
+    assert "leads" in read.guessed
 
 
 @pytest.mark.parametrize("index", [True, False])

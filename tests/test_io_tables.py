@@ -166,6 +166,177 @@ def test_leads_that_do_not_fit_the_file_are_refused(tmp_path, kind):
         read_ecg(path, orientation="sideways")
 
 
+# Watches, recorders and loggers
+
+
+def watch(*said: str, decimal: str = ".") -> bytes:
+    """A watch's export: lines that say who and how, an empty one, and one column."""
+    values = "\n".join(
+        f"{v * 1000:.3f}".rstrip("0").rstrip(".").replace(".", decimal) for v in np.tile(MV[0], 3)
+    )
+    return ("\n".join(["Name,Jane Doerrenbach", *said, "", values]) + "\n").encode()
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize(
+    ("said", "fs"),
+    [
+        (('Date of Birth,"Feb 3, 1950"', 'Device,"Watch7,12"', "Sample Rate,512 hertz", "", "Lead,Lead I",
+          "Unit,µV"), 512),
+        (('Geburtstag,"03.02.1950"', "Messrate,511,562\u00a0Hertz", "", "Ableitung,Ableitung I",
+          "Einheit,µV"), 511.562),
+        (("Fréquence d’échantillonnage,512 hertz", "Dérivation,Dérivation I", "Unité,µV"), 512),
+        (("Частота измерения,512 Гц", "Отведение,Отведение I", "Единица,мкВ"), 512),
+        (("采样率,512赫兹", "导联,I导联", "单位,µV"), 512),
+    ],
+)  # fmt: skip
+def test_a_watchs_one_column_is_the_lead_that_it_names(said, fs, decimal):
+    ecg = read_ecg_upload({"ecg.csv": watch(*said, decimal=decimal)})
+    assert (ecg.fs, ecg.guessed, ecg.units_known) == (fs, (), True)
+    assert ecg.absent_leads == LEADS[1:]
+    np.testing.assert_allclose(ecg.signal[0], np.tile(MV[0], 3), atol=1e-5)
+    assert "Doerrenbach" not in repr(ecg) and "1950" not in repr(ecg)
+
+
+def test_two_columns_of_whole_numbers_are_no_decimals(tmp_path):
+    two = np.round(MV[:2] * 1000).astype(int)
+    (tmp_path / "x.csv").write_text("I,II\n" + lines(two.T, form="%d"))
+    np.testing.assert_allclose(read_ecg(tmp_path / "x.csv", fs=FS, unit="uV").signal[:2], MV[:2], atol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [125, 128, 256, 360, 512])
+@pytest.mark.parametrize("seconds", [True, False])
+def test_times_rounded_to_milliseconds_do_not_bend_the_rate(rate, seconds):
+    times = [round(i / rate, 3) for i in range(2500)]
+    cells = [f"{t:.3f}" if seconds else clock(t) for t in times]
+    head = ",".join(f"{lead} (mV)" for lead in LEADS)
+    text = "\n".join(
+        [f"time,{head}", *(f"{c},{lines(row[None])}" for c, row in zip(cells, MV.T, strict=True))]
+    )
+    assert read_ecg_upload({"x.csv": text.encode()}).fs == rate
+
+
+DATES: dict[str, Callable[[pd.Timestamp], str]] = {
+    "ISO, UTC": lambda t: t.isoformat(timespec="milliseconds") + "Z",
+    "ISO, zone": lambda t: t.isoformat(timespec="microseconds") + "+01:00",
+    "German": lambda t: t.strftime("%d.%m.%Y %H:%M:%S.%f"),
+    "American": lambda t: t.strftime("%m/%d/%Y %I:%M:%S.%f %p"),
+    "slashes": lambda t: t.strftime("%Y/%m/%d %H:%M:%S.%f"),
+    "rdsamp": lambda t: t.strftime("[%H:%M:%S.%f %d/%m/%Y]"),
+    "us of 1970": lambda t: str(t.value // 1000),
+    "ns of 1970": lambda t: str(t.value),
+}
+
+
+@pytest.mark.parametrize("kind", DATES)
+def test_dates_and_counters_give_the_rate(kind):
+    times = pd.Timestamp("2020-01-01 23:59:58") + pd.to_timedelta(np.arange(2500) * 4, unit="ms")
+    head = "\t".join(f"{lead} (mV)" for lead in LEADS)
+    rows = (f"{DATES[kind](t)}\t{lines(row[None], chr(9))}" for t, row in zip(times, MV.T, strict=True))
+    ecg = read_ecg_upload({"x.tsv": "\n".join([f"timestamp\t{head}", *rows]).encode()})
+    assert (ecg.fs, ecg.guessed) == (pytest.approx(FS), ())
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+def test_times_that_cannot_be_read_are_said():
+    head = ",".join(f"{lead} (mV)" for lead in LEADS)
+    rows = (f"noon,{lines(row[None])}" for row in MV.T)
+    ecg = read_ecg_upload({"x.csv": "\n".join([f"time,{head}", *rows]).encode()})
+    assert "fs" in ecg.guessed and any("none that can be read" in s for s in ecg.warnings)
+
+
+LABCHART = (
+    "Interval=\t0.004 s\nExcelDateTime=\t4.2477442e+004\t04/17/16 10:36:44.785978\n"
+    "TimeFormat=\tStartOfBlock\nDateFormat=\t\nChannelTitle=\tLead I\tLead II\tResp\n"
+    "Range=\t10.000 V\t10.000 V\t10.000 V\n"
+    "UnitName=\tmV\tmV\t*\nTopValue=\t*\t*\t*\nBottomValue=\t*\t*\t*\n"
+)
+
+
+def test_labchart_names_its_columns_above_their_ranges():
+    text = LABCHART + lines(np.c_[TIME, MV[:2].T, MV[0]], "\t")
+    ecg = read_ecg_upload({"x.txt": text.encode()})
+    assert (ecg.fs, ecg.guessed, ecg.units_known) == (FS, (), True)
+    np.testing.assert_allclose(ecg.signal[:2], MV[:2], atol=1e-4)
+    assert any("Resp" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "answer"),
+    [
+        ("x.csv", ",".join(f"ch{i}" for i in range(1, 13)), list(LEADS)),
+        ("x.csv", "time," + ",".join(f"ch{i}" for i in range(1, 13)), list(LEADS)),
+        ("x.txt", "device time [s],ecg [mV]", ["II"]),
+        ("x.txt", "NYHA,II\ntime,ecg", ["II"]),
+        ("x.txt", "x.acq\n4 msec/sample\n1 channels\nECG100C\nmV\nsec,CH1,\n,2500,", ["II"]),
+    ],
+)
+def test_the_answer_about_columns_without_leads_is_taken(name, heading, answer):
+    rows = MV[[LEADS.index(lead) for lead in answer]]
+    table = np.c_[TIME, rows.T] if len(answer) == 1 or heading.startswith("time") else rows.T
+    content = {name: f"# {FS} Hz\n{heading}\n{lines(table)}".encode()}
+    with pytest.raises(NeedsAnswer) as error:
+        read_ecg_upload(content)
+    assert (error.value.asks, error.value.channels) == (("leads",), len(answer))
+    ecg = read_ecg_upload(content, leads=answer)
+    assert (ecg.fs, ecg.n_samples) == (FS, 2500)
+    np.testing.assert_allclose(ecg.signal[[LEADS.index(lead) for lead in answer]], rows, atol=1e-4)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_numbered_leads_are_no_named_ones(tmp_path, kind, first):
+    names = [f"lead_{first + i}" for i in range(12)]
+    if kind == "csv":
+        pd.DataFrame(MV.T, columns=names).to_csv(tmp_path / "x.csv", index=False)
+    else:
+        npz(tmp_path, **dict(zip(names, MV, strict=True)))
+    ecg = read_ecg(tmp_path / f"x.{kind}")
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+    assert "leads" in ecg.guessed and any("numbered, and not named" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding"),
+    [("导联{}", "gb18030"), ("{}導聯", "utf-8"), ("誘導{}", "shift_jis"), ("Отведение {}", "cp1251"),
+     ("Derivação {}", "utf-8"), ("Afleiding {}", "utf-8"), ("{} ECG", "utf-8")],
+)  # fmt: skip
+def test_leads_in_other_tongues(form, encoding):
+    head = ",".join(form.format(lead) for lead in LEADS)
+    ecg = read_ecg_upload({"x.csv": f"{head}\n{lines(MV.T)}".encode(encoding)})
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+def test_numerals_and_wide_letters_of_east_asia():
+    head = ",".join(["Ⅰ", "Ⅱ", "Ⅲ", *LEADS[3:6], *(f"Ｖ{i}" for i in range(1, 7))])
+    ecg = read_ecg_upload({"x.csv": f"{head}\n{lines(MV.T)}".encode()})
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["采样率:1000\n单位:mV",
+     "Частота дискретизации: 1000 Гц\nЕдиницы: мВ",
+     "# Sampling rate: 1,000 Hz\n# Unit: mV",
+     "Abtastrate;1.000 Hz\nEinheit;mV", "Frecuencia de muestreo: 1000\nUnidades: mV"],
+)  # fmt: skip
+def test_rates_and_units_in_other_tongues(before):
+    ecg = read_ecg_upload({"x.csv": f"{before}\n{HEAD}\n{lines(MV.T)}".encode()})
+    assert (ecg.fs, ecg.guessed, ecg.units_known) == (1000, (), True)
+
+
+def test_a_quoted_decimal_comma():
+    text = HEAD + "\n" + "\n".join(",".join(f'"{v:.4f}"'.replace(".", ",") for v in row) for row in MV.T)
+    np.testing.assert_allclose(read_ecg_upload({"x.csv": text.encode()}).signal, MV, atol=1e-4)
+
+
+def test_a_rate_in_each_line_is_no_guess(tmp_path):
+    table = pd.DataFrame(MV.T, columns=list(LEADS)).assign(fs=1000, rate=70)
+    table.to_csv(tmp_path / "x.csv", index=False)
+    ecg = read_ecg(tmp_path / "x.csv")
+    assert ecg.fs == 1000 and "fs" not in ecg.guessed
+
+
 # Arrays
 
 
@@ -308,6 +479,45 @@ def test_named_leads_of_unlike_length_are_said(tmp_path):
     assert any("Left out" in s and "V6" in s for s in ecg.warnings)
 
 
+@pytest.mark.parametrize("index", [pd.date_range("2020-01-01", periods=2500, freq="1ms"),
+                                   pd.to_timedelta(np.arange(2500), unit="ms")])  # fmt: skip
+def test_the_index_of_a_parquet_is_its_time(tmp_path, index):
+    pd.DataFrame(MV.T, columns=list(LEADS), index=index).to_parquet(tmp_path / "x.parquet")
+    ecg = read_ecg(tmp_path / "x.parquet")
+    assert ecg.fs == 1000 and "fs" not in ecg.guessed
+
+
+def test_labcharts_string_of_channels_is_parted(tmp_path):
+    ends = np.array([[2500.0], [5000.0]])
+    path = mat(
+        tmp_path, "5", data=MV[:2].reshape(1, -1), datastart=ends - 2499, dataend=ends, unittext="mV",
+        samplerate=np.full((2, 1), 1000.0), titles=np.array(["Lead I ", "Lead II"]),
+    )  # fmt: skip
+    ecg = read_ecg(path)
+    assert (ecg.fs, ecg.guessed, ecg.units_known) == (1000, (), True)
+    np.testing.assert_allclose(ecg.signal[:2], MV[:2], atol=1e-5)
+
+
+def test_acqknowledges_interval_is_its_rate(tmp_path):
+    path = mat(
+        tmp_path, "5", data=MV[:2].T, labels=np.array(["I ", "II"]), units=np.array(["mV", "mV"]), isi=0.5,
+        isi_units="ms",
+    )  # fmt: skip
+    ecg = read_ecg(path)
+    assert (ecg.fs, ecg.guessed) == (2000, ())
+
+
+def test_a_gain_of_each_lead_is_one_where_all_are_alike(tmp_path):
+    counts = np.round(MV * 200).astype(np.int16)
+    ecg = read_ecg(npz(tmp_path, signal=counts, fs=FS, units="mV", gain=np.full(12, 200.0)))
+    np.testing.assert_allclose(ecg.signal, MV, atol=3e-3)
+    assert any("gain of 200" in s for s in ecg.warnings)
+
+
+def test_a_rate_in_kilohertz(tmp_path):
+    assert read_ecg(npz(tmp_path, signal=MV, fs="1 kHz")).fs == 1000
+
+
 def test_helpers_named_x_and_y_are_no_leads(tmp_path):
     ecg = read_ecg(npz(tmp_path, signal=MV, x=np.zeros(300), y=np.ones(300)))
     np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
@@ -341,7 +551,9 @@ def test_a_baseline_that_is_no_count_is_not_taken(baseline):
     assert _stated(["ADC gain: 200", "Baseline: -300"]) == {"gain": 200.0, "baseline": -300.0}
 
 
-@pytest.mark.parametrize("line", ["gain 1", "gain: 1", "ADC gain: 1", "baseline: 1", "ADC gain:"])
+@pytest.mark.parametrize(
+    "line", ["gain 1", "gain: 1", "ADC gain: 1", "baseline: 1", "ADC gain:", "lead,", "1 sec", "Messrate"]
+)
 @pytest.mark.parametrize("end", [" " * 20_000, "1" * 20_000, "\t(" * 10_000])
 @pytest.mark.timeout(5)
 def test_hostile_lines_take_no_time(line, end):

@@ -32,7 +32,7 @@ from clear_hug.io.recording import (
     without_absent,
 )
 from clear_hug.io.tables import from_columns
-from clear_hug.leads import LEADS, canonical_lead
+from clear_hug.leads import LEADS, canonical_lead, numbered
 
 LEAST_GAIN = 20.0  # counts a mV; what is called a gain and is less is an amplifier's, or uV a count
 LEAST_PADDING = 16  # samples; no amplifier gives 0 in every lead that often in a row
@@ -154,6 +154,7 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
     ]
 
 
+_EACH = re.compile(r"^((adc_?)?(gain|zero|baseline)s?|samplerate)$", re.IGNORECASE)
 _LIKELY = re.compile(r"^(ecg|ekg|signals?|data|val|values?|tracings?|waveforms?|psignal|x|samples?|record)$")
 
 
@@ -162,8 +163,14 @@ def _choose(
 ) -> Recording:
     """The record among a file's arrays: leads by name, or one array of leads by samples."""
     said = said | {k: v.ravel().tolist() for k, v in arrays.items() if v.size == 1}
+    said |= {  # one of each lead, all alike
+        place: float(v.ravel()[0])
+        for place, v in arrays.items()
+        if 1 < v.size <= MOST_LEADS and _EACH.match(place.split("/")[-1]) and np.ptp(v) == 0
+    }
     known = facts(said)
     notes: list[str] = []
+    arrays = _one_array(path, arrays, asked, notes)
     times = {place: np.squeeze(v) for place, v in arrays.items() if _TIME.match(place.split("/")[-1])}
     times = {place: v for place, v in times.items() if v.ndim == 1}
     arrays = {place: v for place, v in arrays.items() if place not in times}
@@ -204,6 +211,35 @@ def _choose(
         guessed = recording.guessed if asked.record else (*recording.guessed, "record")
         recording = replace(recording, records=len(two), guessed=guessed)
     return replace(recording, warnings=(*recording.warnings, *notes))
+
+
+def _one_array(
+    path: Path, arrays: dict[str, NDArray[Any]], asked: Asked, notes: list[str]
+) -> dict[str, NDArray[Any]]:
+    """The leads as one array where LabChart strung them together, or where their arrays are numbered."""
+    if {"/data", "/datastart", "/dataend"} <= set(arrays):
+        starts, ends = (np.atleast_2d(arrays[f"/data{end}"].T).T for end in ("start", "end"))
+        block = (
+            _chosen(path, f"{starts.shape[1]} blocks", starts.shape[1], asked) if starts.shape[1] > 1 else 0
+        )
+        data = arrays["/data"].ravel()
+        ranges = np.column_stack([starts[:, block], ends[:, block]])
+        if not ((ranges >= 1) & (ranges <= data.size)).all():
+            raise ECGError(f"{path.name} names samples that it does not hold: it is broken.")
+        parts = [data[int(a) - 1 : int(b)] for a, b in ranges]
+        if len({part.size for part in parts}) == 1 and parts[0].size:
+            rates = {k: v for k, v in arrays.items() if k == "/samplerate"}
+            return {"/data": np.stack(parts), **rates}
+        raise ECGError(f"{path.name} holds channels of unlike length; export those of the ECG alone.")
+    names = {place: place.split("/")[-1] for place in arrays}
+    if numbered(names.values()):
+        one = [place for place in arrays if re.fullmatch(r"leads?[\s_-]*\d+", names[place], re.IGNORECASE)]
+        one.sort(key=lambda place: int(re.sub(r"\D", "", names[place])))
+        leads = [np.squeeze(arrays[place]) for place in one]
+        if len({lead.shape for lead in leads}) == 1 and leads[0].ndim == 1:
+            notes.append("The arrays of the leads are numbered, and not named.")
+            return {**{k: v for k, v in arrays.items() if k not in one}, "/ecg": np.stack(leads)}
+    return arrays
 
 
 _TIME = re.compile(

@@ -52,7 +52,7 @@ _FS = re.compile(  # "ecg_rate" is a heart's
     r"^(freq|frequency|rate|(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|hz|"
     r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond))(hz|inhz)?$"
 )
-_UNIT = re.compile(r"^(ecg|signal|lead)?units?$")
+_UNIT = re.compile(r"^((ecg|signal|lead)?units?|unittext)$")
 _NAMES = re.compile(
     r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns|"
     r"labels|titles|desc)$"
@@ -63,10 +63,14 @@ def facts(said: Mapping[str, Any]) -> Facts:
     """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
     fs = unit = gain = age = sex = baseline = None
     names: tuple[str, ...] = ()
+    step: dict[str, Any] = {}
     for place, value in said.items():
         key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
         if _FS.match(key):
-            fs = fs or (_number(value) or 0) * (1000 if re.search(r"\d\s*khz", str(value).lower()) else 1) or None
+            per = 1000 if re.search(r"\d\s*khz", str(value).lower()) else 1
+            fs = fs or (_number(value) or 0.0) * per or None
+        elif key in ("isi", "isiunits"):  # AcqKnowledge's, from sample to sample
+            step[key] = value
         elif _UNIT.match(key):
             texts = [value] if isinstance(value, str) else value
             if isinstance(texts, list) and len({str(t).strip().lower() for t in texts}) == 1:
@@ -86,6 +90,9 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 age = years(value)
             else:
                 sex = sex_of(value)
+    unit_of_step = {"ms": 1000.0, "s": 1.0}.get(str(step.get("isiunits")), 0.0)
+    if not fs and unit_of_step and (length := _number(step.get("isi"))):
+        fs = unit_of_step / length
     return Facts(fs, unit or "", gain, names, age, sex, baseline or 0.0)
 
 
@@ -147,16 +154,31 @@ def guess_leads(path: Path, leads: NDArray[Any], asked: Asked) -> tuple[Sequence
 
 
 def rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of times") -> float:
-    """Hz of times in seconds, from first to last, so that rounded times do not bend it."""
+    """Hz of times in seconds, by their mean step without gaps, so that rounded times do not bend it."""
     steps = np.diff(times)
     usual = float(np.median(steps)) if steps.size else 0.0
     if not usual > 0 and not (steps.size and times[-1] > times[0] and (steps >= 0).all()):
         raise ECGError(f"{what} of {path.name} does not rise, so that it is no time.")
     span = float(times[-1] - times[0]) / steps.size
-    step = span if usual <= 0 or abs(span / usual - 1) < 0.02 else usual
+    even = steps[(steps >= 0) & (steps < 1.5 * usual)]  # no gap, and no midnight
+    step = float(even.mean()) if usual > 0 else span
     rate = 1 / step
     near = round(rate)
     return float(near) if near and abs(rate - near) < 2e-3 * near else rate
+
+
+def pauses(times: NDArray[np.float64]) -> list[str]:
+    """A sentence where times in seconds jump, as where a recording was interrupted."""
+    steps = np.diff(times)
+    usual = float(np.median(steps)) if steps.size else 0.0
+    jumps = steps[steps > max(3 * usual, 0.1)] if usual > 0 else steps[:0]
+    if not jumps.size:
+        return []
+    often = "once" if jumps.size == 1 else f"{jumps.size:,} times"
+    return [
+        f"The times jump {often}, by up to {jumps.max():,.3g} s: what was not recorded there is left "
+        "out, and the RR interval across it is wrong."
+    ]
 
 
 def unit_of_times(step: float) -> tuple[float, str]:
@@ -187,6 +209,7 @@ def rate_from(
         if factor != 1:
             said.append(f"The times rise by {step:g} a sample: they are taken for {word}.")
     rate = rate_of(path, values * factor, f"column {cell!r}")
+    said += pauses(values * factor)
     if stated and abs(stated / rate - 1) > 0.01:
         said.append(
             f"The file contradicts itself: it names {stated:g} Hz, and its times give {rate:g} Hz, which "

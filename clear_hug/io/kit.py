@@ -75,7 +75,7 @@ def _recording(source: str, record: Any, channels: list[Channel], said: list[str
         source, channels, years(record.patient.age), sex_of(record.patient.sex), tuple(said),
         stored=_stored(record), device=_device(source, device),
         filters=filter_words(filters.highpass, filters.lowpass, notch),
-        bare=source.startswith(("EDF", "DICOM", "GE MUSE")) and all(_is_scaled(lead) for lead in record.leads),
+        bare=source.startswith(("EDF", "DICOM", "GE MUSE")) and all(map(_is_scaled, record.leads)),
     )  # fmt: skip
 
 
@@ -239,6 +239,13 @@ def edf_fields(head: bytes, signals: int) -> list[list[bytes]]:
 def _read_edf(path: Path, source: str) -> Recording:
     """EDF; ecgdatakit makes a number of a broken field where it can."""
     recording = _read(path, source)
+    if any("gaps between data records" in sentence for sentence in recording.warnings):
+        said = (
+            "The recording was interrupted (EDF+D): what was not recorded is left out, and the RR interval "
+            "across each pause is wrong."
+        )
+        rest = (sentence for sentence in recording.warnings if "gaps between data records" not in sentence)
+        recording = replace(recording, warnings=(*rest, said))
     with path.open("rb") as file:
         fixed = file.read(256)
         signals = int(fixed[252:256].decode("ascii", errors="ignore").strip(" \0") or 0)

@@ -30,7 +30,7 @@ from clear_hug.io.recording import (
     within,
     without_absent,
 )
-from clear_hug.leads import LEADS, canonical_lead, is_modified
+from clear_hug.leads import LEADS, canonical_lead, is_modified, numbered
 
 HIGH_MV = 20.0  # no heart deflects a surface lead further from its own median
 LOW_MV = 0.5  # nor do all leads at once stay within this span, but for the rarest low voltage
@@ -136,11 +136,14 @@ def _named(path: Path, channels: list[Channel], said: list[str]) -> tuple[dict[s
     within("leads", len(channels), path.name)
     leads: dict[str, Channel] = {}
     left_out: list[str] = []
+    counted = numbered(c.name for c in channels)
     scalp = any(_SCALP.match(c.name.strip()) for c in channels)  # then C3 and C4 lie on the head
     for channel in sorted(channels, key=lambda c: is_modified(c.name)):  # V5 comes before CM5
         upside_down = channel.name.strip().startswith("-")  # "-aVR", Cabrera's order
         name = channel.name.strip().lstrip("-")
         lead = canonical_lead(name)
+        if counted and re.fullmatch(r"leads?[\s_-]*\d+", name, re.IGNORECASE):
+            lead = None  # "Lead 2" of a dozen may be any of them
         if lead is None or (scalp and _CHEST.match(name)) or (lead in leads and is_modified(name)):
             left_out.append(channel.name.strip()[:30] or "(no name)")
         elif lead in leads:
