@@ -11,7 +11,7 @@ from scipy.io import savemat
 from clear_hug.ecg import ECGError
 from clear_hug.io import NeedsAnswer, cure, read_ecg, read_ecg_upload
 from clear_hug.io.facts import facts
-from clear_hug.io.tables import _stated
+from clear_hug.io.stated import stated_above
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 
@@ -547,8 +547,8 @@ def test_counts_are_divided_by_a_gain(tmp_path, baseline, named, units):
 
 @pytest.mark.parametrize("baseline", ["1,024", "2.5 mV", "0.5 Hz", "2024-01-05", "2 weeks"])
 def test_a_baseline_that_is_no_count_is_not_taken(baseline):
-    assert "baseline" not in _stated(["ADC gain: 200", f"Baseline: {baseline}"])
-    assert _stated(["ADC gain: 200", "Baseline: -300"]) == {"gain": 200.0, "baseline": -300.0}
+    assert "baseline" not in stated_above(["ADC gain: 200", f"Baseline: {baseline}"])
+    assert stated_above(["ADC gain: 200", "Baseline: -300"]) == {"gain": 200.0, "baseline": -300.0}
 
 
 @pytest.mark.parametrize(
@@ -557,7 +557,7 @@ def test_a_baseline_that_is_no_count_is_not_taken(baseline):
 @pytest.mark.parametrize("end", [" " * 20_000, "1" * 20_000, "\t(" * 10_000])
 @pytest.mark.timeout(5)
 def test_hostile_lines_take_no_time(line, end):
-    _stated([line + end])
+    stated_above([line + end])
 
 
 @pytest.mark.parametrize(

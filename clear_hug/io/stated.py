@@ -1,0 +1,111 @@
+"""What the lines above a table say of it, in many languages: rate, unit, gain, and the one column's lead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from clear_hug.ecg import MAX_FS, MIN_FS
+from clear_hug.io.recording import millivolt
+from clear_hug.leads import canonical_lead
+
+_VALUE = r"[^\d\n]{0,30}?(\d+(?:[.,]\d+)?)\s*(k?hz)?"
+_SAMPLED = (  # in the words of others
+    r"messrate|fr[eé]quence d.\s?[eé]chantillonnage|frecuencia de muestreo|frequenza di campionamento|"
+    r"frequ[eê]ncia de amostragem|частота (?:дискретизации|измерени[йя])|采样(?:频)?率|採樣(?:頻)?率|"
+    r"サンプリング(?:周波数|レート)|サンプルレート"
+)
+_SAMPLING = re.compile(  # says outright that it is the sampling rate
+    rf"(?:sampl\w*[\s_-]*(?:rate|freq\w*|hz)|sampling(?!\s*(?:interval|period|step))|samples?\s*(?:/|per)\s*s\w*|\bfs\b|\bsf\b|\bsr\b|\bsps\b|abtast(?!int)\w*|{_SAMPLED})"
+    + _VALUE,
+    re.IGNORECASE,
+)
+_PER_SECOND = re.compile(r"(\d+(?:[.,]\d+)?)()\s*(?:samples?\s*(?:/|per)\s*s|sps\b)", re.IGNORECASE)
+_RATE = re.compile(r"(?:frequen\w*|frequenz|\brate\b)" + _VALUE, re.IGNORECASE)
+_HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz|hert[sz]|hercios)", re.IGNORECASE)
+_NO_SAMPLING = re.compile(  # of the heart, or of a filter
+    r"heart|puls|ventric|atri|bpm|/\s*min|filter|pass|cut-?off|notch|mains|line|bandwidth|puls", re.IGNORECASE
+)
+_STEP = re.compile(
+    r"(?:(?:sampl\w*|time)[\s_-]*(?:interval|period|step)|abtastintervall|^\W{0,4}interval\b|\bstep\b|\bdelta\b)"
+    r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*([mu]?s)\b"
+    r"|[ \t]{0,4}\(([mu]?s)\)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_STEP_PER_SAMPLE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(ms|s)(?:ec)?\s*/\s*sample()()", re.IGNORECASE)
+_UNITS = re.compile(
+    r"\b(?:units?|einheit|amplitude|unités?|unidad(?:es)?|unità|unidade|единиц\w*|单位|單位|単位)\b"
+    r"[^\d\n/]{0,20}?([uµμmn]?V|microvolts?|millivolts?|мк?В|[微毫]伏)\b(?!\s*/)",
+    re.IGNORECASE,
+)
+_LEAD_LINE = re.compile(  # "Lead,Lead I": of the one column of a watch's export
+    r"^(?:lead|ableitung|d[eé]rivation|derivaci[oó]n|derivazione|deriva[cç][aã]o|afleiding|отведение|导联|導聯|誘導)"
+    r"[ \t]{0,4}[,;:=\t][ \t]{0,4}([^,;\t\n]{1,30}?)[ \t]{0,4}[,;]{0,20}$",
+    re.IGNORECASE | re.MULTILINE,
+)
+# "ADC gain: 200", "gain = 200 adu/mV"; a bare gain may be an amplifier's, and one in mm/mV is the paper's.
+_WHOLE = r"[ \t]{0,4}[:=,;][ \t]{0,4}(-?\d+(?:\.\d+)?)(?![.,\-]?\d)"  # a number, and no date, list or "1,000"
+_BARE = r"(?![ \t]{0,40}[\w%/(])"  # without a unit
+_COUNTS_A_MV = r"\b(?:adu|counts?|lsbs?|units?|digits?)[ \t]{0,4}(?:/|per)[ \t]{0,4}mv\b"
+_GAIN = re.compile(
+    rf"\badc[ _-]?gain{_WHOLE}{_BARE}|\b(?:adc[ _-]?)?gain{_WHOLE}[ \t]{{0,4}}\(?"
+    r"(?:adu|counts?|lsbs?|units?|digits?)?[ \t]{0,4}(?:/|per)[ \t]{0,4}mv\b"
+    rf"|{_COUNTS_A_MV}{_WHOLE}{_BARE}|(?<![\d.,])(\d{{1,9}}(?:\.\d+)?)[ \t]{{0,4}}{_COUNTS_A_MV}",
+    re.IGNORECASE,
+)
+_BASELINE = re.compile(rf"\b(?:baseline|adc[ _-]?zero){_WHOLE}{_BARE}", re.IGNORECASE)
+_A_COUNT = r"\s*(?:/|per)\s*(?:lsb|bit|count|digit|unit)"
+_COUNT = re.compile(
+    rf"(\d+(?:[.,]\d+)?)\s*([nuµμm]V){_A_COUNT}"
+    rf"|(?:([nuµμm]V){_A_COUNT}|\bresolution[ \t]{{0,4}}\(([nuµμm]V)\))"
+    r"[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?)"
+    r"|\b(?:lsb|resolution)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?)[ \t]{0,4}([nuµμm]V)\b",
+    re.IGNORECASE,
+)
+_OF_A_COUNT = re.compile(r"resol|auflös|\bper\b|\blsb\b", re.IGNORECASE)
+
+
+def stated_above(lines: Sequence[str]) -> dict[str, Any]:
+    """Rate, unit and gain that lines before the numbers name; nothing else of them is taken over."""
+    text = re.sub(
+        r"\d{16,}", " ", "\n".join(lines)[:20_000]
+    )  # no number; a search would try each of its ends
+    said: dict[str, Any] = {}
+    step = _STEP.search(text) or _STEP_PER_SAMPLE.search(text)
+    if match := _SAMPLING.search(text) or _PER_SECOND.search(text):
+        said["fs"] = _hertz(match)
+    elif step and MIN_FS <= 1 / max(_seconds_of(step), 1e-9) <= MAX_FS:
+        said["fs"] = 1 / _seconds_of(step)
+    else:  # a rate of whatever: only where the lines name one alone that ECGs are sampled at
+        rest = [line for line in text.splitlines() if not _NO_SAMPLING.search(line)]
+        found = {_hertz(m) for line in rest for m in (*_RATE.finditer(line), *_HZ.finditer(line))}
+        if len(found) == 1 and MIN_FS < min(found) <= MAX_FS:
+            said["fs"] = found.pop()
+    if (lead := _LEAD_LINE.search(text)) and canonical_lead(lead[1]):
+        said["names"] = (lead[1],)
+    rest = [line for line in text.splitlines() if not _OF_A_COUNT.search(line)]
+    if unit := _UNITS.search("\n".join(rest)):
+        said["unit"] = unit[1]
+    if (count := _COUNT.search(text)) and "unit" not in said:
+        number, unit_of_one = count[1] or count[5] or count[6], count[2] or count[3] or count[4] or count[7]
+        size = float(number.replace(",", ".")) * (millivolt(unit_of_one) or 0)
+        if size:
+            said["gain"] = 1 / size
+    elif (gain := _GAIN.search(text)) and "unit" not in said:
+        said["gain"] = max(0.0, float(gain[1] or gain[2] or gain[3] or gain[4]))
+    if said.get("gain") and (zero := _BASELINE.search(text)):
+        said["baseline"] = float(zero[1])
+    return said
+
+
+def _hertz(match: re.Match[str]) -> float:
+    rate = float(match[1].replace(",", ".")) * (1000 if (match[2] or "").lower() == "khz" else 1)
+    if rate < MIN_FS and re.fullmatch(r"\d[.,]\d{3}", match[1]):  # "1,000 Hz"
+        rate *= 1000
+    return rate
+
+
+def _seconds_of(match: re.Match[str]) -> float:
+    unit = (match[2] or match[3]).lower()
+    return float((match[1] or match[4]).replace(",", ".")) * {"ms": 1e-3, "us": 1e-6}.get(unit, 1)
