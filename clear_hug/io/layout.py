@@ -1,4 +1,4 @@
-"""How a text is a table of numbers: encoding, delimiter, decimal sign, heading and units, found, not asked for."""
+"""How a text is a table of numbers: encoding, delimiter, decimal sign, heading and units; found, not asked."""
 
 from __future__ import annotations
 
