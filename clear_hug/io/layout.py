@@ -1,4 +1,4 @@
-"""How a text is a table of numbers: encoding, delimiter, decimal sign, heading and units; found, not asked."""
+"""How a text is a table of numbers: encoding, delimiter, decimal sign, heading and units."""
 
 from __future__ import annotations
 
