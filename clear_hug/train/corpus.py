@@ -17,6 +17,7 @@ a run that was stopped goes on where it was, and any number of processes and mac
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
@@ -24,7 +25,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
@@ -54,6 +55,7 @@ _TYPES: dict[str, type] = {
     **dict.fromkeys(("fold", "units_known", "n_samples", "n_beats", "n_dropped"), np.int64),
     **dict.fromkeys(("age", "duration"), np.float64),
 }
+FAILURE = ("record", "reason")
 _OF_ITEM = ("record", "fold", "patient", "vocabulary", "statements")
 _OLD = ("trace.npy", "trace.raw", "beats.npy", "valid.npy", "records.csv")  # of format 1
 _AGAIN = "run `python -m clear_hug.train prepare` again"
@@ -109,8 +111,10 @@ def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> 
     if missing:
         print(f"{shard.name}: {len(missing)} of {len(parts)} parts are left to other processes.")
         return
-    failures = pd.concat([pd.read_csv(shard / part / "failures.csv", dtype=str) for part in parts])
-    _write_aside(shard / "failures.csv", failures.to_csv(index=False))
+    failures = [row for part in parts for row in _read_rows(shard / part / "failures.csv")]
+    aside = shard / ("failures.csv" + _aside())
+    _write_rows(aside, FAILURE, failures)
+    aside.replace(shard / "failures.csv")
     if len(failures) == len(table):
         raise CorpusError(f"none of the {len(table)} records of {shard.name} could be tokenised.")
     print(f"{shard.name}: {len(table) - len(failures)} records, {len(failures)} failures -> {shard}")
@@ -199,13 +203,25 @@ def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int
     _save_trace(aside / "trace.npy", traces)
     np.save(aside / "beats.npy", np.concatenate([np.empty(0, BEAT), *beats]))
     np.save(aside / "lead_scale.npy", np.array(scales, np.float32).reshape(-1, N_LEADS))
-    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(aside / "records.csv", index=False)
-    pd.DataFrame(failures, columns=["record", "reason"]).to_csv(aside / "failures.csv", index=False)
+    _write_rows(aside / "records.csv", COLUMNS, rows)
+    _write_rows(aside / "failures.csv", FAILURE, failures)
     if not (shard / name).is_dir():
         aside.replace(shard / name)
     for left in shard.glob(f"{name}.aside*"):  # of a run that was stopped
         shutil.rmtree(left, ignore_errors=True)
     return len(table)
+
+
+def _write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _save_trace(path: Path, traces: Sequence[NDArray[np.float16]]) -> None:
