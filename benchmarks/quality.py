@@ -23,9 +23,10 @@ from sklearn.model_selection import StratifiedKFold
 
 from clear_hug import quality
 from clear_hug.ecg import ECG, ECGError, resample
+from clear_hug.exchange import REVERSALS, beat_features, suspect
 from clear_hug.io import read_ecg
 from clear_hug.qrs import detect_qrs
-from clear_hug.quality import DOUBTFUL, PARAMETERS, REVERSALS, Quality, assess_quality
+from clear_hug.quality import DOUBTFUL, PARAMETERS, Quality, assess_quality
 from clear_hug.simulate import simulate_ecg
 
 CINC2011 = 500.0, 200.0  # Hz, units a mV
@@ -200,7 +201,7 @@ def exchanged(medians: np.ndarray) -> dict[str, np.ndarray]:
 def fit_exchange(medians: np.ndarray) -> dict[str, Any]:
     """Multinomial logistic regression: which exchange, if any."""
     turned = exchanged(medians)
-    every = np.array([np.nan_to_num(quality.beat_features(b)) for part in turned.values() for b in part])
+    every = np.array([np.nan_to_num(beat_features(b)) for part in turned.values() for b in part])
     mean, scale = every.mean(axis=0), every.std(axis=0) + 1e-6
     y = np.repeat(np.arange(len(turned)), len(medians))
     weight = np.where(y == 0, RIGHT_WEIGHT, 1.0)
@@ -213,9 +214,9 @@ def fit_exchange(medians: np.ndarray) -> dict[str, Any]:
     }
 
 
-def suspects(medians: np.ndarray, learnt: dict[str, Any] | None = None) -> list[str]:
+def suspects(medians: np.ndarray, learnt: dict[str, Any]) -> list[str]:
     """The exchange suspected in each record, "" for none."""
-    return [quality.suspect([median], learnt)[0] or "" for median in medians]
+    return [suspect([median], learnt)[0] or "" for median in medians]
 
 
 def report_exchange(title: str, called: dict[str, list[str]], normal: Sequence[bool] | None = None) -> None:
@@ -252,7 +253,8 @@ def report_exchanges(data: Path) -> None:
     for name in ("LUDB", "CinC 2021"):
         beats = [median_beats(ecg) for ecg in elsewhere(data)[name]()]
         turned = exchanged(np.array([b for b in beats if b is not None]))
-        report_exchange(name, {kind: suspects(part) for kind, part in turned.items()})
+        learnt = quality.learnt_parameters()["reversal"]
+        report_exchange(name, {kind: suspects(part, learnt) for kind, part in turned.items()})
 
 
 # Speed, and what is shipped

@@ -18,14 +18,12 @@ References
 ----------
 Silva I, Moody GB, Celi L. Improving the quality of ECGs collected using mobile phones: the
 PhysioNet/Computing in Cardiology Challenge 2011. Comput Cardiol 2011; 38:273-276.
-Kors JA, van Herpen G. Accurate automatic detection of electrode interchange in the electrocardiogram.
-Am J Cardiol 2001; 88:396-399 (leads that hang together tell of an exchange).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -36,7 +34,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy import signal as dsp
 
-from clear_hug.ecg import ECG, ECGError, bandpass, bridge_gaps, freeze, resample, window_edges
+from clear_hug.ecg import ECG, bandpass, bridge_gaps, freeze, resample, window_edges
+from clear_hug.exchange import REVERSALS, suspect
 from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.qrs import detect_qrs
 
@@ -62,8 +61,6 @@ DOUBTFUL = 0.5  # a lead or a record below that is warned of
 ALL_OF_IT = 0.9  # of a lead
 FEWEST_BEATS, FEWEST_LEADS = 3, 10  # that tell of an exchange of electrodes
 
-P_TO_T = (0, 6, 14, 20, 24, 27, 31, 35, 44, 54, 64)  # samples of BEAT: the pieces an exchange is told from
-
 
 class Measure(NamedTuple):
     """What may be wrong with a lead.
@@ -77,18 +74,6 @@ class Measure(NamedTuple):
     of: Callable[[_Seen], Floats]
     limit: float
     least: float
-    words: str
-
-
-class Exchange(NamedTuple):
-    """A way to connect electrodes wrongly; done twice it is undone.
-
-    rows, signs : (12,) the row that each lead is recorded from, and its sign
-    words : what may have happened
-    """
-
-    rows: tuple[int, ...]
-    signs: tuple[int, ...]
     words: str
 
 
@@ -172,31 +157,11 @@ def assess_quality(ecg: ECG, r_peaks: NDArray[np.int64] | None = None) -> Qualit
     measures = np.array(all_measures)
     by_window = np.array(acceptable)
     leads = lead_quality(measures).min(axis=0)
-    reversal, odds = suspect(medians)
+    reversal, odds = suspect(medians, learnt_parameters()["reversal"])
     lead_reasons = _lead_reasons(measures, windows)
     quality = Quality(float(by_window.min()), leads, measures, windows, by_window, reversal, odds, (),
                       lead_reasons)  # fmt: skip
     return replace(quality, reasons=_reasons(quality, len(r_peaks)))
-
-
-def undo_reversal(ecg: ECG, reversal: str) -> ECG:
-    """The record with an exchange of electrodes set right, and a sentence that says so among its warnings.
-
-    Parameters
-    ----------
-    reversal : a key of `REVERSALS`
-
-    Raises
-    ------
-    ECGError : no such exchange
-    """
-    if reversal not in REVERSALS:
-        raise ECGError(f"unknown exchange of electrodes {reversal!r}; expected {', '.join(REVERSALS)}.")
-    rows, signs, words = REVERSALS[reversal]
-    signal = ecg.signal[list(rows)] * np.array(signs, dtype=np.float32)[:, None]
-    derived = tuple(lead for lead, row in zip(LEADS, rows, strict=True) if LEADS[row] in ecg.derived)
-    said = f"Set right by hand: {words}; the leads are no longer as recorded."
-    return replace(ecg, signal=signal, derived=derived, warnings=(*ecg.warnings, said))
 
 
 # What is looked at
@@ -460,7 +425,7 @@ def record_features(measures: Floats, n_beats: int) -> Floats:
 
 
 def _accepted(features: Floats) -> float:
-    learnt = _learnt()["acceptable"]
+    learnt = learnt_parameters()["acceptable"]
     logit = learnt["intercept"] + learnt["coefficients"] @ (features - learnt["mean"])
     return float(1 / (1 + np.exp(np.clip(logit, -50, 50))))  # the logit is that of "unacceptable"
 
@@ -474,83 +439,13 @@ def tells_exchange(measures: Floats, n_beats: int) -> bool:
     return n_beats >= FEWEST_BEATS and int(good.sum()) >= FEWEST_LEADS
 
 
-def beat_features(median: Floats) -> Floats:
-    """(feature,) of the leads' median beats (12, sample): correlations, and the level of each piece.
-
-    Each lead is looked at in its own size: no unit or gain matters. NaN for a lead that shows no beat.
-    """
-    beats = median - median.mean(axis=1, keepdims=True)
-    size = np.sqrt(np.square(beats).sum(axis=1, keepdims=True))
-    beats = np.divide(beats, size, out=np.full_like(beats, np.nan), where=size > 0)
-    alike = (beats @ beats.T)[np.triu_indices(N_LEADS, 1)]
-    lengths = np.diff([*P_TO_T, median.shape[1]])
-    levels = np.add.reduceat(beats, P_TO_T, axis=1) / np.sqrt(lengths)
-    return np.concatenate([alike, levels.ravel()])
-
-
-def suspect(medians: Sequence[Floats], learnt: Mapping[str, Any] | None = None) -> tuple[str | None, float]:
-    """The exchange that the windows' median beats (12, sample) agree on, if any, and its log odds.
-
-    Set right, the leads must hang together: what looks odd either way was not in the learning.
-
-    learnt : "reversal" of `quality.json`, or what took its place
-    """
-    if not len(medians):
-        return None, np.nan
-    learnt = learnt or _learnt()["reversal"]
-    name, odds = _likeliest(medians, learnt)
-    if odds <= learnt["least"]:
-        return None, odds
-    rows, signs, _ = REVERSALS[name]
-    right = [median[list(rows)] * np.array(signs)[:, None] for median in medians]
-    return (name if _likeliest(right, learnt)[1] < 0 else None), odds
-
-
-def _likeliest(medians: Sequence[Floats], learnt: Mapping[str, Any]) -> tuple[str, float]:
-    """The likeliest exchange, and its log odds against the leads in their places."""
-    features = np.array([beat_features(median) for median in medians])
-    centred = np.nan_to_num(features - learnt["mean"], nan=0.0)  # a lead that shows no beat says nothing
-    scores = learnt["intercept"] + centred.mean(axis=0) @ learnt["coefficients"].T
-    best = int(np.argmax(scores[1:]))
-    return list(REVERSALS)[best], float(scores[1 + best] - scores[0])
-
-
 @cache
-def _learnt() -> dict[str, dict[str, Any]]:
+def learnt_parameters() -> dict[str, dict[str, Any]]:
     told = json.loads(PARAMETERS.read_text(encoding="utf-8"))
     return {
         part: {name: np.array(value) if isinstance(value, list) else value for name, value in what.items()}
         for part, what in told.items()
     }
-
-
-def _exchange(words: str, *pairs: tuple[str, str], negative: Sequence[str] = ()) -> Exchange:
-    rows, signs = list(range(N_LEADS)), [1] * N_LEADS
-    for a, b in pairs:
-        i, j = LEADS.index(a), LEADS.index(b)
-        rows[i], rows[j] = j, i
-    for lead in negative:
-        signs[LEADS.index(lead)] = -1
-    return Exchange(tuple(rows), tuple(signs), words)
-
-
-REVERSALS: dict[str, Exchange] = {
-    "LA/RA": _exchange("arm electrodes exchanged (LA/RA)", ("II", "III"), ("aVR", "aVL"), negative=("I",)),
-    "LA/LL": _exchange(
-        "left arm's and left leg's electrodes exchanged (LA/LL)",
-        ("I", "II"), ("aVL", "aVF"), negative=("III",),
-    ),
-    "RA/LL": _exchange(
-        "right arm's and left leg's electrodes exchanged (RA/LL)",
-        ("I", "III"), ("aVR", "aVF"), negative=("I", "II", "III"),
-    ),
-    **{
-        f"{a}/{b}": _exchange(f"electrodes of {a} and {b} exchanged", (a, b))
-        for a, b in (("V1", "V2"), ("V2", "V3"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"), ("V1", "V3"))
-    },
-    **{f"-{lead}": _exchange(f"{lead} upside down", negative=(lead,)) for lead in LEADS[6:]},
-}  # fmt: skip
-"""Name -> an exchange of electrodes, or a lead of the wrong sign; the order is that of what was learnt."""
 
 
 # In words

@@ -13,7 +13,8 @@ PACKAGE = ROOT / "clear_hug"
 ROWS = [
     {"leads", "tasks", "qrs", "store", "runs", "turns"},
     {"ecg"},
-    {"simulate", "io", "quality", "beats"},
+    {"simulate", "io", "exchange", "beats"},
+    {"quality"},
     {"measure", "datasets", "display", "trend"},
     {"batch", "attention", "norms"},
     {"regression"},

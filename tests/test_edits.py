@@ -29,7 +29,7 @@ from clear_hug.edits import (
     start_from,
     to_dict,
 )
-from clear_hug.quality import REVERSALS
+from clear_hug.exchange import REVERSALS
 from clear_hug.store import Store, new_workspace
 from clear_hug.ui import records, workspace
 from clear_hug.words import NOTICE

@@ -30,12 +30,13 @@ from clear_hug.datasets import known_labels
 from clear_hug.diagnosis import Diagnosis, Tick, diagnose
 from clear_hug.ecg import ECG, WINDOW_SECONDS
 from clear_hug.edits import EditedPeaks
+from clear_hug.exchange import undo_reversal
 from clear_hug.explain import METHODS, Attribution, Look, explain, look
 from clear_hug.faithfulness import Proof, prove
 from clear_hug.gate import Gate, check_input
 from clear_hug.gradients import Gradients, integrated_gradients
 from clear_hug.measure import BeatFacts, Measurements, measure, measure_beats
-from clear_hug.quality import Quality, assess_quality, undo_reversal
+from clear_hug.quality import Quality, assess_quality
 from clear_hug.reconstruct import Reconstruction, reconstruct_both
 from clear_hug.removal import Game, parts_of
 from clear_hug.runs import FILES, TrainingRun, find_runs, newest_first, read_run, runs_folder

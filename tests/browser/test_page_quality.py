@@ -8,8 +8,8 @@ import pytest
 import wfdb
 from playwright.sync_api import Page, expect
 
+from clear_hug.exchange import undo_reversal
 from clear_hug.leads import LEADS
-from clear_hug.quality import undo_reversal
 from clear_hug.simulate import simulate_ecg
 from tests.browser.steps import open_page, settled, uploaded
 
