@@ -66,7 +66,8 @@ _PREFIX = re.compile(
     r"|导联|導聯|通道|誘導|유도)[\s_.:-]*)+"
 )
 _SUFFIX = re.compile(r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF|CAL)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$")
-_NUMBERED = re.compile(r"\W*LEADS?[\s_-]*(\d{1,3})", re.IGNORECASE)
+_LONGEST = 100  # characters; no name is longer, and a search in one would take long
+_NUMBERED = re.compile(r"\W{0,4}LEADS?[\s_-]*(\d{1,3})", re.IGNORECASE)
 
 
 @lru_cache(4096)
@@ -97,6 +98,8 @@ def numbered(names: Iterable[str]) -> bool:
 
 def _bare(name: str) -> str:
     """A lead's name in capitals, without the words and units that files put around it."""
+    if len(name) > _LONGEST:
+        return ""
     text = unicodedata.normalize("NFKC", name).strip().upper()  # a numeral or wide letters of East Asia
     text = re.sub(r"^LEAD[\s_-]*([123])$", r"D\1", text)  # a bare "1" is no lead's name
     text = _SUFFIX.sub("", _PREFIX.sub("", text))

@@ -7,6 +7,7 @@ import random
 import re
 import struct
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from benchmarks.fuzz import through_tokens
 from clear_hug.beats import tokenize_beats
 from clear_hug.ecg import ECG, STORED, ECGError
 from clear_hug.io import LIMITS, Limit, NeedsAnswer, read_ecg, read_ecg_upload
-from clear_hug.leads import LEADS
+from clear_hug.io.layout import TIME, split_unit
+from clear_hug.leads import LEADS, canonical_lead
 from clear_hug.simulate import simulate_ecg
 from clear_hug.words import facts
 from tests.written_formats import JANE, WRITTEN, aecg, dicom, edf, ishne, mfer, muse
@@ -617,3 +619,20 @@ def test_muse_without_a_unit_is_guessed(tmp_path):
     ecg = read_ecg_upload({"x.xml": text.encode()})
     assert "unit" in ecg.guessed and not ecg.units_known
     np.testing.assert_allclose(ecg.signal, MV, atol=8e-3)
+
+
+@pytest.mark.parametrize("part", [" ", ",", "\t", "_", "-", ".", "/", "[(", "t ", "time ", "a,", '"', "1"])
+def test_a_heading_of_one_long_cell_is_read_in_no_time(part):
+    cell = part * (20_000 // len(part))
+    begun = time.perf_counter()
+    assert canonical_lead(cell) is None and split_unit(cell) == (cell, "")
+    assert TIME.match(f"time{cell}x") is None
+    assert time.perf_counter() - begun < 1
+
+
+def test_a_quoted_cell_beyond_what_csv_takes_is_a_sentence():
+    rows = "0.1,0.2\n" * 300
+    refused({"a.csv": f'I,II\n{rows}"{"x" * 200_000}",1\n{rows}'.encode()}, "no table of numbers")
+    begun = time.perf_counter()
+    refused({"a.csv": (f'"{"1" * 200_000}",1\n' * 3).encode()})
+    assert time.perf_counter() - begun < 5

@@ -1,10 +1,13 @@
 """What lines before a table may say, and what they must not be taken for."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import clear_hug as ch
+from clear_hug.io.stated import stated_above
 from clear_hug.leads import LEADS
 
 
@@ -150,3 +153,40 @@ def test_an_electroencephalogram_is_no_ecg(tmp_path, ecg):
     names = ["I", "II", "C1", "C2", "C3"]
     np.savetxt(path, ecg.signal[[0, 1, 6, 7, 8]].T, delimiter=",", comments="", header=",".join(names))
     assert ch.read_ecg(path, fs=500, unit="mV").present[6:9].all()
+
+
+@pytest.mark.parametrize(
+    ("line", "fs"),
+    [
+        ("500 samples per second, 10 seconds", 500),
+        ("Sampled at 500 samples/s, 16 bit", 500),
+        ("Sampling of 10 s at 500 Hz", 500),
+        ("Sampling rate,500,500,500", 500),
+        ("Messrate,511,562 Hertz", 511.562),
+        ("Abtastrate: 257,5", 257.5),
+        ("SR: 500", 500),
+        ("500 S/s, sampling rate 500 S/s", 500),
+        ("Abtastung am 12.03.2024", None),
+        ("Sampling rate set on 2024-05-01", None),
+        ("Rhythm,SR,72", None),
+        ("SR with 1st degree AV block", None),
+        ("Rate: 72", None),
+        ("Frequenz: 110", None),
+        ("Number of samples\nRate,72", None),
+    ],
+)
+def test_a_number_that_is_no_rate_is_not_taken_for_one(line, fs):
+    assert stated_above(line.split("\n")).get("fs") == fs
+
+
+def test_a_ward_is_no_unit():
+    assert "unit" not in stated_above(["Unit: ICU IV"])
+
+
+@pytest.mark.parametrize(
+    "part", ["sampl", "1samples", "frequen", "sampling rate ", "1", " ", '"', "time ", "gain:"]
+)
+def test_a_long_line_is_searched_in_no_time(part):
+    begun = time.perf_counter()
+    stated_above([part * (20_000 // len(part))])
+    assert time.perf_counter() - begun < 2

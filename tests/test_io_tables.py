@@ -734,3 +734,55 @@ def test_a_silent_stretch_is_no_padding(tmp_path):
     ecg = read_ecg(npz(tmp_path, signal=values, fs=FS))
     assert not np.isnan(ecg.signal).any()
     assert read_ecg(npz(tmp_path, signal=np.zeros((12, 2500)), fs=FS)).flat.all()
+
+
+def csv_of(text: str) -> dict[str, bytes]:
+    return {"a.csv": text.encode()}
+
+
+@pytest.mark.parametrize("sign", ["\x0c", "\x1c", "\u2028", "\x85"])
+def test_a_sign_that_ends_no_line_costs_no_sample(sign):
+    ecg = read_ecg_upload(csv_of(f"fs: 250\nUnit: mV\npage{sign}two{sign}\n{HEAD}\n{lines(MV.T)}"))
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+def test_whole_seconds_and_minutes_give_the_rate_and_the_coarsest_times_none():
+    whole = lines(np.c_[np.floor(TIME + 0.9), MV.T])
+    assert read_ecg_upload(csv_of(f"Time (s),{HEAD}\n{whole}")).fs == FS
+    for unit, seconds in (("min", 60), ("h", 3600)):
+        text = f"Time ({unit}),{HEAD}\n{lines(np.c_[TIME / seconds, MV.T], form='%.9f')}"
+        assert read_ecg_upload(csv_of(text)).fs == FS
+    rows = lines(MV.T).split("\n")
+    minutes = [f"2024-01-01 12:{int(t + 55) // 60:02d},{row}" for t, row in zip(TIME, rows, strict=True)]
+    with pytest.raises(ECGError, match="too coarse"):
+        read_ecg_upload(csv_of(f"Time,{HEAD}\n" + "\n".join(minutes)))
+
+
+def test_lines_that_are_counted_from_0_lose_none():
+    counted = "\n".join(f"{i},{v},{w}" for i, (v, w) in enumerate([(1, 2), *((MV[:2].T * 1000).round())]))
+    ecg = read_ecg_upload(csv_of(counted.replace(".0", "")), fs=250, leads=["I", "II"])
+    assert ecg.signal.shape[1] == MV.shape[1] + 1
+
+
+def test_numbered_columns_are_put_in_their_order():
+    order = sorted(range(12), key=lambda i: str(i + 1))  # 1, 10, 11, 12, 2, ...
+    heading = ",".join(f"Lead {i + 1}" for i in order)
+    ecg = read_ecg_upload(csv_of(f"fs: 250\nUnit: mV\n{heading}\n{lines(MV[order].T)}"))
+    assert "leads" in ecg.guessed
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+def test_numbers_filled_with_zeros_are_two_columns_and_no_decimals():
+    text = "Time,II\n" + "\n".join(f"{4 * i:05d},{abs(int(v * 1000)):04d}" for i, v in enumerate(MV[1]))
+    ecg = read_ecg_upload(csv_of(text), unit="uV")
+    assert ecg.fs == FS
+    np.testing.assert_allclose(ecg.signal[1], np.abs(MV[1]), atol=1.1e-3)
+
+
+def test_bare_numbers_beside_a_header_are_no_second_record():
+    header = f"r 1 250 {MV.shape[1]}\nr.dat 16 1000/mV 16 0 0 0 0 II\n"
+    record = {"r.hea": header.encode(), "r.dat": np.round(MV[1] * 1000).astype("<i2").tobytes()}
+    peaks = "\n".join(str(i) for i in range(0, 2500, 25)).encode()
+    assert read_ecg_upload({**record, "r.txt": peaks}).source == "WFDB"
+    with pytest.raises(ECGError, match="2 records"):
+        read_ecg_upload({**record, "r.txt": f"{HEAD}\n{lines(MV.T)}".encode()})

@@ -159,9 +159,18 @@ def rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of t
     usual = float(np.median(steps)) if steps.size else 0.0
     if not usual > 0 and not (steps.size and times[-1] > times[0] and (steps >= 0).all()):
         raise ECGError(f"{what} of {path.name} does not rise, so that it is no time.")
-    span = float(times[-1] - times[0]) / steps.size
-    even = steps[(steps >= 0) & (steps < 1.5 * usual)]  # no gap, and no midnight
-    step = float(even.mean()) if usual > 0 else span
+    if usual > 0:
+        even = steps[(steps >= 0) & (steps < 1.5 * usual)]  # no gap, and no midnight
+        step = float(even.mean())
+    else:  # many samples to a time: from one change of it to the next
+        at = np.flatnonzero(steps > 0)
+        if at.size < 3:
+            raise ECGError(
+                f"{what} of {path.name} is too coarse to tell a rate: leave it out, and say the rate."
+            )
+        lasted, samples = np.diff(times[at + 1]), np.diff(at)
+        whole = lasted < 1.5 * np.median(lasted)
+        step = float(lasted[whole].sum() / samples[whole].sum())
     rate = 1 / step
     near = round(rate)
     return float(near) if near and abs(rate - near) < 2e-3 * near else rate
@@ -203,7 +212,13 @@ def rate_from(
         factor = 1e-6
     elif re.search(r"\bns\b|_ns$", cell, re.IGNORECASE):
         factor = 1e-9
-    elif not re.search(r"\b(s|sec|secs|seconds?)\b|_s$|hh:mm", cell, re.IGNORECASE):
+    elif re.search(r"\b(s|sec|secs|seconds?)\b|_s$|hh:mm", cell, re.IGNORECASE):
+        factor = 1.0
+    elif re.search(r"\b(min|minutes?)\b|_min$", cell, re.IGNORECASE):
+        factor = 60.0
+    elif re.search(r"\b(h|hrs?|hours?)\b|_h$", cell, re.IGNORECASE):
+        factor = 3600.0
+    else:
         step = float(np.median(np.diff(values)))
         factor, word = unit_of_times(step)
         if factor != 1:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from clear_hug.io.recording import millivolt
 from clear_hug.leads import canonical_lead
 
-_NUMBER = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+_NUMBER = re.compile(r"^[-+]?(\d+(?:\.\d*)?|\.\d+)([eE][-+]?\d+)?$")
 ABSENT = {"", "nan", "na", "n/a", "null", "none", "-", "?", "inf", "-inf", "+inf"}
 _DATE = r"(?:\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4})"
 CLOCK = re.compile(
@@ -18,15 +18,16 @@ CLOCK = re.compile(
     r"(?: ?[AP]M)?(?: ?(?:Z|UTC|[-+]\d\d:?\d\d))?\]?'?$"
 )
 TIME = re.compile(
-    r"^((elapsed|phone|sensor|device|unix)[\s_]*)?(time|t|sec|secs|seconds?|timestamp|zeit|tiempo|temps|tempo|msec"
+    r"^((elapsed|phone|sensor|device|unix)[\s_]{0,8})?(time|t|sec|secs|seconds?|timestamp|zeit|tiempo|temps|tempo|msec"
     r"|ms|tijd|czas|время|时间|時間)"
-    r"[\W_]*(in)?[\W_]*(s|sec|secs|seconds?|ms|msec|milliseconds?|us|ns|hh:mm:ss(\.m+)?|с|сек|мс|秒|毫秒)?\W*$",
+    r"[\W_]{0,8}(in)?[\W_]{0,8}(s|sec|secs|seconds?|ms|msec|milliseconds?|us|ns|hh:mm:ss(\.m+)?|с|сек|мс|秒|毫秒)?\W{0,8}$",
     re.IGNORECASE,
 )
 INDEX = re.compile(
     r"^(|#|n|no|nr|index|idx|samples?|sample\s*(#|no|number|nr)|unnamed: 0|point|row)\.?$", re.IGNORECASE
 )
 _HEADING = re.compile(r"^(.*?)\s*[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")  # "II [mV]", "V1 (uV)", "I/mV"
+_LONGEST_NAME = 100  # characters
 _LOOKED_AT = 60  # lines, to find the dialect
 LONGEST_PREAMBLE = 200  # lines
 _HEADINGS = 6  # lines above the numbers among which columns may be named, above their ranges and units
@@ -77,7 +78,10 @@ _WORDS = {"gb18030": "导联|时间|采样|单位|毫伏|微伏", "shift_jis": "
 
 def cells(line: str, delimiter: str) -> list[str]:
     if delimiter and '"' in line:
-        parts = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        try:
+            parts = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        except csv.Error:  # longer than any cell of a table
+            parts = line.split(delimiter)
     else:
         parts = line.split(delimiter) if delimiter else line.split()
     return [part.strip().strip("\"'").strip() for part in parts]
@@ -142,7 +146,10 @@ def _dialect(lines: Sequence[str], whole: bool, words: int) -> Layout | None:
                     key=[len(rows[i]) for i in values[:_LOOKED_AT]].count,
                 )
                 block = [i for i in values if len(rows[i]) == width]
-                if len(block) > 2 and (numbered_columns(rows[block[0]]) or _lengths(rows[block[0]])):
+                if len(block) > 2 and (
+                    (numbered_columns(rows[block[0]]) and rows[block[1]][0] != "1")  # else it counts lines
+                    or _lengths(rows[block[0]])
+                ):
                     block = block[1:]
                 score = (len(block), width)
                 first = block[0]
@@ -166,7 +173,7 @@ def _dialect(lines: Sequence[str], whole: bool, words: int) -> Layout | None:
 def _decimals(rows: Sequence[Sequence[str]]) -> bool:
     """Whether two columns are one of numbers with a decimal comma: no whole number begins with a 0."""
     pairs = [row for row in rows if len(row) == 2]
-    return all(re.fullmatch(r"[-+]?\d+", row[0]) and row[1].isdecimal() for row in pairs) and any(
+    return all(re.fullmatch(r"[-+]?(0|[1-9]\d*)", row[0]) and row[1].isdecimal() for row in pairs) and any(
         len(row[1]) > 1 and row[1].startswith("0") for row in pairs
     )
 
@@ -198,6 +205,8 @@ def lead_of(cell: str) -> str | None:
 
 def split_unit(cell: str) -> tuple[str, str]:
     """Name and unit of a column: "II [mV]" -> ("II", "mV")."""
+    if len(cell) > _LONGEST_NAME:
+        return cell, ""
     match = _HEADING.match(cell)
     if match and (millivolt(match[2]) is not None or cell.endswith(("]", ")"))):
         return match[1], match[2]

@@ -197,6 +197,12 @@ def _records_among(paths: list[Path]) -> list[Path]:
         path for path in paths
         if path not in headers and not _is_data(path) and reader_of(path, heads[path]) is not None
     ]  # fmt: skip
+    if headers:  # bare numbers beside a header are about its record: R peaks, say
+        others = [
+            path for path in others
+            if path.suffix.lower() != ".txt" or reader_of(path, heads[path]) is not READERS["CSV"]
+            or tables.looks_like_table(heads[path])
+        ]  # fmt: skip
     for path in headers:  # a header of several segments speaks for theirs
         if segments := segments_of(heads[path]):
             headers = [header for header in headers if header == path or header.stem not in segments]

@@ -10,25 +10,36 @@ from clear_hug.ecg import MAX_FS, MIN_FS
 from clear_hug.io.recording import millivolt
 from clear_hug.leads import canonical_lead
 
-_VALUE = r"[^\d\n]{0,30}?(\d+(?:[.,]\d+)?)\s*(k?hz)?"
+_NO_RATE = (  # of what follows a number: more digits, a date, or what is no rate
+    r"(?!\d|\.\d|[-/]\d|\s*/\s*min|\s*-?(?:bpm|bits?|leads?|channels?|[mu]?s(?!-1|\s*/)|secs?|seconds?|mins?"
+    r"|minutes?|h|hours?)\b)"
+)
+_VALUE = (
+    r"[^\d\n]{0,30}?(\d+(?:\.\d+|,\d{1,2}(?![\d,])|(?<!\d\d),\d{3}(?![\d,])"  # "500,500" is a list
+    r"|,\d{3}(?=[^\S\n]*[^\W\d_]))?)"  # "511,562 Hertz"
+    rf"{_NO_RATE}\s*(k?hz)?"
+)
 _SAMPLED = (  # in the words of others
     r"messrate|fr[eé]quence d.\s?[eé]chantillonnage|frecuencia de muestreo|frequenza di campionamento|"
     r"frequ[eê]ncia de amostragem|частота (?:дискретизации|измерени[йя])|采样(?:频)?率|採樣(?:頻)?率|"
     r"サンプリング(?:周波数|レート)|サンプルレート"
 )
 _SAMPLING = re.compile(  # says outright that it is the sampling rate
-    rf"(?:sampl\w*[\s_-]*(?:rate|freq\w*|hz)|sampling(?!\s*(?:interval|period|step))|samples?\s*(?:/|per)\s*s\w*|\bfs\b|\bsf\b|\bsr\b|\bsps\b|abtast(?!int)\w*|{_SAMPLED})"
+    rf"(?:sampl\w{{0,20}}[ \t_-]{{0,4}}(?:rate|freq\w{{0,20}}|hz)|sampling(?!\s*(?:interval|period|step))"
+    r"|(?<!\d)(?<!\d )samples?\s*(?:/|per)\s*s\w{0,20}|\bfs\b|\bsf\b|\bsps\b|abtast(?!int)\w{0,20}"
+    # "SR" is the sinus rhythm too
+    rf"|^\W{{0,4}}sr(?=[ \t]{{0,4}}(?:[\[(]hz[\])][ \t]{{0,4}})?[:=,;\t][ \t]{{0,4}}\d{{3}})|{_SAMPLED})"
     + _VALUE,
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,
 )
 _PER_SECOND = re.compile(r"(\d+(?:[.,]\d+)?)()\s*(?:samples?\s*(?:/|per)\s*s|sps\b)", re.IGNORECASE)
-_RATE = re.compile(r"(?:frequen\w*|frequenz|\brate\b)" + _VALUE, re.IGNORECASE)
+_RATE = re.compile(r"(?:frequen\w{0,20}|\brate\b)" + _VALUE, re.IGNORECASE)
 _HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz|hert[sz]|hercios)", re.IGNORECASE)
 _NO_SAMPLING = re.compile(  # of the heart, or of a filter
     r"heart|puls|ventric|atri|bpm|/\s*min|filter|pass|cut-?off|notch|mains|line|bandwidth|puls", re.IGNORECASE
 )
 _STEP = re.compile(
-    r"(?:(?:sampl\w*|time)[\s_-]*(?:interval|period|step)|abtastintervall|^\W{0,4}interval\b|\bstep\b|\bdelta\b)"
+    r"(?:(?:sampl\w{0,20}|time)[\s_-]{0,4}(?:interval|period|step)|abtastintervall|^\W{0,4}interval\b|\bstep\b|\bdelta\b)"
     r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*([mu]?s)\b"
     r"|[ \t]{0,4}\(([mu]?s)\)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?))",
     re.IGNORECASE | re.MULTILINE,
@@ -36,7 +47,7 @@ _STEP = re.compile(
 _STEP_PER_SAMPLE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(ms|s)(?:ec)?\s*/\s*sample()()", re.IGNORECASE)
 _UNITS = re.compile(
     r"\b(?:units?|einheit|amplitude|unités?|unidad(?:es)?|unità|unidade|единиц\w*|单位|單位|単位)\b"
-    r"[^\d\n/]{0,20}?([uµμmn]?V|microvolts?|millivolts?|мк?В|[微毫]伏)\b(?!\s*/)",
+    r"[^\d\n/]{0,20}?(?<![^\W_])([uµμmn]?V|microvolts?|millivolts?|мк?В|[微毫]伏)\b(?!\s*/)",
     re.IGNORECASE,
 )
 _LEAD_LINE = re.compile(  # "Lead,Lead I": of the one column of a watch's export
@@ -65,6 +76,8 @@ _COUNT = re.compile(
 )
 _OF_A_COUNT = re.compile(r"resol|auflös|\bper\b|\blsb\b", re.IGNORECASE)
 
+FASTEST_HEART = 240.0  # a minute; a rate without a unit up to here may be a heart's
+
 
 def stated_above(lines: Sequence[str]) -> dict[str, Any]:
     """Rate, unit and gain that lines before the numbers name; nothing else of them is taken over."""
@@ -79,7 +92,9 @@ def stated_above(lines: Sequence[str]) -> dict[str, Any]:
         said["fs"] = 1 / _seconds_of(step)
     else:  # a rate of whatever: only where the lines name one alone that ECGs are sampled at
         rest = [line for line in text.splitlines() if not _NO_SAMPLING.search(line)]
-        found = {_hertz(m) for line in rest for m in (*_RATE.finditer(line), *_HZ.finditer(line))}
+        bare = {_hertz(m) for line in rest for m in _RATE.finditer(line) if not m[2]}
+        found = {_hertz(m) for line in rest for m in _HZ.finditer(line)}
+        found |= {rate for rate in bare if rate > FASTEST_HEART}
         if len(found) == 1 and MIN_FS < min(found) <= MAX_FS:
             said["fs"] = found.pop()
     if (lead := _LEAD_LINE.search(text)) and canonical_lead(lead[1]):

@@ -52,6 +52,8 @@ from clear_hug.io.recording import (
 from clear_hug.io.stated import stated_above
 from clear_hug.leads import LEADS, canonical_lead, numbered
 
+_NO_END = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # end a line for `str.splitlines`, and for pandas none
+
 
 def is_table(path: Path, head: bytes) -> bool:
     """What looks like a table of leads; and a text that is called .csv or .tsv, to say what it lacks."""
@@ -96,6 +98,9 @@ def read_table(path: Path, asked: Asked) -> Recording:
 
 
 def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
+    for sign in _NO_END:
+        if sign in text:
+            text = text.replace(sign, " ")
     lines = text.splitlines()[:LONGEST_PREAMBLE]
     if asked.orientation == "rows" or (lines and max(map(len, lines)) > 4000):
         lines = text.splitlines()
@@ -191,6 +196,8 @@ def _seconds(cell: str) -> float:
         return float("nan")
     one, two, three, part = match.groups()
     whole = int(one) * 3600 + int(two) * 60 + int(three) if three else int(one) * 60 + int(two)
+    if not (three or part) and re.search(r"\d[-/.]\d", cell):
+        whole *= 60  # beside a date, hours and minutes
     return whole + float((part or ".0").replace(",", "."))
 
 
@@ -311,6 +318,8 @@ def from_columns(
         )  # fmt: skip
     guessed = []
     if asked.leads is None and numbered([c.name for c in channels]):
+        if all(re.search(r"\d$", c.name) for c in channels):  # "Lead 10" may stand before "Lead 2"
+            channels.sort(key=lambda c: int(re.findall(r"\d+", c.name)[-1]))
         names, why = guess_leads(path, np.stack([c.samples for c in channels]), asked)
         channels = [replace(c, name=name) for c, name in zip(channels, names, strict=True)]
         said.append(f"The columns are numbered, and not named. {why}")
