@@ -20,6 +20,7 @@ def test_users_at_once_see_their_own_records_alone() -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.slow
 def test_the_server_works_less_than_a_second_for_a_warm_page(address: str) -> None:
     with ThreadPoolExecutor(1) as apart:
         took = apart.submit(asyncio.run, switches(address, "simulated-premature", 3)).result()

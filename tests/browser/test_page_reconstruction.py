@@ -119,7 +119,7 @@ def test_leads_are_rebuilt_from_the_known_ones(page: Page, address: str) -> None
     assert page.locator("[data-testid=stException], [data-testid=stAlert]").count() == 0
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_each_token_in_turn_finds_the_premature_beats(page: Page, address: str) -> None:
     found = errors_of(page)
     open_page(page, address, "Reconstruction", RECORD)

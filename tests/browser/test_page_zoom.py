@@ -7,7 +7,7 @@ from playwright.sync_api import Page
 
 from tests.browser.steps import open_page, settled
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PAPER = ".st-key-paper_paper .js-plotly-plot"
 
 
