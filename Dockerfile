@@ -20,6 +20,5 @@ USER reader
 VOLUME ["/work", "/cache"]
 EXPOSE 8501
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=5)"]
-# Without an address of its own to name, Streamlit asks checkip.amazonaws.com for one at each start.
 CMD ["python", "-m", "streamlit", "run", "app.py", "--server.port", "8501", "--server.address", "0.0.0.0", \
      "--server.scriptHealthCheckEnabled", "true"]
