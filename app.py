@@ -3,7 +3,7 @@
 import streamlit as st
 
 from clear_hug import ui
-from clear_hug.plots import plot_ecg, roomy_layout
+from clear_hug.plots import plot_ecg, rhythm_lead, roomy_layout
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import answer_hidden
 from clear_hug.words import missing
@@ -60,8 +60,8 @@ with guard():
 
 with guard():
     start, seconds = page.stretch()
-    figure = plot_ecg(ecg, start, seconds, roomy_layout(ecg), dark=page.dark)
-    ui.show_paper(figure, "overview", f"{page.record.title}: three rows of four leads, and lead II below")
+    figure = plot_ecg(ecg, start, seconds, roomy_layout(ecg), rhythm_lead(ecg.present), dark=page.dark)
+    ui.show_paper(figure, "overview", f"{page.record.title}: the twelve leads on ECG paper")
     ui.show_facts(ecg)
 if answer:
     ui.model_line(answer)

@@ -36,6 +36,7 @@ from clear_hug.plots.paper import (
     Paper,
     Strip,
     ecg_data,
+    rhythm_lead,
 )
 from clear_hug.plots.theme import LIGHT, colours_at, ink_on, largest, signed, signed_places
 from clear_hug.removal import SEGMENTS, segments_of
@@ -201,7 +202,7 @@ def _paper(ecg: ECG, start: float, seconds: float) -> Paper:
     """The print at the largest gain at which it fits the page."""
     stretch = slice(round(start * ecg.fs), round((start + seconds) * ecg.fs) + 1)
     there: Bools = np.any(np.isfinite(ecg.signal[:, stretch]), axis=1)
-    rhythm = next((lead for lead in ("II", "V1", *LEADS) if there[LEADS.index(lead)]), "II")
+    rhythm = rhythm_lead(there)
     for gain in GAINS:
         paper = ecg_data(ecg, start, seconds, "3x4", rhythm, SPEED, gain, letters=8)
         fitted = _nearer(paper)

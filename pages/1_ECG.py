@@ -12,6 +12,7 @@ from clear_hug.plots import (
     plot_laid_over,
     plot_medians,
     plot_side_by_side,
+    rhythm_lead,
     roomy_layout,
 )
 from clear_hug.ui import ecg as view
@@ -136,9 +137,11 @@ with guard(stop=True):
         order = ui.menu("Limb leads", ["standard", "Cabrera"], "order")
     with first[3]:
         strips = [*LEADS, *(ecg.extra if seen == ONE else ())]
-        if st.session_state.get("rhythm", "II") not in strips:
-            st.session_state["rhythm"] = "II"
-        rhythm = ui.menu("Rhythm strip", strips, "rhythm", "II")
+        usual = rhythm_lead(ecg.present)
+        key = "rhythm" if usual == "II" else f"rhythm_{usual}"
+        if st.session_state.get(key, usual) not in strips:
+            st.session_state[key] = usual
+        rhythm = ui.menu("Rhythm strip", strips, key, usual)
     with first[4]:
         speed = ui.choices("Speed, mm/s", [25, 50], "speed")
     with first[5]:

@@ -39,6 +39,7 @@ from clear_hug.plots import (
     plot_token_map,
     plot_waterfall,
     plot_window_probabilities,
+    rhythm_lead,
     roomy_layout,
 )
 from clear_hug.plots.beats import _strip_data
@@ -755,3 +756,11 @@ def test_the_real_ecg_that_pydicom_carries_draws():
     ecg = read_ecg(get_testdata_file("waveform_ecg.dcm"))
     for name, draw in every_figure(ecg, dark=True).items():
         assert json.loads(draw().to_json())["data"], name
+
+
+@pytest.mark.parametrize(
+    "there, lead",
+    [(LEADS, "II"), (("I", "V1", "V2"), "V1"), (("I",), "I"), (("V6", "aVF"), "aVF"), ((), "II")],
+)
+def test_the_strip_below_shows_a_lead_that_is_there(there, lead):
+    assert rhythm_lead(np.isin(LEADS, there)) == lead

@@ -13,7 +13,7 @@ from clear_hug.plots.overlay import plot_beat_overlay
 from clear_hug.plots.overview import plot_overview, plot_trend
 from clear_hug.plots.painted import plot_painted_ecg, plot_painted_samples
 from clear_hug.plots.pair import plot_laid_over, plot_medians, plot_side_by_side
-from clear_hug.plots.paper import LAYOUTS, plot_ecg, roomy_layout
+from clear_hug.plots.paper import LAYOUTS, plot_ecg, rhythm_lead, roomy_layout
 from clear_hug.plots.proof import plot_curves_of_proof
 from clear_hug.plots.reconstruction import plot_reconstruction
 from clear_hug.plots.segments import plot_segments
@@ -29,5 +29,6 @@ __all__ = [
     "plot_painted_ecg", "plot_painted_samples", "plot_probabilities", "plot_reconstruction",
     "plot_segments", "plot_side_by_side", "plot_token", "plot_token_map", "plot_trade", "plot_trend",
     "plot_waterfall", "plot_what_if", "plot_what_is_left", "plot_window_probabilities",
+    "rhythm_lead",
     "roomy_layout",
 ]  # fmt: skip

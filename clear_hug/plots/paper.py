@@ -214,6 +214,11 @@ def roomy_layout(ecg: ECG, seconds: float = 10.0) -> str:
     )
 
 
+def rhythm_lead(there: NDArray[np.bool_]) -> str:
+    """The lead of the strip below: II, else V1, else the first of the leads (12,) that are there."""
+    return next((lead for lead in ("II", "V1", *LEADS) if there[LEADS.index(lead)]), "II")
+
+
 def plot_ecg(
     ecg: ECG,
     start: float = 0.0,
