@@ -90,10 +90,18 @@ def is_modified(name: str) -> bool:
     return text in _MODIFIED and text not in _CANONICAL and text not in _SYNONYMS
 
 
+def lead_number(name: str) -> int | None:
+    """12 of "Lead 12", which counts the leads; None of what names one otherwise."""
+    match = _NUMBERED.fullmatch(name.strip())
+    return int(match[1]) if match else None
+
+
 def numbered(names: Iterable[str]) -> bool:
-    """Whether "Lead 1", "Lead 2" ... only count the leads: a 0, or one beyond 3, is among them."""
-    found = [_NUMBERED.fullmatch(name.strip()) for name in names]
-    return any(match and int(match[1]) not in (1, 2, 3) for match in found)
+    """Whether "Lead 1", "Lead 2" ... only count the leads: a 0, or one beyond 3, and none has a name."""
+    names = list(names)
+    numbers = [lead_number(name) for name in names]
+    named = any(n is None and canonical_lead(name) in LEADS for name, n in zip(names, numbers, strict=True))
+    return not named and any(n is not None and n not in (1, 2, 3) for n in numbers)
 
 
 def _bare(name: str) -> str:

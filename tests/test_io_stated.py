@@ -38,6 +38,8 @@ def written(folder, signal, before, form="%.4f"):
         "Sample interval: 4000 us",
         "# Interval: 4 ms",
         "Abtastintervall: 4 ms",
+        "Sampling interval: 4 msec",
+        "Sampling interval: 4000 µs",
         "SR: 250",
         "# 250 SPS",
     ],
@@ -47,7 +49,19 @@ def test_the_sampling_rate_is_told_from_other_rates(tmp_path, ecg, before):
     assert read.fs == 250 and "fs" not in read.guessed
 
 
-@pytest.mark.parametrize("before", ["# Filter: 0.05-150 Hz, notch 50 Hz", "Notch: 50 Hz", "Heart rate: 100"])
+FILTERS_AND_HEARTS = [
+    "# Filter: 0.05-150 Hz, notch 50 Hz",
+    "Notch: 50 Hz",
+    "Heart rate: 100",
+    "Frequency response 0.05-150 Hz",
+    "Frequency range: 0.05 - 150 Hz",
+    "Frequenzbereich 0,05-150 Hz",
+    "Band 0.05-100 Hz",
+    "Frequency: 0.05 to 150 Hz",
+]
+
+
+@pytest.mark.parametrize("before", FILTERS_AND_HEARTS)
 def test_filters_and_hearts_name_no_sampling_rate(tmp_path, ecg, before):
     read = ch.read_ecg(written(tmp_path, ecg.signal, before))
     assert read.fs == 500 and "fs" in read.guessed

@@ -204,7 +204,7 @@ def test_two_columns_of_whole_numbers_are_no_decimals(tmp_path):
     np.testing.assert_allclose(read_ecg(tmp_path / "x.csv", fs=FS, unit="uV").signal[:2], MV[:2], atol=1e-3)
 
 
-@pytest.mark.parametrize("rate", [125, 128, 256, 360, 512])
+@pytest.mark.parametrize("rate", [125, 128, 256, 360, 512, 750, 800, 960])
 @pytest.mark.parametrize("seconds", [True, False])
 def test_times_rounded_to_milliseconds_do_not_bend_the_rate(rate, seconds):
     times = [round(i / rate, 3) for i in range(2500)]
@@ -213,7 +213,57 @@ def test_times_rounded_to_milliseconds_do_not_bend_the_rate(rate, seconds):
     text = "\n".join(
         [f"time,{head}", *(f"{c},{lines(row[None])}" for c, row in zip(cells, MV.T, strict=True))]
     )
-    assert read_ecg_upload({"x.csv": text.encode()}).fs == rate
+    assert read_ecg_upload({"x.csv": text.encode()}).fs == pytest.approx(rate, rel=2e-4)
+
+
+def test_samples_that_are_counted_are_no_decimals(tmp_path):
+    padded = [f"{i},{round(abs(v) * 1000):03d}" for i, v in enumerate(MV[1])]
+    (tmp_path / "x.csv").write_text("\n".join(padded))
+    read = read_ecg(tmp_path / "x.csv", fs=FS, unit="uV", leads=["II"])
+    np.testing.assert_allclose(read.signal[1], np.abs(MV[1]), atol=1e-3)
+
+
+@pytest.mark.parametrize("stated", ["", "# Sampling rate: 100 Hz\n"])
+@pytest.mark.parametrize("named", [True, False])
+def test_times_of_day_are_held_against_what_is_stated_and_their_jumps_said(stated, named):
+    times = np.arange(2500) / FS + 3 * (np.arange(2500) >= 1000)
+    head = "time," + ",".join(f"{lead} (mV)" for lead in LEADS) + "\n" if named else ""
+    rows = [f"{clock(t)},{lines(row[None])}" for t, row in zip(times, MV.T, strict=True)]
+    read = read_ecg_upload({"x.csv": (stated + head + "\n".join(rows)).encode()})
+    said = " ".join(read.warnings)
+    assert read.fs == FS and "jump once, by up to 3" in said
+    assert ("names 100 Hz, and its times give" in said) == bool(stated)
+
+
+def test_a_gain_is_for_the_leads_that_are_counts():
+    counts = np.round(MV * 200).astype(int)
+    table = pd.DataFrame(counts.T, columns=list(LEADS)).assign(Resp=np.linspace(0, 1, 2500))
+    read = read_ecg_upload({"x.csv": ("ADC gain: 200\n" + table.to_csv(index=False)).encode()}, fs=FS)
+    np.testing.assert_allclose(read.signal, MV, atol=0.003)
+    assert read.units_known and not any("not applied" in s for s in read.warnings)
+
+
+@pytest.mark.parametrize("beside", ["Lead 13", "lead_13"])
+def test_a_numbered_lead_beside_named_ones_is_left_out(beside):
+    table = pd.DataFrame(MV.T, columns=[f"{lead} (mV)" for lead in LEADS]).assign(**{beside: 0.5 * MV[0]})
+    read = read_ecg_upload({"x.csv": table.to_csv(index=False).encode()}, fs=FS)
+    np.testing.assert_allclose(read.signal, MV, atol=1e-6)
+    assert "leads" not in read.guessed
+
+
+def test_what_is_no_lead_may_stand_beside_numbered_ones():
+    table = pd.DataFrame(MV.T, columns=[f"Lead {i + 1}" for i in range(12)]).assign(
+        Resp=np.sin(np.arange(2500))
+    )
+    read = read_ecg_upload({"x.csv": table.to_csv(index=False).encode()}, fs=FS, unit="mV")
+    np.testing.assert_allclose(read.signal, MV, atol=1e-6)
+    assert "leads" in read.guessed
+
+
+def test_a_column_of_the_rate_is_held_against_what_is_stated():
+    table = pd.DataFrame(MV.T, columns=[f"{lead} (mV)" for lead in LEADS]).assign(fs=500)
+    read = read_ecg_upload({"x.csv": (f"# Sampling rate: {FS} Hz\n" + table.to_csv(index=False)).encode()})
+    assert read.fs == FS and any("contradicts itself" in s and "500 Hz" in s for s in read.warnings)
 
 
 DATES: dict[str, Callable[[pd.Timestamp], str]] = {

@@ -32,7 +32,7 @@ from clear_hug.io.recording import (
     without_absent,
 )
 from clear_hug.io.tables import from_columns
-from clear_hug.leads import LEADS, canonical_lead, numbered
+from clear_hug.leads import LEADS, canonical_lead, lead_number, numbered
 
 LEAST_GAIN = 20.0  # counts a mV; what is called a gain and is less is an amplifier's, or uV a count
 LEAST_PADDING = 16  # samples; no amplifier gives 0 in every lead that often in a row
@@ -154,7 +154,7 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
     ]
 
 
-_EACH = re.compile(r"^((adc_?)?(gain|zero|baseline)s?|samplerate)$", re.IGNORECASE)
+_EACH = re.compile(r"^((adc_?)?(gain|baseline)|adc_?zero|samplerate)$", re.IGNORECASE)
 _LIKELY = re.compile(r"^(ecg|ekg|signals?|data|val|values?|tracings?|waveforms?|psignal|x|samples?|record)$")
 
 
@@ -233,8 +233,8 @@ def _one_array(
         raise ECGError(f"{path.name} holds channels of unlike length; export those of the ECG alone.")
     names = {place: place.split("/")[-1] for place in arrays}
     if numbered(names.values()):
-        one = [place for place in arrays if re.fullmatch(r"leads?[\s_-]*\d+", names[place], re.IGNORECASE)]
-        one.sort(key=lambda place: int(re.sub(r"\D", "", names[place])))
+        numbers = {place: n for place, name in names.items() if (n := lead_number(name)) is not None}
+        one = sorted(numbers, key=numbers.__getitem__)
         leads = [np.squeeze(arrays[place]) for place in one]
         if len({lead.shape for lead in leads}) == 1 and leads[0].ndim == 1:
             notes.append("The arrays of the leads are numbered, and not named.")

@@ -160,7 +160,8 @@ def rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of t
     if not usual > 0 and not (steps.size and times[-1] > times[0] and (steps >= 0).all()):
         raise ECGError(f"{what} of {path.name} does not rise, so that it is no time.")
     if usual > 0:
-        even = steps[(steps >= 0) & (steps < 1.5 * usual)]  # no gap, and no midnight
+        # no gap, and no midnight; but times that were rounded take a digit more now and then
+        even = steps[(steps >= 0) & (steps < 1.5 * usual + 1.01 * _last_digit(steps))]
         step = float(even.mean())
     else:  # many samples to a time: from one change of it to the next
         at = np.flatnonzero(steps > 0)
@@ -174,6 +175,12 @@ def rate_of(path: Path, times: NDArray[np.float64], what: str = "its column of t
     rate = 1 / step
     near = round(rate)
     return float(near) if near and abs(rate - near) < 2e-3 * near else rate
+
+
+def _last_digit(steps: NDArray[np.float64]) -> float:
+    """What the last decimal digit of times in seconds stands for; 0 where there are more than six."""
+    digits = (10.0**-k for k in range(7))
+    return next((one for one in digits if (np.abs(steps / one - np.round(steps / one)) < 0.01).all()), 0.0)
 
 
 def pauses(times: NDArray[np.float64]) -> list[str]:

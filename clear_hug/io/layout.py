@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from clear_hug.io.recording import millivolt
 from clear_hug.leads import canonical_lead
@@ -173,6 +174,9 @@ def _dialect(lines: Sequence[str], whole: bool, words: int) -> Layout | None:
 def _decimals(rows: Sequence[Sequence[str]]) -> bool:
     """Whether two columns are one of numbers with a decimal comma: no whole number begins with a 0."""
     pairs = [row for row in rows if len(row) == 2]
+    counted = [int(row[0]) for row in pairs if row[0].isdecimal()]
+    if len(counted) == len(pairs) and {b - a for a, b in pairwise(counted)} == {1}:
+        return False  # the samples' numbers
     return all(re.fullmatch(r"[-+]?(0|[1-9]\d*)", row[0]) and row[1].isdecimal() for row in pairs) and any(
         len(row[1]) > 1 and row[1].startswith("0") for row in pairs
     )

@@ -30,7 +30,7 @@ from clear_hug.io.recording import (
     within,
     without_absent,
 )
-from clear_hug.leads import LEADS, canonical_lead, is_modified, numbered
+from clear_hug.leads import LEADS, canonical_lead, is_modified, lead_number, numbered
 
 HIGH_MV = 20.0  # no heart deflects a surface lead further from its own median
 LOW_MV = 0.5  # nor do all leads at once stay within this span, but for the rarest low voltage
@@ -142,7 +142,7 @@ def _named(path: Path, channels: list[Channel], said: list[str]) -> tuple[dict[s
         upside_down = channel.name.strip().startswith("-")  # "-aVR", Cabrera's order
         name = channel.name.strip().lstrip("-")
         lead = canonical_lead(name)
-        if counted and re.fullmatch(r"leads?[\s_-]*\d+", name, re.IGNORECASE):
+        if counted and lead_number(name) is not None:
             lead = None  # "Lead 2" of a dozen may be any of them
         if lead is None or (scalp and _CHEST.match(name)) or (lead in leads and is_modified(name)):
             left_out.append(channel.name.strip()[:30] or "(no name)")

@@ -36,12 +36,14 @@ _PER_SECOND = re.compile(r"(\d+(?:[.,]\d+)?)()\s*(?:samples?\s*(?:/|per)\s*s|sps
 _RATE = re.compile(r"(?:frequen\w{0,20}|\brate\b)" + _VALUE, re.IGNORECASE)
 _HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz|hert[sz]|hercios)", re.IGNORECASE)
 _NO_SAMPLING = re.compile(  # of the heart, or of a filter
-    r"heart|puls|ventric|atri|bpm|/\s*min|filter|pass|cut-?off|notch|mains|line|bandwidth|puls", re.IGNORECASE
+    r"heart|puls|ventric|atri|bpm|/\s*min|filter|pass|cut-?off|notch|mains|line|band|response|range|bereich"
+    r"|\d\s*(?:-|–|to|bis)\s*\d+(?:[.,]\d+)?\s*k?hz",
+    re.IGNORECASE,
 )
 _STEP = re.compile(
     r"(?:(?:sampl\w{0,20}|time)[\s_-]{0,4}(?:interval|period|step)|abtastintervall|^\W{0,4}interval\b|\bstep\b|\bdelta\b)"
-    r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*([mu]?s)\b"
-    r"|[ \t]{0,4}\(([mu]?s)\)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?))",
+    r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*([muµμ]?s(?:ec)?)\b"
+    r"|[ \t]{0,4}\(([muµμ]?s(?:ec)?)\)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?))",
     re.IGNORECASE | re.MULTILINE,
 )
 _STEP_PER_SAMPLE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(ms|s)(?:ec)?\s*/\s*sample()()", re.IGNORECASE)
@@ -122,5 +124,5 @@ def _hertz(match: re.Match[str]) -> float:
 
 
 def _seconds_of(match: re.Match[str]) -> float:
-    unit = (match[2] or match[3]).lower()
-    return float((match[1] or match[4]).replace(",", ".")) * {"ms": 1e-3, "us": 1e-6}.get(unit, 1)
+    factor = {"m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}.get((match[2] or match[3])[0].lower(), 1)
+    return float((match[1] or match[4]).replace(",", ".")) * factor

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import MIN_FS, ECGError
-from clear_hug.io.facts import Facts, facts, guess_leads, pauses, rate_from, rate_of, unit_of_times
+from clear_hug.io.facts import Facts, facts, guess_leads, rate_from, rate_of, unit_of_times
 from clear_hug.io.layout import (
     ABSENT,
     CLOCK,
@@ -50,7 +50,7 @@ from clear_hug.io.recording import (
     within,
 )
 from clear_hug.io.stated import stated_above
-from clear_hug.leads import LEADS, canonical_lead, numbered
+from clear_hug.leads import LEADS, canonical_lead, lead_number, numbered
 
 _NO_END = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # end a line for `str.splitlines`, and for pandas none
 
@@ -127,21 +127,18 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
                 "leads", channels=len(kept),
             )  # fmt: skip
         heading = tuple(above)
-    if clock is not None and not known.fs:
-        known = replace(known, fs=rate_of(path, clock))
-        values, heading = values[:, 1:], heading[1:]
-    elif clock is not None:
+    notes: list[str] = []
+    if clock is not None:
+        known = replace(known, fs=rate_from(path, "hh:mm:ss", clock, known.fs, notes))
         values, heading = values[:, 1:], heading[1:]
     if not heading and values.shape[1] == 1:
         heading = known.names
     if not heading:
         channels, said, guessed = _unnamed(path, values, asked, False)
-        return _finish(source, channels, known, said, guessed)
+        return _finish(source, channels, known, [*notes, *said], guessed)
     columns = {name: values[:, i] for i, name in enumerate(_unique(heading))}
     units = layout.units[len(layout.units) - len(heading) :] if layout.units else ()
-    return from_columns(
-        path, source, columns, known, asked, units, pauses(clock) if clock is not None else ()
-    )
+    return from_columns(path, source, columns, known, asked, units, notes)
 
 
 def _foreign(row: Sequence[str], width: int) -> bool:
@@ -234,9 +231,9 @@ def _unnamed(
 def _finish(
     source: str, channels: list[Channel], known: Facts, said: list[str], guessed: list[str]
 ) -> Recording:
-    if known.gain and not all(
-        np.array_equal(c.samples, np.round(c.samples), equal_nan=True) for c in channels
-    ):
+    bare = [c for c in channels if not c.unit]
+    counts = [c for c in bare if canonical_lead(c.name.lstrip("-"))] or bare
+    if known.gain and not all(np.array_equal(c.samples, np.round(c.samples), equal_nan=True) for c in counts):
         said = [
             *said,
             f"The file names {known.gain:g} counts a mV, and its values are no counts: not applied.",
@@ -244,7 +241,8 @@ def _finish(
     elif known.gain:  # so many a mV: the file says what a count is worth
         one, zero = 1 / known.gain, -known.baseline / known.gain
         channels = [
-            c if c.unit else Channel(c.name, c.samples * one + zero, c.fs, "mV", one, zero) for c in channels
+            Channel(c.name, c.samples * one + zero, c.fs, "mV", one, zero) if c in counts else c
+            for c in channels
         ]
     channels = [
         replace(c, fs=c.fs or known.fs, unit=c.unit or known.unit) for c in channels
@@ -290,7 +288,7 @@ def from_columns(
     if numbered_columns(list(columns)):
         values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
         channels, said, guessed = _unnamed(path, values, asked, False)
-        return _finish(source, channels, known, said, guessed)
+        return _finish(source, channels, known, [*notes, *said], guessed)
     fs = known.fs
     said = list(notes)
     channels = []
@@ -303,6 +301,10 @@ def from_columns(
             continue
         rate = facts({cell: values[0]}).fs if cell.lower() != "rate" and np.ptp(values) == 0 else None
         if rate and rate >= MIN_FS:  # the same in each line
+            if fs and abs(fs / rate - 1) > 0.01:
+                said.append(
+                    f"The file contradicts itself: {fs:g} Hz, which is used, and {rate:g} Hz in a column."
+                )
             fs = fs or rate
             continue
         name, unit = split_unit(cell)
@@ -318,10 +320,11 @@ def from_columns(
         )  # fmt: skip
     guessed = []
     if asked.leads is None and numbered([c.name for c in channels]):
-        if all(re.search(r"\d$", c.name) for c in channels):  # "Lead 10" may stand before "Lead 2"
-            channels.sort(key=lambda c: int(re.findall(r"\d+", c.name)[-1]))
-        names, why = guess_leads(path, np.stack([c.samples for c in channels]), asked)
-        channels = [replace(c, name=name) for c, name in zip(channels, names, strict=True)]
+        numbers = {c: n for c in channels if (n := lead_number(c.name)) is not None}
+        leads = sorted(numbers, key=numbers.__getitem__)  # "Lead 10" may stand before "Lead 2"
+        names, why = guess_leads(path, np.stack([c.samples for c in leads]), asked)
+        others = [c for c in channels if c not in numbers]
+        channels = [replace(c, name=name) for c, name in zip(leads, names, strict=True)] + others
         said.append(f"The columns are numbered, and not named. {why}")
         guessed.append("leads")
     return _finish(source, channels, replace(known, fs=fs), said, guessed)
