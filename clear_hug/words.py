@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import MAX_BEATS, BeatTokens
 from clear_hug.diagnosis import Diagnosis
-from clear_hug.ecg import ECG, STORED, window_edges
+from clear_hug.ecg import ECG, STORED, clock, window_edges
 from clear_hug.explain import METHODS, Attribution
 from clear_hug.faithfulness import Gap, Proof
 from clear_hug.leads import LEADS
@@ -34,20 +34,12 @@ _STORED_NAMES = {
 }  # fmt: skip
 
 
-def _length(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
-    return " ".join(f"{n} {unit}" for n, unit in parts if n)
-
-
 def facts(ecg: ECG) -> dict[str, str]:
     """What is known of a record, name -> words."""
+    length = f"{ecg.duration:.1f} s" if ecg.duration < 120 else clock(ecg.duration)
     known = {
         "Format": ecg.source or "unknown",
-        "Length": f"{_length(ecg.duration)} at {ecg.fs:g} Hz",
+        "Length": f"{length} at {ecg.fs:g} Hz",
         "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
         "Guessed": ", ".join(_GUESSED[what] for what in ecg.guessed),
         "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived or ecg.flat.any()) else "",

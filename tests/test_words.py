@@ -75,7 +75,7 @@ def test_a_flat_lead_is_not_called_recorded(simulated):
 
 @pytest.mark.parametrize(
     "seconds, words",
-    [(10, "10.0 s"), (119.9, "119.9 s"), (1800, "30 min"), (3661, "1 h 1 min 1 s"), (86_400, "24 h")],
+    [(10, "10.0 s"), (119.9, "119.9 s"), (1800, "00:30:00"), (3661, "01:01:01"), (86_400, "24:00:00")],
 )
 def test_a_length_is_told_as_a_clock_tells_it(seconds, words):
     ecg = ECG(np.zeros((12, round(50 * seconds)), np.float32), 50.0)

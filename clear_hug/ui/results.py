@@ -297,8 +297,10 @@ class Page:
                 tick(done / len(sets))
             return game(sets)
 
-        kept, name = results_of(*self.key, "groups"), "-".join((*self.key, "groups"))
-        found: NDArray[np.float64] | None = in_time(kept, name, "Reading groups of leads ...", work)
+        question = (*self.key, "groups", _digest(sets))
+        found: NDArray[np.float64] | None = in_time(
+            results_of(*question), "-".join(question), "Reading groups of leads ...", work
+        )
         return found
 
     def explain(
