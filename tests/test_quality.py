@@ -225,7 +225,7 @@ def data():
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.data
 def test_what_people_found_unacceptable_is_foretold():
     from sklearn.metrics import roc_auc_score
