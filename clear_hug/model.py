@@ -624,8 +624,8 @@ def masked_loss(
     whole : `masked_counts` of the batch that these records are a part of. Each value is then their
         share of the batch's, so that the values of its parts add up, as do their gradients (of r2,
         the mean over the parts).
-    in_mv : where voltage is known, count errors as the mV that they are, over `TYPICAL_SCALE`; else, and
-        elsewhere, in the lead's own scale
+    in_mv : where voltage is known, count errors in mV, over `TYPICAL_SCALE`, each lead's weight kept within
+        `VOLTAGE_WEIGHTS`; else, and elsewhere, in the lead's own scale
     """
     visible = beats.hide(hidden)
     encoded = clear.encode(visible, scale_told=told)

@@ -65,16 +65,16 @@ POINT = 25.4 / 72  # mm
 Floats = NDArray[np.float64]
 
 
-def explanation_pdf(*of: Any, **shown: Any) -> bytes:
-    """The page of `explanation_page`, which says what it takes, as PDF."""
+def pdf_of(page: Figure) -> bytes:
+    """The page of `explanation_page` as PDF."""
     about = {"Title": "ECG explanation", "Subject": NOTICE, "Creator": f"{APP} {version()}"}
-    return _printed(explanation_page(*of, **shown), "pdf", metadata={**about, "CreationDate": None})
+    return _printed(page, "pdf", metadata={**about, "CreationDate": None})
 
 
-def explanation_png(*of: Any, dpi: int = 150, **shown: Any) -> bytes:
-    """The page of `explanation_page`, which says what it takes, as a picture of `dpi` pixels an inch."""
+def png_of(page: Figure, dpi: int = 150) -> bytes:
+    """The page of `explanation_page` as a picture of `dpi` pixels an inch."""
     about = {"Title": "ECG explanation", "Description": NOTICE, "Software": None}
-    return _printed(explanation_page(*of, **shown), "png", metadata=about, dpi=dpi)
+    return _printed(page, "png", metadata=about, dpi=dpi)
 
 
 def _printed(page: Figure, form: str, **how: Any) -> bytes:

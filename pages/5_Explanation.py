@@ -1,5 +1,7 @@
 """Why: what speaks for a label, on the trace and in numbers, and how far that may be believed."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -21,7 +23,7 @@ from clear_hug.plots import (
     roomy_layout,
 )
 from clear_hug.plots.diagnosis import TOO_RARE
-from clear_hug.sheet import explanation_pdf, explanation_png
+from clear_hug.sheet import explanation_page, pdf_of, png_of
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import (
@@ -189,12 +191,13 @@ with guard():
             what = (page.checkpoint, page.ecg, page.tokens, page.diagnosis)
             named = {"detector": page.beats_by, "with_record_id": who}
             shown = {**named, "start": start, "seconds": seconds}
+            printed = partial(explanation_page, *what, lead, proof=found, **shown)
             name = f"explanation-{target.split('/')[1]}"
             files = {
                 "JSON": (lambda: explanation_json(*what, said, proof=found, **named), "application/json"),
                 "CSV": (lambda: explanation_csv(page.checkpoint, page.tokens, said, proof=found), "text/csv"),
-                "PDF": (lambda: explanation_pdf(*what, lead, proof=found, **shown), "application/pdf"),
-                "PNG": (lambda: explanation_png(*what, lead, proof=found, **shown), "image/png"),
+                "PDF": (lambda: pdf_of(printed()), "application/pdf"),
+                "PNG": (lambda: png_of(printed()), "image/png"),
             }
             for column, (form, (make, mime)) in zip(st.columns(4), files.items(), strict=True):
                 with column:

@@ -18,7 +18,9 @@ from streamlit.testing.v1 import AppTest
 import clear_hug.plots
 from benchmarks.load import FOLLOWS
 from clear_hug import ui
+from clear_hug.beats import tokenize_beats
 from clear_hug.checkpoint import load_checkpoint
+from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.leads import LEADS
 from clear_hug.qrs import DETECTORS
@@ -287,6 +289,19 @@ def test_next_and_previous_walk_in_a_circle() -> None:
     {button.label: button for button in app.button}["Next"].click().run()
     assert app.query_params["record"] == "real"
     assert not app.exception
+
+
+@pytest.mark.parametrize("record", ["simulated-normal", "simulated-long"])
+def test_all_groups_of_leads_together_say_what_the_page_says(record) -> None:
+    """Those of a longer record are read one after another, with a bar."""
+    app = page("pages/4_Diagnosis.py", record=record)
+    read = next(t.value for t in app.table if "Probability" in t.value)
+    checkpoint = load_checkpoint(os.environ["CLEAR_HUG_CHECKPOINT"])
+    tokens = tokenize_beats(records.built_in(record))
+    target = app.selectbox(key="menu_target").value
+    said = diagnose(checkpoint, tokens).probabilities[checkpoint.row(target)]
+    assert len(read) == 7 and read["Probability"]["all"] == f"{said:.0%}"
+    assert not app.exception and not app.get("progress")
 
 
 def test_record_of_another_length_keeps_the_page(simulated) -> None:

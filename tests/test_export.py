@@ -21,7 +21,7 @@ from clear_hug.export import (
     version,
 )
 from clear_hug.leads import LEADS
-from clear_hug.sheet import explanation_pdf, explanation_png
+from clear_hug.sheet import explanation_page, pdf_of, png_of
 from clear_hug.words import NOTICE
 
 ALL = [(name, level) for name, method in METHODS.items() for level in method.levels]
@@ -157,7 +157,7 @@ def test_no_export_names_the_record_unless_asked(checkpoint, simulated, tokens_o
     d, why = diagnose(checkpoint, tokens), explain(checkpoint, tokens, "MI")
     given = checkpoint, ecg, tokens, d
     plain = explanation_json(*given, [why]) + explanation_csv(checkpoint, tokens, [why])
-    plain += explanation_pdf(*given, why) + explanation_png(*given, why)
+    plain += pdf_of(explanation_page(*given, why)) + png_of(explanation_page(*given, why))
     for secret in (b"Doe", b"Jane", b"61.0", b'"F"'):
         assert secret not in plain
     assert json.loads(explanation_json(*given, [why], with_record_id=True))["record"]["id"] == name
@@ -184,7 +184,7 @@ def test_values_that_do_not_belong_together_are_refused_in_words(explained, toke
         ((checkpoint, ecg, tokens, d, replace(why, level="beat", values=why.values[:5])), "has 5 beats"),
         ((checkpoint, ecg, tokens, d, why, np.zeros((12, 1))), "hidden has shape"),
     ):
-        for make, wrap in ((explanation_json, True), (explanation_pdf, False), (explanation_png, False)):
+        for make, wrap in ((explanation_json, True), (explanation_page, False)):
             with pytest.raises(ValueError, match=sentence):
                 make(*given[:4], [given[4]] if wrap else given[4], *given[5:])
     with pytest.raises(ValueError, match="no explanation to export"):

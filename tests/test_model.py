@@ -551,7 +551,7 @@ def test_few_leads_are_hidden_whole_and_all_else_is_seen(masked, random_beats):
     assert (alone & ~hidden).any()  # of a lone lead something stays visible
 
 
-@pytest.mark.parametrize("mv, weight", [(0.2, 1.0), (0.4, 4.0), (0.1, 0.25), (8.0, 25.0)])
+@pytest.mark.parametrize("mv, weight", [(0.2, 1.0), (0.4, 4.0), (0.1, 0.25), (8.0, 25.0), (0.01, 0.05)])
 def test_errors_count_in_mv_where_voltage_is_known(masked, random_beats, mv, weight):
     beats = random_beats(1, 6)
     hidden = torch.zeros_like(beats.there)

@@ -19,7 +19,7 @@ from clear_hug.explain import METHODS, explain
 from clear_hug.export import version
 from clear_hug.leads import LEADS, PAPER_3X4
 from clear_hug.plots.theme import LIGHT, colours_at, signed_places
-from clear_hug.sheet import SHOWN, _worth_data, explanation_page, explanation_pdf, explanation_png
+from clear_hug.sheet import SHOWN, _worth_data, explanation_page, pdf_of, png_of
 from clear_hug.words import NOTICE
 
 ALL = [(name, level) for name, method in METHODS.items() for level in method.levels]
@@ -45,7 +45,7 @@ def content(pdf):
 @pytest.mark.parametrize("kind", ["normal", "premature"])
 def test_a_millimetre_of_the_paper_is_one_on_the_sheet(explained, kind):
     given = explained(kind)
-    pdf = explanation_pdf(*given)
+    pdf = pdf_of(explanation_page(*given))
     assert pdf.count(b"/Type /Page ") == 1
     box = [float(n) for n in re.search(rb"/MediaBox \[ ?([\d. ]+)\]", pdf)[1].split()]
     np.testing.assert_allclose(np.array(box[2:]) / 72 * 25.4, [297, 210], atol=0.01)
@@ -69,21 +69,21 @@ def test_a_millimetre_of_the_paper_is_one_on_the_sheet(explained, kind):
 
 @pytest.mark.long
 def test_the_same_input_gives_the_same_bytes_in_any_thread(explained):
-    jobs = [
-        (make, explained(kind))
-        for make in (explanation_pdf, explanation_png)
-        for kind in ("normal", "lead_off")
-    ]
-    alone = [make(*given, date="2000-01-01") for make, given in jobs]
+    jobs = [(form, explained(kind)) for form in (pdf_of, png_of) for kind in ("normal", "lead_off")]
+
+    def made(form, given):
+        return form(explanation_page(*given, date="2000-01-01"))
+
+    alone = [made(*job) for job in jobs]
     with ThreadPoolExecutor(4) as pool:
-        again = [pool.submit(make, *given, date="2000-01-01") for make, given in jobs]
+        again = [pool.submit(made, *job) for job in jobs]
     assert [future.result() for future in again] == alone
     assert b"CreationDate" not in alone[0] and b"Software" not in alone[2]
-    assert alone[0] != explanation_pdf(*jobs[0][1])
+    assert alone[0] != pdf_of(explanation_page(*jobs[0][1]))
 
 
 def test_a_picture_has_the_pixels_that_are_asked_for(explained):
-    png = explanation_png(*explained(), dpi=100)
+    png = png_of(explanation_page(*explained()), dpi=100)
     assert png[:4] == b"\x89PNG"
     np.testing.assert_allclose(struct.unpack(">II", png[16:24]), [297 / 25.4 * 100, 210 / 25.4 * 100], atol=1)
 
@@ -251,7 +251,7 @@ def test_a_stretch_or_proof_that_no_page_can_show_is_refused_in_words(explained)
         ({"proof": {"figures": 1}}, "no 'word'"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            explanation_pdf(*explained(), **more)
+            pdf_of(explanation_page(*explained(), **more))
 
 
 def test_the_page_names_the_record_only_where_it_is_asked_to(checkpoint, simulated):
@@ -265,4 +265,6 @@ def test_the_page_names_the_record_only_where_it_is_asked_to(checkpoint, simulat
     assert not any(secret in plain for secret in ("Doe", "Jane", "61.0", '"F"'))
     words = said(*given, with_record_id=True)
     assert any("Doe, Jane $x_1$ 1970 ?" in line for line in words)
-    assert len(explanation_pdf(*given, with_record_id=True)) > 10_000  # a letter it lacks is no warning
+    assert (
+        len(pdf_of(explanation_page(*given, with_record_id=True))) > 10_000
+    )  # a letter it lacks is no warning

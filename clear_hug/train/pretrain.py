@@ -112,7 +112,7 @@ def pretrain(
     clear = source.model.clear.requires_grad_(True) if source else CLEAR(_size(recipe))
     if recipe.regression:
         fit_regression(clear, data, rows, recipe.seed)
-    objective, optimizer = rebuilding(clear, recipe)
+    objective, optimizer = rebuilding(clear, recipe, in_mv=False)
     probe = read_batch(data, _probe_rows(data))
     probe = replace(probe, drawn=objective.draw(probe)).to(accelerator.device)
     about = describe("pretrain", recipe, engine, data, rows, accelerator)
@@ -145,9 +145,7 @@ def rows_of(data: Corpus, recipe: RebuildConfig) -> NDArray[np.int64]:
     return rows
 
 
-def rebuilding(
-    clear: CLEAR, recipe: RebuildConfig, in_mv: bool = False
-) -> tuple[Rebuilding, torch.optim.Optimizer]:
+def rebuilding(clear: CLEAR, recipe: RebuildConfig, in_mv: bool) -> tuple[Rebuilding, torch.optim.Optimizer]:
     """The objective, and the optimizer of what is to be learned."""
     masks = MaskedCLEAR(
         clear, recipe.mask_ratio, recipe.whole_lead, recipe.whole_beat, recipe.few_leads, recipe.seed
