@@ -1,4 +1,4 @@
-"""How well a decoder rebuilds what is hidden: `python -m benchmarks.rebuilding --checkpoint runs/x/checkpoint`.
+"""How well a decoder rebuilds: `python -m benchmarks.rebuilding --checkpoint runs/x/checkpoint`.
 
 R2 by the rules of the model card (`clear_hug/train/rebuilt.py`) on folds that the checkpoint may have been
 chosen on, where `evaluate` refuses: for choices, and for no figure of a release.
