@@ -9,19 +9,32 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from clear_hug.batch import Beats
+from clear_hug.model import CLEAR, PRESETS, MaskedCLEAR
 from clear_hug.train import __main__ as command
 from clear_hug.train import run as run_module
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.finetune import FinetuneConfig, finetune
-from clear_hug.train.loop import EngineConfig, batches, check_finite, learning_rate
+from clear_hug.train.loop import (
+    Average,
+    Batch,
+    EngineConfig,
+    batches,
+    check_finite,
+    learning_rate,
+    workers_beside,
+)
 from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
 from clear_hug.train.run import Run, RunError
 
@@ -319,6 +332,7 @@ def test_a_run_can_be_repeated_from_its_own_yaml(corpus, whole, tmp_path, monkey
         command.main()
 
     recipe = ("--recipe.preset", "tiny", "--recipe.epochs", "1", "--recipe.leave_out_folds", "[3,9]")
+    recipe += ("--recipe.precision", "no")  # as the other runs of this process
     go("pretrain", "--run", tmp_path / "a", "--corpus", corpus, *recipe, "--engine.save_every", 2)
     go("pretrain", "--config", tmp_path / "a" / "config.yaml", "--run", tmp_path / "b")
     same = ("stage", "config", "engine", "data", "records", "revision", "versions")
@@ -355,7 +369,7 @@ def test_every_record_comes_once_an_epoch_and_processes_share_it(corpus) -> None
     def drawn(epoch: int = 3, **settings) -> list[list[int]]:
         return [
             [int(row) for part in parts for row in part.rows]
-            for parts in batches(data, rows, 8, 0, epoch, **settings)
+            for parts in batches(data, lambda _: rows, 8, 0, [epoch], **settings)
         ]
 
     seen = drawn()
@@ -365,8 +379,92 @@ def test_every_record_comes_once_an_epoch_and_processes_share_it(corpus) -> None
     assert drawn(start=2) == seen[2:]
     halves = [drawn(share=(process, 2), pieces=2) for process in (0, 1)]
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(batch) for batch in seen]
-    for parts in batches(data, rows, 8, 0, 3, pieces=3):
+    for parts in batches(data, lambda _: rows, 8, 0, [3], pieces=3):
         assert sum(part.share for part in parts) == pytest.approx(1)
+    both = batches(data, lambda epoch: rows[epoch:], 8, 0, [3, 4])  # one epoch after another
+    read = [sorted(int(row) for parts in islice(both, n) for row in parts[0].rows) for n in (5, 5)]
+    assert read == [list(rows[3:]), list(rows[4:])]
+
+
+def flat(parts: list[Batch]) -> list[torch.Tensor]:
+    """All that a batch holds."""
+    held = [torch.as_tensor([part.epoch, *part.part, part.share]) for part in parts]
+    held += [torch.from_numpy(part.rows) for part in parts]
+    for part in parts:
+        held += [getattr(part.beats, name) for name in Beats.__dataclass_fields__]
+        held += [part.drawn[name] for name in sorted(part.drawn)]
+    return held
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_processes_that_read_ahead_change_no_bit(corpus) -> None:
+    data, masks = Corpus(corpus), MaskedCLEAR(CLEAR(PRESETS["tiny"]))
+    how = {"pieces": 2, "start": 1, "objective": Rebuilding(masks, in_mv=False)}
+
+    def read(workers: int) -> Iterator[list[Batch]]:
+        return batches(data, lambda _: np.arange(len(data)), 8, 0, [3, 4], workers=workers, **how)
+
+    state = torch.get_rng_state()
+    n = 0
+    for one, two in zip(read(0), read(2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(flat(one), flat(two), strict=True))
+        n += 1
+    assert n == 11 and torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_cannot_be_read_is_said_as_it_is(corpus, monkeypatch, workers) -> None:
+    def torn(self: Corpus, i: int, epoch: int = 0) -> None:
+        raise CorpusError(f"record {i} is torn")
+
+    monkeypatch.setattr(Corpus, "window", torn)
+    with pytest.raises(CorpusError) as caught:
+        list(batches(Corpus(corpus), lambda _: np.array([2]), 8, 0, [0], workers=workers))
+    assert str(caught.value) == "record 2 is torn"
+    told = "".join(traceback.format_exception(caught.value))
+    assert "in torn" in told  # where it happened, in whatever process
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_an_error_that_no_process_can_hand_over_does_not_stop_the_run_for_ever(corpus, monkeypatch) -> None:
+    class Strange(Exception):
+        """Pickle does not find it by its name."""
+
+    def torn(self: Corpus, i: int, epoch: int = 0) -> None:
+        raise Strange(f"record {i}")
+
+    monkeypatch.setattr(Corpus, "window", torn)
+    with pytest.raises(RuntimeError, match="Strange: record 2"):
+        list(batches(Corpus(corpus), lambda _: np.array([2]), 8, 0, [0], workers=1))
+
+
+def test_who_reads_ahead() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert workers_beside(EngineConfig(track="none"), cpu, 64) == 0
+    assert workers_beside(EngineConfig(track="none", workers=3), cpu, 64) == 3
+    assert workers_beside(EngineConfig(track="none", workers=0), cuda, 64) == 0
+    assert 0 <= workers_beside(EngineConfig(track="none"), cuda, 64) <= min(15, os.cpu_count() - 1)
+    assert workers_beside(EngineConfig(track="none"), cuda, 2**40) == 0  # they have no room for it
+    with pytest.raises(RunError, match="engine.workers = -1"):
+        EngineConfig(workers=-1)
+
+
+def test_averaged_weights_are_each_weight_averaged() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv1d(12, 8, 3), torch.nn.BatchNorm1d(8))
+    average = Average(model, 0.9)
+    mine = {name: value.clone() for name, value in model.state_dict().items()}
+    for step in range(1, 4):
+        model(torch.randn(4, 12, 9)).square().sum().backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad
+        average.update(model)
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                mine[name].lerp_(value, 1 - min(0.9, (1 + step) / (10 + step)))
+    assert all(torch.equal(average.weights[name], mine[name]) for name in mine if "num_batches" not in name)
+    assert average.weights["1.num_batches_tracked"] == 3
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_records_named(corpus) -> None:

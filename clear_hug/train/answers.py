@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import split_windows
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
-from clear_hug.diagnosis import collate
+from clear_hug.diagnosis import collate, pick_device
 from clear_hug.model import CLEARHUG
 from clear_hug.train.corpus import Corpus, CorpusError
 
@@ -74,7 +74,7 @@ def answers(run: Path, data: Corpus, rows: NDArray[np.int64], targets: Sequence[
     else:
         opened = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
         folds, names = folds_of(opened), list(opened.targets)
-        logits = predict(opened.model, data, rows)
+        logits = predict(opened.model.to(pick_device()), data, rows)
     if missing := [target for target in targets if target not in names]:
         raise CorpusError(f"{run} does not answer {', '.join(missing)}; train it on the same tasks.")
     return Answers(logits[:, [names.index(target) for target in targets]], *folds)

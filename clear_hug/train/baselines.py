@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from clear_hug.diagnosis import collate, computes_bf16
+from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
@@ -180,22 +180,24 @@ def train_resnet(
     """(test row, label) logits of a ResNet learned from rows["train"], watched on rows["watch"]."""
     torch.manual_seed(r.seed)
     rng = np.random.default_rng(r.seed)
-    x, y = torch.from_numpy(_traces(data, rows["train"])), torch.from_numpy(labels)
+    device = pick_device()
+    x, y = torch.from_numpy(_traces(data, rows["train"])).to(device), torch.from_numpy(labels).to(device)
     test = {name: torch.from_numpy(_traces(data, rows[name])) for name in ("watch", "test")}
-    model = ResNet(labels.shape[1])
-    average_of = ResNet(labels.shape[1])
+    model = ResNet(labels.shape[1]).to(device)
+    average_of = ResNet(labels.shape[1]).to(device)
     optimizer = torch.optim.AdamW(parameter_groups(model, r.weight_decay), lr=r.lr)
     kept = Average(model, r.average)
     steps_an_epoch = -(-len(x) // r.batch_size)
-    fast = computes_bf16(torch.device("cpu"))
+    fast = computes_bf16(device)
     step = 0
     for epoch in tqdm(range(r.epochs), desc="resnet", unit=" epoch"):
         model.train()
-        for rows_now in np.array_split(rng.permutation(len(x)), steps_an_epoch):
+        for some in np.array_split(rng.permutation(len(x)), steps_an_epoch):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, r.epochs * steps_an_epoch, r.lr, steps_an_epoch)
+            rows_now = torch.from_numpy(some).to(device)
             now = _augment(x[rows_now], r)
-            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            with torch.autocast(device.type, torch.bfloat16, enabled=fast):
                 logits = model(now)
             loss = F.binary_cross_entropy_with_logits(logits.float(), y[rows_now])
             loss.backward()
@@ -213,18 +215,21 @@ def train_resnet(
 
 
 def _augment(x: Tensor, r: BaselineConfig) -> Tensor:
-    batch = len(x)
-    x = x * (r.amplitude * torch.randn(batch, N_LEADS, 1)).exp()
+    """Drawn on the CPU, the same whatever the device of (batch, 12, sample) x."""
+    batch, _, n = x.shape
+    x = x * (r.amplitude * torch.randn(batch, N_LEADS, 1).to(x.device)).exp()
     loses = torch.rand(batch, 1, 1) < r.drop_lead
     lost = loses & (torch.rand(batch, N_LEADS, 1) < 0.5 * torch.rand(batch, 1, 1))
-    shift = torch.randint(-int(100 * r.shift), int(100 * r.shift) + 1, (batch,))
-    return torch.stack([torch.roll(one, int(s), -1) for one, s in zip(x * ~lost, shift, strict=True)])
+    shift = torch.randint(-int(100 * r.shift), int(100 * r.shift) + 1, (batch, 1, 1))
+    rolled = ((torch.arange(n) - shift) % n).to(x.device)
+    return (x * ~lost.to(x.device)).gather(-1, rolled.expand(x.shape))
 
 
 @torch.inference_mode()
 def _logits(model: ResNet, x: Tensor) -> NDArray[np.float32]:
     model.eval()
-    return np.concatenate([model(part).float().numpy() for part in x.split(128)])
+    device = model.head.weight.device
+    return np.concatenate([model(part.to(device)).float().cpu().numpy() for part in x.split(128)])
 
 
 def _random(
@@ -235,19 +240,20 @@ def _random(
     r: BaselineConfig,
 ) -> NDArray[np.float32]:
     torch.manual_seed(r.seed)
-    clear = CLEAR(PRESETS["small"]).eval()
+    clear = CLEAR(PRESETS["small"]).to(pick_device()).eval()
     train, test = (lead_token_features(clear, data, rows[name]) for name in ("train", "test"))
-    weight, bias = linear_probe(train, torch.from_numpy(labels), r.weight_decay)
-    return (test @ weight.T + bias).numpy()
+    weight, bias = linear_probe(train, torch.from_numpy(labels).to(train.device), r.weight_decay)
+    return (test @ weight.T + bias).cpu().numpy()
 
 
 @torch.inference_mode()
 def lead_token_features(clear: CLEAR, data: Corpus, rows: NDArray[np.int64]) -> Tensor:
     """(row, 12 * width) lead tokens of a frozen encoder, zero where a lead is absent."""
     clear.eval()
+    device = clear.summary.device
     parts = []
     for i in range(0, len(rows), 64):
-        encoded = clear.encode(collate([data.window(int(j)) for j in rows[i : i + 64]]))
+        encoded = clear.encode(collate([data.window(int(j)) for j in rows[i : i + 64]]).to(device))
         parts.append((encoded.lead_tokens * encoded.lead_there[..., None]).flatten(1))
     return torch.cat(parts).clone()
 
@@ -256,7 +262,7 @@ def linear_probe(features: Tensor, labels: Tensor, ridge: float) -> tuple[Tensor
     """Weight (label, feature) and bias (label,) of a logistic regression, ridge on standardised features."""
     mean, sd = features.mean(0), features.std(0).clamp_min(1e-6)
     x = (features - mean) / sd
-    probe = nn.Linear(x.shape[1], labels.shape[1])
+    probe = nn.Linear(x.shape[1], labels.shape[1]).to(x.device)
     nn.init.zeros_(probe.weight)
     optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 

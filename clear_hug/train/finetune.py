@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
-from clear_hug.diagnosis import collate
+from clear_hug.diagnosis import collate, pick_device
 from clear_hug.model import (
     CLEAR,
     CLEARHUG,
@@ -283,7 +283,7 @@ def out_of_fold(data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path]) -> 
                 "that each watched folds of their own, which they did not learn from."
             )
         rows.append(np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(tasks)))
-        logits.append(predict(opened.model, data, rows[-1]))
+        logits.append(predict(opened.model.to(pick_device()), data, rows[-1]))
         folds += watched
     words = f"folds {sorted(folds)}, by {len(runs)} models of the same recipe that did not learn from them"
     if len(runs) == 1:
@@ -456,7 +456,7 @@ def _rows_of(hug: HUG, rows: Tensor) -> HUG:
     state = hug.state_dict()
     state["head.weight"], state["head.bias"] = state["head.weight"][rows], state["head.bias"][rows]
     other.load_state_dict(state)
-    return other
+    return other.to(hug.head.weight.device)
 
 
 def _task(name: str) -> Task:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
+import pickle
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +24,7 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
 from clear_hug.attention import Block
@@ -27,6 +33,11 @@ from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.model import mix
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.run import Run, RunError
+
+WORKERS = 15  # at most
+AHEAD = 4  # batches that each of them reads ahead
+SHARED = Path("/dev/shm")  # where they lay down what they read; on Linux alone
+RECORD_BYTES = 2**17  # there; more than all but the fastest hearts take
 
 
 @dataclass(frozen=True)
@@ -41,17 +52,22 @@ class EngineConfig:
         compile: compile the transformer blocks (torch.compile)
         track: tensorboard, none, or another tracker that accelerate knows, as wandb or mlflow
         save_every: steps between saved states; one is saved after each epoch too
+        workers: processes that read ahead beside each that trains; 0 is a thread of it. None: beside a GPU as
+            many as cores and shared memory allow, at most 15, else 0
     """
 
     accumulate: int = 1
     compile: bool = False
     track: str = "tensorboard"
     save_every: int = 500
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("accumulate", "save_every"):
             if getattr(self, name) < 1:
                 raise RunError(f"engine.{name} = {getattr(self, name)}; expected at least 1.")
+        if self.workers is not None and self.workers < 0:
+            raise RunError(f"engine.workers = {self.workers}; expected 0 or more.")
         trackers = [str(tracker) for tracker in get_available_trackers()]
         if self.track not in (*trackers, "none"):
             raise RunError(
@@ -96,6 +112,11 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         drawn = {name: value.to(device, non_blocking=True) for name, value in self.drawn.items()}
         return replace(self, beats=self.beats.to(device), drawn=drawn)
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU copies from by itself."""
+        beats = Beats(**{name: getattr(self.beats, name).pin_memory() for name in Beats.__dataclass_fields__})
+        return replace(self, beats=beats, drawn={name: x.pin_memory() for name, x in self.drawn.items()})
 
 
 class Objective(nn.Module):
@@ -149,60 +170,146 @@ def read_batch(corpus: Corpus, rows: NDArray[np.int64], epoch: int = 0) -> Batch
     return Batch(collate([corpus.window(int(i), epoch) for i in rows]), rows, epoch)
 
 
+class _Reading(Dataset[list[Batch] | Exception]):
+    """Parts of a batch by (epoch, its records); an exception where they cannot be read."""
+
+    def __init__(
+        self, corpus: Corpus, share: tuple[int, int], pieces: int, objective: Objective | None
+    ) -> None:
+        self.corpus, self.share, self.pieces, self.objective = corpus, share, pieces, objective
+
+    def __getitem__(self, what: tuple[int, NDArray[np.int64]]) -> list[Batch] | Exception:
+        epoch, cut = what
+        process, processes = self.share
+        n = processes * self.pieces
+        parts = []
+        try:
+            for which in range(process, n, processes):
+                mine = cut[which::n]
+                read = read_batch(self.corpus, mine, epoch)
+                part = replace(read, part=(which, n), share=len(mine) / len(cut))
+                drawn = self.objective.draw(part) if self.objective else {}
+                parts.append(replace(part, drawn=drawn))
+        except Exception as error:  # torch would hand it over as another, its traceback in the message
+            return error if get_worker_info() is None else _that_travels(error)
+        return parts
+
+
 def batches(
     corpus: Corpus,
-    rows: NDArray[np.int64],
+    rows_of: Callable[[int], NDArray[np.int64]],
     size: int,
     seed: int,
-    epoch: int,
+    epochs: Iterable[int],
     share: tuple[int, int] = (0, 1),
     pieces: int = 1,
     start: int = 0,
     objective: Objective | None = None,
-) -> Iterator[list[Batch]]:
-    """Shuffled batches of about equal beat counts, read ahead by one.
+    workers: int = 0,
+) -> Generator[list[Batch], None, None]:
+    """Shuffled batches of about equal beat counts, one epoch after another, read ahead.
 
     Records are shuffled by (seed, epoch), sorted by beats within stretches of eight batches, cut,
     and the batches shuffled: padding is small and the order still random.
 
     Parameters
     ----------
+    rows_of : (epoch) -> the records that are read in it
     size : records of a batch at most; all batches of an epoch are of one size, or one less
     share : (process, processes); each process takes its own share of every batch
     pieces : parts that it takes it in
     start : batches to leave out at the beginning
     objective : draws for each part
+    workers : processes that read `AHEAD` batches each ahead; 0: a thread that reads one. The same is read
 
     Yields
     ------
     parts : this process's share of a batch
 
     """
+    reading = _Reading(corpus, share, pieces, objective)
+    every = ((epoch, cut) for epoch in epochs for cut in _cuts(corpus, rows_of(epoch), size, seed, epoch))
+    todo = islice(every, start, None)
+    for parts in _by_processes(reading, todo, workers) if workers else _by_a_thread(reading, todo):
+        if isinstance(parts, Exception):
+            raise parts
+        yield parts
+
+
+def _cuts(
+    corpus: Corpus, rows: NDArray[np.int64], size: int, seed: int, epoch: int
+) -> Iterator[NDArray[np.int64]]:
+    """The records of each batch of an epoch."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(rows)
     stretch = 8 * size
     stretches = [order[i : i + stretch] for i in range(0, len(order), stretch)]
     order = np.concatenate([one[np.argsort(corpus.n_beats[one], kind="stable")] for one in stretches])
     cuts = np.array_split(order, count_batches(len(order), size))
-    process, processes = share
-    n = processes * pieces
+    for i in rng.permutation(len(cuts)):
+        yield cuts[i]
 
-    def read(cut: NDArray[np.int64]) -> list[Batch]:
-        parts = []
-        for which in range(process, n, processes):
-            mine = cut[which::n]
-            part = replace(read_batch(corpus, mine, epoch), part=(which, n), share=len(mine) / len(cut))
-            parts.append(replace(part, drawn=objective.draw(part)) if objective else part)
-        return parts
 
+def _by_a_thread(
+    reading: _Reading, todo: Iterable[tuple[int, NDArray[np.int64]]]
+) -> Iterator[list[Batch] | Exception]:
     with ThreadPoolExecutor(1) as pool:
         ahead = None
-        for i in rng.permutation(len(cuts))[start:]:
-            now, ahead = ahead, pool.submit(read, cuts[i])
+        for what in todo:
+            now, ahead = ahead, pool.submit(reading.__getitem__, what)
             if now is not None:
                 yield now.result()
         if ahead is not None:
             yield ahead.result()
+
+
+def _by_processes(
+    reading: _Reading, todo: Iterable[tuple[int, NDArray[np.int64]]], workers: int
+) -> Iterator[list[Batch] | Exception]:
+    """Forked, so that they begin at once; none of them touches a GPU, which would not survive the fork."""
+    yield from DataLoader(
+        reading,
+        batch_size=None,
+        sampler=todo,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        prefetch_factor=AHEAD,
+        multiprocessing_context="fork",
+        pin_memory=pick_device().type != "cpu",
+        generator=torch.Generator(),  # or it would draw from the one that dropout draws from
+    )
+
+
+def _that_travels(error: Exception) -> Exception:
+    """The error with its traceback as a note; one that no process can hand to another as a plain one."""
+    where = traceback.format_exc()
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(where)
+    return error
+
+
+def _as_it_is(parts: list[Batch] | Exception) -> list[Batch] | Exception:
+    return parts
+
+
+def workers_beside(engine: EngineConfig, device: torch.device, batch_size: int) -> int:
+    """Processes to read ahead of one that trains on `device`; see `EngineConfig`."""
+    if engine.workers is not None:
+        if engine.workers and not SHARED.is_dir():
+            raise RunError(
+                f"engine.workers = {engine.workers}; on this system a thread alone reads ahead: 0."
+            )
+        return engine.workers
+    if device.type == "cpu" or not SHARED.is_dir():
+        return 0
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # on this machine, as torchrun tells
+    cores = len(os.sched_getaffinity(0)) // beside - 1
+    mine = math.ceil(batch_size / int(os.environ.get("WORLD_SIZE", 1)))
+    room = shutil.disk_usage(SHARED).free // beside // (AHEAD * mine * RECORD_BYTES)
+    return max(0, min(WORKERS, cores, room))
 
 
 def count_batches(n: int, size: int) -> int:
@@ -231,16 +338,25 @@ class Average:
         self.decay = decay
         self.steps = 0
         self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self._pairs: list[tuple[list[Tensor], list[Tensor]]] = []
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Take in the weights of `model`, the same at each call."""
+        if not self._pairs:
+            values = model.state_dict()
+            numbers = [name for name, value in values.items() if value.is_floating_point()]
+            counters = [name for name in values if name not in set(numbers)]
+            self._pairs = [
+                ([self.weights[name] for name in names], [values[name] for name in names])
+                for names in (numbers, counters)
+            ]
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.weights[name].lerp_(value.detach(), 1 - decay)
-            else:  # a counter
-                self.weights[name].copy_(value)
+        numbers_now, counters_now = self._pairs
+        torch._foreach_lerp_(*numbers_now, 1 - decay)
+        for mine, value in zip(*counters_now, strict=True):
+            mine.copy_(value)
 
 
 def check_finite(
@@ -293,30 +409,33 @@ def epochs(
         unpack(tensors, objective, optimizer)
     if (accelerator.gather(torch.tensor([step], device=device)) != step).any():
         raise RunError(f"the processes see different states in {run.folder}; put it where all see the same.")
-    run.begin_log(step // steps_an_epoch)
+    first = step // steps_an_epoch
+    run.begin_log(first)
+    todo = batches(
+        data,
+        rows_of,
+        recipe.batch_size,
+        recipe.seed,
+        range(first, recipe.epochs),
+        share=(process, processes),
+        pieces=engine.accumulate,
+        start=step % steps_an_epoch,
+        objective=objective,
+        workers=workers_beside(engine, device, recipe.batch_size),
+    )
     started, n_seen = time.monotonic(), 0
-    with tqdm(
+    bar = tqdm(
         total=recipe.epochs * n_rows,
         initial=step * n_rows // steps_an_epoch,
         unit=" ECG",
         disable=not accelerator.is_main_process,
         mininterval=5,
-    ) as bar:
-        for epoch in range(step // steps_an_epoch, recipe.epochs):
+    )
+    with closing(todo), bar:
+        for epoch in range(first, recipe.epochs):
             bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}", refresh=False)
             wrapped.train()
-            todo = batches(
-                data,
-                rows_of(epoch),
-                recipe.batch_size,
-                recipe.seed,
-                epoch,
-                share=(process, processes),
-                pieces=engine.accumulate,
-                start=step % steps_an_epoch,
-                objective=objective,
-            )
-            for parts in todo:
+            for parts in islice(todo, steps_an_epoch - step % steps_an_epoch):
                 torch.manual_seed(mix(recipe.seed, step, process))  # of dropout
                 factor = learning_rate(step, steps, 1.0, warm_up)
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -331,11 +450,12 @@ def epochs(
                         accelerator.backward(out["loss"] * processes)
                     told = {name: told.get(name, 0) + value.detach() for name, value in out.items()}
                 norm = accelerator.clip_grad_norm_(objective.parameters(), recipe.clip)
-                values = accelerator.reduce(torch.stack([v.float() for v in told.values()]), "sum").tolist()
+                values = accelerator.reduce(torch.stack([v.float() for v in told.values()]), "sum")
+                *values, norm = torch.cat([values, norm.float()[None]]).tolist()  # waits for a GPU, once
                 now = dict(zip(told, values, strict=True))
                 taken = np.concatenate([part.rows for part in parts])
                 check_finite(now["loss"], step, taken, data)
-                check_finite(float(norm), step, taken, data, "norm of the gradient")
+                check_finite(norm, step, taken, data, "norm of the gradient")
                 stepper.step()
                 stepper.zero_grad(set_to_none=True)
                 objective.after_step()
