@@ -98,6 +98,16 @@ def compact(x: Tensor, layout: Layout) -> tuple[Tensor, Layout, Tensor]:
     return x, Layout(*(torch.gather(part, 1, index) for part in layout)), index
 
 
+class Norm(nn.LayerNorm):
+    """LayerNorm that gives what it was given: bf16 of bf16, summed in fp32 all the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(
+                x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps
+            )
+
+
 class Attention(nn.Module):
     """Multi-head self-attention under a boolean mask."""
 
@@ -160,9 +170,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.norm_1 = nn.LayerNorm(width)
+        self.norm_1 = Norm(width)
         self.attention = Attention(width, heads)
-        self.norm_2 = nn.LayerNorm(width)
+        self.norm_2 = Norm(width)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, feed_forward), nn.GELU(), nn.Linear(feed_forward, width)
         )

@@ -17,7 +17,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clear_hug.attention import PATTERNS, Block, Layout, compact, decoder_mask, encoder_mask, token_layout
+from clear_hug.attention import (
+    PATTERNS,
+    Block,
+    Layout,
+    Norm,
+    compact,
+    decoder_mask,
+    encoder_mask,
+    token_layout,
+)
 from clear_hug.batch import Beats
 from clear_hug.leads import GROUP_OF, GROUPS, N_LEADS, PAIRS
 from clear_hug.regression import LeadRegression
@@ -27,6 +36,8 @@ DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
 TYPICAL_SCALE = 0.2  # mV; SD of a lead of an ordinary ECG: the origin of the log-scale axis
 N_GROUPS = len(GROUPS)
+OF_A_RECORD = 4 + 2 * N_LEADS
+"""Random numbers that a record's mask takes beside 13 a beat."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +210,7 @@ class CLEAR(nn.Module):
         self.timing = Timing(c.width)
         self.rhythm = Rhythm(c.width)
         self.blocks = nn.ModuleList(Block(c.width, c.heads, c.feed_forward) for _ in range(c.depth))
-        self.norm = nn.LayerNorm(c.width)
+        self.norm = Norm(c.width)
 
         self.regression = LeadRegression()
         self.foretold = nn.Linear(c.token_samples + 1, c.decoder_width)
@@ -210,7 +221,7 @@ class CLEAR(nn.Module):
         self.decoder_blocks = nn.ModuleList(
             Block(c.decoder_width, c.decoder_heads, c.decoder_feed_forward) for _ in range(c.decoder_depth)
         )
-        self.decoder_norm = nn.LayerNorm(c.decoder_width)
+        self.decoder_norm = Norm(c.decoder_width)
         self.to_samples = nn.Linear(c.decoder_width, c.token_samples)
         self.to_scale = nn.Linear(c.decoder_width, 1)
         self.apply(_initialise)
@@ -248,6 +259,8 @@ class CLEAR(nn.Module):
         summary = self.summary + self.scale(scale, told[:, None] & lead_there)
         summary = summary + self.rhythm(beats.seconds, there.any(1))[:, None]
         sequence = torch.cat([summary.to(tokens.dtype), tokens.flatten(1, 2)], dim=1)
+        if self.training and torch.is_autocast_enabled(sequence.device.type):  # half the memory to move
+            sequence = sequence.to(torch.get_autocast_dtype(sequence.device.type))
         sequence, layout, index = compact(sequence, token_layout(there))
         mask = encoder_mask(layout, self.config.pattern)
         maps = []
@@ -398,10 +411,9 @@ class HUG(nn.Module):
     def forward(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, label) logits from lead tokens (batch, 12, width) and which leads are there."""
         mapped = self._mapped(lead_tokens, lead_there)
-        groups = self.level_1_bias + torch.stack(
-            [mapped[:, list(rows)].sum(1) for rows in GROUPS.values()], dim=1
-        )
-        pairs = [layer(groups[:, pair].flatten(1)) for layer, pair in self._pairs()]
+        by_group = mapped.split([len(rows) for rows in GROUPS.values()], dim=1)  # one after another
+        groups = self.level_1_bias + torch.stack([one.sum(1) for one in by_group], dim=1)
+        pairs = [layer(torch.cat([groups[:, a], groups[:, b]], -1)) for layer, (a, b) in self._pairs()]
         top = self.level_3(torch.cat(pairs, dim=-1))
         seven = groups.sum(1) + torch.stack(pairs, 1).sum(1) + top
         return self.head(seven / (N_GROUPS + len(PAIRS) + 1))
@@ -552,40 +564,34 @@ class MaskedCLEAR(nn.Module):
         hidden : (batch, 12, beat) bool;  scale_told : (batch,) bool
 
         """
-        hidden = torch.zeros_like(there)
-        told = torch.zeros(len(there), dtype=torch.bool, device=there.device)
-        for i, record in enumerate(records.tolist()):
-            generator = torch.Generator().manual_seed(mix(self.seed, epoch, record))
-            one = there[i].cpu()
-            beats = int(one.any(0).nonzero().max()) + 1  # padding must not change the draw
-            score = torch.rand(N_LEADS, beats, generator=generator)
-            kind, lead_score, beat_score, coin = (
-                torch.rand(1, generator=generator),
-                torch.rand(N_LEADS, 1, generator=generator),
-                torch.rand(1, beats, generator=generator),
-                torch.rand(1, generator=generator),
-            )
-            if kind < self.whole_lead:
-                # half of what is hidden: whole leads, the rest spread over the others
-                score = score + (lead_score > self.mask_ratio / 2).logical_not() * 2
-            elif kind < self.whole_lead + self.whole_beat:
-                score = score + (beat_score > self.mask_ratio / 2).logical_not() * 2
-            score = score.masked_fill(~one[:, :beats], -1)
-            n = int(one.sum())
-            top = score.flatten().topk(min(n - 1, round(self.mask_ratio * n))).indices
-            mask = torch.zeros(N_LEADS * beats, dtype=torch.bool)
-            mask[top] = True
-            mask = mask.view(N_LEADS, beats)
-            few, how_many = torch.rand(2, generator=generator).tolist()
-            leads = torch.randperm(N_LEADS, generator=generator)
-            if few < self.few_leads:
-                alone = torch.zeros_like(mask)
-                alone[leads[one.any(1)[leads]][: 1 + int(3 * how_many)]] = True
-                if (one[:, :beats] & ~alone).any():
-                    mask = alone & one[:, :beats]
-            hidden[i, :, :beats] = mask.to(there.device)
-            told[i] = bool(coin < 0.5)
-        return hidden, told
+        device, there = there.device, there.cpu()
+        batch, _, most = there.shape
+        beats = (there.any(1) * torch.arange(1, most + 1)).amax(1)  # padding must not change the draw
+        numbers = torch.zeros(batch, OF_A_RECORD + most * (1 + N_LEADS))
+        generator = torch.Generator()
+        for row, record, n in zip(numbers.unbind(), records.tolist(), beats.tolist(), strict=True):
+            generator.manual_seed(mix(self.seed, epoch, record))
+            row[: OF_A_RECORD + n * (1 + N_LEADS)].uniform_(generator=generator)
+        kind, coin, few, how_many = numbers[:, :4, None, None].unbind(1)
+        lead_score, lead_order = numbers[:, 4:OF_A_RECORD].view(batch, 2, N_LEADS).unbind(1)
+        beat_score, score = (
+            numbers[:, OF_A_RECORD:].view(batch, most, -1).transpose(1, 2).split([1, N_LEADS], dim=1)
+        )
+        # half of what is hidden: whole leads (or beats), the rest spread over the others
+        half = self.mask_ratio / 2
+        by_lead = (kind < self.whole_lead) & (lead_score[..., None] <= half)
+        by_beat = (
+            (kind < self.whole_lead + self.whole_beat) & (kind >= self.whole_lead) & (beat_score <= half)
+        )
+        score = torch.where(there, score + 2.0 * (by_lead | by_beat), -1.0)
+        n = there.flatten(1).sum(1, keepdim=True)
+        top = torch.minimum(n - 1, (self.mask_ratio * n.double()).round())
+        hidden = (_rank(score.flatten(1)) < top).view_as(there)
+        order = _rank(torch.where(there.any(2), lead_order, -1.0))
+        alone = there & (order[..., None] < 1 + (3 * how_many).long())
+        left = (there & ~alone).any(2).any(1)[:, None, None]
+        hidden = torch.where(left & (few < self.few_leads), alone, hidden)
+        return hidden.to(device), (coin < 0.5).flatten().to(device)
 
     def forward(self, beats: Beats, records: Tensor, epoch: int) -> dict[str, Tensor]:
         """Loss of rebuilding what was hidden, over its real samples only.
@@ -597,6 +603,12 @@ class MaskedCLEAR(nn.Module):
         """
         hidden, told = self.draw(beats.there, records, epoch)
         return masked_loss(self.clear, beats, hidden, told)
+
+
+def _rank(score: Tensor) -> Tensor:
+    """(batch, n) place of each of the (batch, n) scores in its row, 0 for the highest."""
+    order = score.argsort(dim=1, descending=True, stable=True)
+    return torch.empty_like(order).scatter_(1, order, torch.arange(score.shape[1]).expand_as(order))
 
 
 def mix(*numbers: int) -> int:
