@@ -32,7 +32,7 @@ from clear_hug.ecg import freeze
 from clear_hug.model import CLEAR, CLEARHUG, HUG, CLEARConfig, config_dict
 from clear_hug.tasks import TASKS, Task
 
-FORMAT = 1  # of config.json; raised when an older reader could misread it
+FORMAT = 2  # of config.json; raised when an older reader could misread it
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT = "small"
 FAITHFULNESS = "faithfulness.json"
@@ -219,7 +219,10 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
         raise CheckpointError(f"no checkpoint {str(path)!r}; shipped: {known}. Or name a checkpoint folder.")
     config = _read_json(folder / "config.json")
     if config.get("format") != FORMAT:
-        raise CheckpointError(f"{folder.name}: format {config.get('format')!r}; this version reads {FORMAT}.")
+        raise CheckpointError(
+            f"{folder.name}: format {config.get('format')!r}; this version reads {FORMAT}. Open it with the "
+            "version that wrote it, or train it anew."
+        )
     try:
         tasks = tuple(TASKS[name] for name in config["tasks"])
         clear = CLEAR(CLEARConfig(**config["clear"]))

@@ -1,9 +1,10 @@
 """What the visible leads tell of a hidden one by linear regression: where the decoder starts from.
 
-At each sample of a hidden beat b[l, j] the regression reads what the decoder's attention may see: the
-same beat in the other leads, and its own lead through the mean of the beats of it that are visible. Its
-coefficients follow from two 12 x 12 matrices of second moments for whatever is visible; the decoder
-adds what is not linear.
+A beat is what the beats of its record share and what is its own. Two matrices of second moments tell how
+these two go together over leads, and over some samples before and after, for a wave does not reach all
+leads at once. From them follows, for whatever is visible, the best linear guess of a hidden beat: from the
+same beat in the other leads, and from the mean of each lead's visible beats. The decoder adds what is not
+linear.
 """
 
 from __future__ import annotations
@@ -12,29 +13,41 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from clear_hug.batch import Beats
 from clear_hug.leads import N_LEADS
 
+LAGS = (0, -6, -2, 2, 6)  # samples of 10 ms at which the same beat is read in other leads; 0 stands first
+N_READ = len(LAGS) * N_LEADS
 RIDGE = 1e-4  # added to each second moment, as a share of their mean: six of the twelve leads are sums
 FLOOR = 1e-3  # the same where records are weighed
 FREEDOM = 4.0  # of the Student t distribution
 REWEIGHTED = 4  # times; then the weights stand still
+UNITS = 2  # mV, and each lead's own scale
 
 
 class LeadRegression(nn.Module):
     """Regression of a hidden beat, without an intercept, so that a gain of the record stays a gain.
 
-    `moments` (2, 2, 12, 12) holds, in mV and in units of each lead's own scale, E[x_i x_l] of one beat
-    in leads i and l, and E[x_i m_l], where m_l is the mean of the lead's other beats. Zero until `fit`:
-    then nothing is foretold, and the decoder does all.
+    `shared` and `own` (2, 60, 60) hold E[x x'] of what the beats of a record share and of what is a
+    beat's own, in mV and in units of each lead's own scale, where x are the twelve leads at the first of
+    `LAGS`, then at the second, and so on. Zero until `fit`: then nothing is foretold, and the decoder does
+    all.
     """
 
-    moments: Tensor
+    shared: Tensor
+    own: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("moments", torch.zeros(2, 2, N_LEADS, N_LEADS))
+        self.register_buffer("shared", torch.zeros(UNITS, N_READ, N_READ))
+        self.register_buffer("own", torch.zeros(UNITS, N_READ, N_READ))
+
+    @property
+    def power(self) -> Tensor:
+        """(2, 12) mean square of each lead."""
+        return (self.shared + self.own)[:, :N_LEADS, :N_LEADS].diagonal(dim1=1, dim2=2)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Beats]) -> None:
@@ -44,20 +57,19 @@ class LeadRegression(nn.Module):
         further its leads stand from what the others' regression allows, as under a Student t distribution:
         an electrode off or a lead of noise tells nothing of how leads go together.
         """
-        found = [_of_records(beats) for beats in batches]
-        for unit in range(2):
-            records = torch.cat([one[unit] for one in found], dim=2)
-            if not records.shape[2]:
+        batches = list(batches)
+        for unit in range(UNITS):
+            records = [_leads_alone(*_in_unit(beats, unit)) for beats in batches]
+            if not sum(one.shape[1] for one in records):
                 continue
-            weight = torch.ones(records.shape[2], dtype=records.dtype, device=records.device)
-            for _ in range(REWEIGHTED):
-                sums = torch.einsum("r,knril->knil", weight, records)
-                moments = sums[:, 0] / sums[:, 1].clamp_min(1)
-                own = moments[0] + FLOOR * moments[0].diagonal().mean() * torch.eye(N_LEADS).to(moments)
-                samples = records[0, 1].diagonal(dim1=1, dim2=2).mean(1).clamp_min(1)
-                away = torch.einsum("ril,il->r", records[0, 0], torch.linalg.inv(own)) / samples
-                weight = (FREEDOM + N_LEADS) / (FREEDOM + away)
-            self.moments[unit] = moments
+            weights = _trust(torch.cat(records, 1)).split([one.shape[1] for one in records])
+            sums = torch.zeros(2, 2, N_READ, N_READ, dtype=torch.float64)
+            for beats, weight in zip(batches, weights, strict=True):
+                sums += _of_records(*_in_unit(beats, unit), weight).to(sums)
+            beat, others = (total / n.clamp_min(1) for total, n in sums)
+            shared = _definite(others)
+            self.shared[unit] = shared
+            self.own[unit] = _definite(beat - shared)
 
     def forward(self, beats: Beats, scale: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Foretell the tokens of `wanted` from those that are there.
@@ -76,68 +88,131 @@ class LeadRegression(nn.Module):
 
         """
         known = beats.units_known[:, None, None, None]
-        seen = torch.where(beats.there[..., None] & beats.inside[:, None], beats.values.float(), 0.0)
+        inside = beats.there[..., None] & beats.inside[:, None]
+        seen = torch.where(inside, beats.values.float(), 0.0)
         seen = torch.where(known, seen, seen / scale[..., None, None])
-        n = (beats.there[..., None] & beats.inside[:, None]).sum(2).clamp_min(1)
-        mean = seen.sum(2) / n  # (batch, 12, 96)
-        record, lead, beat = wanted.nonzero(as_tuple=True)
-        weights, share = self._weights(beats, record, lead, beat)
-        told = torch.einsum("wi,wis->ws", weights[:, :N_LEADS], seen[record, :, beat])
-        told = told + weights[:, N_LEADS:] * mean[record, lead]
-        at = (record, lead, beat)
-        return torch.zeros_like(seen).index_put(at, told), seen.new_zeros(wanted.shape).index_put(at, share)
+        mean = seen.sum(2) / inside.sum(2).clamp_min(1)  # (batch, 12, 96)
+        record, beat = wanted.any(1).nonzero(as_tuple=True)
+        weights, share = self._weights(beats, record, beat)
+        told = weights @ torch.cat([_read(seen[record, :, beat]), mean[record]], 1)
+        asked = wanted[record, :, beat]
+        full, shares = torch.zeros_like(seen), seen.new_zeros(wanted.shape)
+        at = (record[:, None], torch.arange(N_LEADS, device=beat.device), beat[:, None])
+        full = full.index_put(at, torch.where(asked[..., None], told, 0.0))
+        return full, shares.index_put(at, torch.where(asked, share, 0.0))
 
     @torch.no_grad()
-    def _weights(self, beats: Beats, record: Tensor, lead: Tensor, beat: Tensor) -> tuple[Tensor, Tensor]:
-        """(wanted, 13) coefficients of the twelve leads' same beat and of the own lead's mean beat.
+    def _weights(self, beats: Beats, record: Tensor, beat: Tensor) -> tuple[Tensor, Tensor]:
+        """(some, 12, 72) coefficients for each lead of some beats: of the same beat, and of the mean beats.
 
-        And (wanted,) the share of the power that they explain.
+        And (some, 12) the share of the power that they explain.
         """
-        moments = self.moments[(~beats.units_known).long()]
-        n = beats.there.sum(2)[record, lead].to(moments.dtype)
-        own, across = moments[:, 0][record], moments[:, 1].transpose(1, 2)[record, lead]
-        mean_self = across.gather(1, lead[:, None])[:, 0]
-        power = own.diagonal(dim1=1, dim2=2).gather(1, lead[:, None])[:, 0]
-        spread = power - mean_self
-        gram = own.new_zeros(len(record), N_LEADS + 1, N_LEADS + 1)
-        gram[:, :N_LEADS, :N_LEADS] = own
-        gram[:, :N_LEADS, N_LEADS] = gram[:, N_LEADS, :N_LEADS] = across
-        gram[:, N_LEADS, N_LEADS] = mean_self + spread.clamp_min(0) / n.clamp_min(1)
-        asked = torch.cat([own[torch.arange(len(lead), device=lead.device), lead], mean_self[:, None]], 1)
-        usable = torch.cat([beats.there[record, :, beat], n[:, None] > 0], 1)
-        floor = RIDGE * own.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
+        unit = (~beats.units_known).long()[record]
+        shared, own = _in_double(self.shared), _in_double(self.own)
+        unit, record, beat = (x.to(own.device) for x in (unit, record, beat))
+        shared, own = shared[unit], own[unit]
+        visible = beats.there.to(own)
+        there = visible[record, :, beat] > 0
+        together = (visible @ visible.transpose(1, 2))[record]  # beats in which both leads are seen
+        n = together.diagonal(dim1=1, dim2=2)
+        # a mean of n beats holds what they share, and an n-th of what is the own of each
+        in_mean = there / n.clamp_min(1)
+        with_mean = shared[:, :, :N_LEADS] + own[:, :, :N_LEADS] * in_mean[:, None]
+        overlap = together / (n[:, :, None] * n[:, None]).clamp_min(1)
+        of_means = shared[:, :N_LEADS, :N_LEADS] + own[:, :N_LEADS, :N_LEADS] * overlap
+        of_beat = shared + own
+        asked = torch.cat([of_beat[:, :, :N_LEADS], with_mean[:, :N_LEADS].transpose(1, 2)], 1)
+        gram = torch.cat(
+            [torch.cat([of_beat, with_mean], 2), torch.cat([with_mean.transpose(1, 2), of_means], 2)], 1
+        )
+        power = of_beat.diagonal(dim1=1, dim2=2)[:, :N_LEADS]
+        usable = torch.cat([there.repeat(1, len(LAGS)), n > 0], 1)
+        floor = RIDGE * power.mean(1, keepdim=True).clamp_min(1e-12)
+        asked = asked * usable[..., None]
         gram = torch.where(usable[:, :, None] & usable[:, None, :], gram, 0.0)
-        gram = gram + torch.diag_embed(torch.where(usable, floor[:, None], 1.0))
-        asked = torch.where(usable, asked, 0.0)
-        solved = torch.linalg.solve(gram, asked)
+        gram = gram + torch.diag_embed(torch.where(usable, floor, 1.0))
+        lower, _ = torch.linalg.cholesky_ex(gram)
+        solved = torch.linalg.solve_triangular(lower, asked, upper=False)
+        solved = torch.linalg.solve_triangular(lower.mT, solved, upper=True)
         share = ((solved * asked).sum(1) / power.clamp_min(1e-12)).clamp(0, 1)
-        return solved, share
+        return solved.transpose(1, 2).to(self.own), share.to(self.own)
 
 
-def _of_records(beats: Beats) -> tuple[Tensor, Tensor]:
-    """(kind, sum or count, record, 12, 12) second moments of each record: in mV over its power, by shape.
+def _in_double(x: Tensor) -> Tensor:
+    """In float64, on the CPU where its own device knows none."""
+    try:
+        return x.double()
+    except TypeError:
+        return x.cpu().double()
 
-    kind : of one beat in two leads, and of one beat and the mean of a lead's other beats
+
+def _read(x: Tensor) -> Tensor:
+    """(some, 60, 96): (some, 12, 96) at each of `LAGS`, 0 beyond its ends."""
+    most, n = max(map(abs, LAGS)), x.shape[-1]
+    padded = F.pad(x, (most, most))
+    return torch.cat([padded[..., most + lag : most + lag + n] for lag in LAGS], 1)
+
+
+def _in_unit(beats: Beats, unit: int) -> tuple[Tensor, Tensor]:
+    """(record, 12, beat, 96) samples, and where there are any, of the records that are known in a unit.
+
+    In mV (0) over the record's own power, or by shape (1), over the lead's scale.
     """
     scale, _ = beats.lead_scale()
     there = (beats.there[..., None] & beats.inside[:, None]).double()
     values = torch.where(there > 0, beats.values, 0.0).double()
+    if unit == 1:
+        return values / scale.double()[..., None, None], there
     power = values.square().sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp_min(1)
-    units = []
-    for divisor, rows in (
-        (power.clamp_min(1e-12).sqrt()[:, None].expand_as(scale), beats.units_known),
-        (scale.double(), torch.ones_like(beats.units_known)),
-    ):
-        x, known = (values / divisor[..., None, None])[rows], there[rows]
-        others, n = x.sum(2, keepdim=True) - x, known.sum(2, keepdim=True) - known
-        both = known * (n > 0)
-        kinds = [(x, known), (others / n.clamp_min(1) * both, both)]
-        units.append(
+    values = values / power.clamp_min(1e-12).sqrt()[:, None, None, None]
+    return values[beats.units_known], there[beats.units_known]
+
+
+def _leads_alone(x: Tensor, there: Tensor) -> Tensor:
+    """(sum or count, record, 12, 12) second moments of each record."""
+    return torch.stack([torch.einsum("rijs,rljs->ril", one, one) for one in (x, there)])
+
+
+def _trust(records: Tensor) -> Tensor:
+    """(record,) how much each counts, by its second moments (sum or count, record, 12, 12)."""
+    weight = records.new_ones(records.shape[1])
+    for _ in range(REWEIGHTED):
+        sums = torch.einsum("r,nril->nil", weight, records)
+        moments = sums[0] / sums[1].clamp_min(1)
+        own = moments + FLOOR * moments.diagonal().mean() * torch.eye(N_LEADS).to(moments)
+        samples = records[1].diagonal(dim1=1, dim2=2).mean(1).clamp_min(1)
+        away = torch.einsum("ril,il->r", records[0], torch.linalg.inv(own)) / samples
+        weight = (FREEDOM + N_LEADS) / (FREEDOM + away)
+    return weight
+
+
+def _of_records(x: Tensor, there: Tensor, weight: Tensor) -> Tensor:
+    """(2, sum or count, 60, 60) moments of a beat with itself, and with the mean of the record's others."""
+    others, n = x.sum(2, keepdim=True) - x, there.sum(2, keepdim=True) - there
+    both = there * (n > 0)
+    by = weight[:, None, None, None] * there
+    read = _columns(x)
+    weighed = read * weight.float().repeat_interleave(x.shape[2] * x.shape[3])
+    pairs = ((read, there), (_columns(others / n.clamp_min(1) * both), both))
+    return torch.stack(
+        [
             torch.stack(
                 [
-                    torch.stack([torch.einsum("bijs,bljs->bil", a, b) for a, b in ((x, y), (known, seen))])
-                    for y, seen in kinds
+                    (weighed @ y.T).double(),
+                    torch.einsum("rijs,rljs->il", by, seen).repeat(len(LAGS), len(LAGS)),
                 ]
             )
-        )
-    return units[0], units[1]
+            for y, seen in pairs
+        ]
+    )
+
+
+def _columns(x: Tensor) -> Tensor:
+    """(60, record * beat * 96): each lead at each of `LAGS`, 0 beyond a token's ends."""
+    return _read(x.float().transpose(1, 2).flatten(0, 1)).transpose(0, 1).flatten(1)
+
+
+def _definite(moments: Tensor) -> Tensor:
+    """The nearest symmetric matrix without negative eigenvalues: what is estimated need be neither."""
+    values, vectors = torch.linalg.eigh((moments + moments.T) / 2)
+    return (vectors * values.clamp_min(0)) @ vectors.T

@@ -14,8 +14,8 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.explain import explain
-from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig
+from clear_hug.regression import N_READ
 from clear_hug.removal import Game, parts_of
 from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
@@ -60,9 +60,10 @@ def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, see
             parameter.add_(torch.randn_like(parameter) * 0.1)
         model.hug.head.weight.mul_(5)
         model.hug.reference.normal_()
-        made = torch.randn(2, 2, N_LEADS, 4 * N_LEADS)
-        own = made[:, :1] @ made[:, :1].mT / 60
-        model.clear.regression.moments.copy_(torch.cat([own, 0.8 * own], 1))
+        regression = model.clear.regression
+        for moments, share in ((regression.shared, 0.8), (regression.own, 0.2)):
+            made = torch.randn(2, N_READ, 4 * N_READ)
+            moments.copy_(share * made @ made.mT / made.shape[2])
     return model.eval()
 
 
