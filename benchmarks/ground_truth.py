@@ -51,7 +51,7 @@ CONTIGUOUS = (
 INFERIOR, ANTERIOR = ("II", "III", "aVF"), ("V1", "V2", "V3", "V4")
 BEAT_MAPS = ("shapley/beat", "ablation/beat")
 LEAD_MAPS = ("hug/lead", "ablation/lead")
-RUNS = tuple(Path("runs") / name for name in ("choice-2", "cv12-2", "cv34-2", "cv56-2"))
+RUNS = tuple(Path("runs") / name for name in ("choice", "cv12", "cv34", "cv56"))
 
 
 @dataclass(frozen=True)

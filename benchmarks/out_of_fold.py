@@ -3,7 +3,7 @@
 `python -m benchmarks.out_of_fold`, after `checkpoints/small.sh`: it reads the runs that calibrate the
 shipped checkpoint and their teachers, which are plain ResNets learned from the same folds. Our encoder was
 pre-trained on these folds' signals, without their labels. Macro AUROC a pair of folds on each task's field
-subset over the labels with a positive there, then the mean over the four pairs; of three ResNets the mean
+subset over the labels with a positive there, then the mean over the four pairs; of four ResNets the mean
 of their figures.
 """
 
@@ -25,10 +25,10 @@ NAMES = ("superdiagnostic", "subdiagnostic", "form", "rhythm")
 def out_of_fold(
     corpus: Path = Path("corpus"),
     runs: tuple[Path, ...] = (
-        Path("runs/choice-2"),
-        Path("runs/cv12-2"),
-        Path("runs/cv34-2"),
-        Path("runs/cv56-2"),
+        Path("runs/choice"),
+        Path("runs/cv12"),
+        Path("runs/cv34"),
+        Path("runs/cv56"),
     ),
     resnets: tuple[Path, ...] = (
         Path("runs/choice-teacher"),
@@ -36,7 +36,7 @@ def out_of_fold(
         Path("runs/cv34-teacher"),
         Path("runs/cv56-teacher"),
     ),
-    seeds: tuple[int, ...] = (1, 2, 3),
+    seeds: tuple[int, ...] = (1, 2, 3, 4),
 ) -> None:
     """Print the table, in Markdown.
 
