@@ -437,6 +437,16 @@ def test_hug_is_exact_whatever_the_precision_around_it(random_model, random_beat
     assert not torch.equal(logits, model(beats))  # the encoder did run in bf16
 
 
+def test_blocks_hand_on_bf16_in_training_alone(random_model, random_beats):
+    model, beats, seen = random_model(), random_beats(2), []
+    model.clear.blocks[0].register_forward_hook(lambda _, __, out: seen.append(out[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        model.eval()(beats)
+        model.train()(beats)
+    model(beats)
+    assert seen == [torch.float32, torch.bfloat16, torch.float32]
+
+
 # --- training wrapper ---------------------------------------------------------------------------
 
 
