@@ -7,6 +7,7 @@ are nothing that the model was trained on: that is the price of going down to th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,7 +92,7 @@ def integrated_gradients(
             beats = hide([window], hidden).to(device)
             scale, _ = beats.lead_scale()
 
-            def answer(x: torch.Tensor, beats: Beats = beats, scale: torch.Tensor = scale) -> torch.Tensor:
+            def logits(x: torch.Tensor, beats: Beats = beats, scale: torch.Tensor = scale) -> torch.Tensor:
                 nonlocal done
                 n = len(x)
                 if tick and torch.is_grad_enabled():
@@ -99,13 +100,17 @@ def integrated_gradients(
                     tick(min(1.0, done / looks))
                 many = {name: getattr(beats, name) for name in Beats.__dataclass_fields__}
                 many = {name: field.expand(n, *field.shape[1:]) for name, field in many.items()}
-                logits = model(replace(Beats(**many), values=x), scale=scale.expand(n, -1))
-                return logits @ weights.to(device)
+                return model(replace(Beats(**many), values=x), scale=scale.expand(n, -1))
+
+            def answer(
+                x: torch.Tensor, logits: Callable[[torch.Tensor], torch.Tensor] = logits
+            ) -> torch.Tensor:
+                return logits(x) @ weights.to(device)
 
             x = beats.values.float()
-            with torch.no_grad():
-                flat += float(answer(torch.zeros_like(x)))
-                logit += float(answer(x))
+            with torch.no_grad():  # in double, so that a difference of logits is that of the two
+                flat += float(logits(torch.zeros_like(x))[0].cpu().double().numpy() @ of)
+                logit += float(logits(x)[0].cpu().double().numpy() @ of)
             if noisy:
                 noise = torch.randn((noisy, *x.shape[1:]), generator=torch.Generator().manual_seed(SEED))
                 x = x + NOISE * (scale[..., None, None] * beats.inside[:, None]) * noise.to(device)

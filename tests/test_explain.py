@@ -96,7 +96,7 @@ def test_a_contrast_is_the_difference_of_two_explanations(checkpoint, tokens, me
         for target, other in (("MI", "NORM"), ("MI", None), ("NORM", None))
     )
     assert (why.target, why.against) == ("superdiagnostic/MI", "superdiagnostic/NORM") and one.against == ""
-    assert why.logit == pytest.approx(one.logit - two.logit, abs=1e-6)
+    assert why.logit == pytest.approx(one.logit - two.logit, abs=1e-9)
     if why.error is None:
         np.testing.assert_allclose(why.values, one.values - two.values, atol=1e-6)
     if METHODS[method].adds_up:
