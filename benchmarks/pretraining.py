@@ -30,16 +30,9 @@ from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS, CLEARConfig, MaskedCLEAR, masked_loss
 from clear_hug.train.corpus import Corpus, prepare
-from clear_hug.train.loop import (
-    Batch,
-    EngineConfig,
-    batches,
-    keep_memory,
-    parameter_groups,
-    read_batch,
-    workers_beside,
-)
+from clear_hug.train.loop import keep_memory, parameter_groups
 from clear_hug.train.pretrain import Rebuilding
+from clear_hug.train.reading import Batch, batches, read_batch, workers_beside
 
 HIDDEN = 0.8
 BEATS = 11
@@ -228,17 +221,16 @@ def reading(data: Corpus, device: torch.device, n: int, workers: int | None = No
     """`n` batches with their masks, records again and again."""
     rows = np.resize(np.random.default_rng(0).permutation(len(data)), n * READ)
     if workers is None:
-        workers = workers_beside(EngineConfig(track="none"), device, READ)
+        workers = workers_beside(None, device, READ)
     objective = Rebuilding(masks(), in_mv=False)
     return batches(data, lambda _: rows, READ, 0, [0], objective=objective, workers=workers)
 
 
 def read_ahead(data: Corpus, device: torch.device, fastest: dict[str, float]) -> None:
     """ECG/s by processes and by a thread, from the first batch to the last, up to memory of the device."""
-    many = workers_beside(EngineConfig(track="none"), device, READ)
-    for what, workers, n in ((f"{many} processes", many, 160), ("a thread", 0, 16)):
-        if what == "0 processes":
-            continue
+    many = workers_beside(None, device, READ)
+    for workers, n in ((many, 160), (0, 16)) if many else ((0, 16),):
+        what = f"{workers} processes" if workers else "a thread"
         todo = reading(data, device, n, workers)
         next(todo)
         start, seen = time.perf_counter(), 0

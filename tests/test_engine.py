@@ -26,16 +26,9 @@ from clear_hug.train import run as run_module
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.finetune import FinetuneConfig, finetune
-from clear_hug.train.loop import (
-    Average,
-    Batch,
-    EngineConfig,
-    batches,
-    check_finite,
-    learning_rate,
-    workers_beside,
-)
+from clear_hug.train.loop import Average, EngineConfig, check_finite, learning_rate
 from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
+from clear_hug.train.reading import Batch, batches, workers_beside
 from clear_hug.train.run import Run, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -441,11 +434,11 @@ def test_an_error_that_no_process_can_hand_over_does_not_stop_the_run_for_ever(c
 
 def test_who_reads_ahead() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert workers_beside(EngineConfig(track="none"), cpu, 64) == 0
-    assert workers_beside(EngineConfig(track="none", workers=3), cpu, 64) == 3
-    assert workers_beside(EngineConfig(track="none", workers=0), cuda, 64) == 0
-    assert 0 <= workers_beside(EngineConfig(track="none"), cuda, 64) <= min(15, os.cpu_count() - 1)
-    assert workers_beside(EngineConfig(track="none"), cuda, 2**40) == 0  # they have no room for it
+    assert workers_beside(None, cpu, 64) == 0
+    assert workers_beside(3, cpu, 64) == 3
+    assert workers_beside(0, cuda, 64) == 0
+    assert 0 <= workers_beside(None, cuda, 64) <= min(15, os.cpu_count() - 1)
+    assert workers_beside(None, cuda, 2**40) == 0  # they have no room for it
     with pytest.raises(RunError, match="engine.workers = -1"):
         EngineConfig(workers=-1)
 

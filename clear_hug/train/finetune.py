@@ -34,8 +34,9 @@ from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import answers, folds_of, predict
 from clear_hug.train.augment import Augmentation, augment
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
-from clear_hug.train.loop import Average, Batch, EngineConfig, Objective, accelerate, epochs
+from clear_hug.train.loop import Average, EngineConfig, Objective, accelerate, epochs
 from clear_hug.train.metrics import auroc, best_thresholds, fit_platt, macro
+from clear_hug.train.reading import Batch
 from clear_hug.train.run import Run, describe
 
 

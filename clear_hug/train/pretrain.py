@@ -22,15 +22,8 @@ from clear_hug.model import (
     masked_loss,
 )
 from clear_hug.train.corpus import Corpus, CorpusError
-from clear_hug.train.loop import (
-    Batch,
-    EngineConfig,
-    Objective,
-    accelerate,
-    epochs,
-    parameter_groups,
-    read_batch,
-)
+from clear_hug.train.loop import EngineConfig, Objective, accelerate, epochs, parameter_groups
+from clear_hug.train.reading import Batch, read_batch
 from clear_hug.train.run import Run, describe
 
 FITTED = 4096  # at most so many records give the regression that the decoder starts from
