@@ -46,8 +46,14 @@ learn cv12 '[3,4,5,6,7,8]' '[1,2]'
 learn cv34 '[1,2,5,6,7,8]' '[3,4]'
 learn cv56 '[1,2,3,4,7,8]' '[5,6]'
 
-# Refit on folds 1-8 by the same recipe.
+# The voltage criteria, weighed in each by what the others say.
 OTHERS='["runs/choice","runs/cv12","runs/cv34","runs/cv56"]'
+run voltage --run runs/choice --others '["runs/cv12","runs/cv34","runs/cv56"]'
+run voltage --run runs/cv12 --others '["runs/choice","runs/cv34","runs/cv56"]'
+run voltage --run runs/cv34 --others '["runs/choice","runs/cv12","runs/cv56"]'
+run voltage --run runs/cv56 --others '["runs/choice","runs/cv12","runs/cv34"]'
+
+# Refit on folds 1-8 by the same recipe.
 learn final "$FINAL" '[]' --calibration "$OTHERS"
 
 # The decoder learns anew on the encoder as it is now; the diagnosis stays.
@@ -63,13 +69,14 @@ for seed in 0 1 2; do
     run baseline --run "runs/resnet-$seed" "${AGAINST[@]}" --recipe.epochs 8 --recipe.seed "$seed"
 done
 run baseline --run runs/random "${AGAINST[@]}" --recipe.kind random --recipe.weight_decay 0.01
-tune scratch final "$FINAL" '[]'
+tune scratch final "$FINAL" '[]' --calibration "$OTHERS"
 run evaluate --write true --baselines '{"ResNet": ["runs/resnet-0", "runs/resnet-1", "runs/resnet-2"], "the same from scratch": "runs/scratch", "random frozen encoder": "runs/random"}'
 
 # How far its explanations may be believed; two more seeds of training, whose maps are held against
 # those of the first.
 for seed in 1 2; do
     tune "choice-seed-$seed" choice '[1,2,3,4,5,6]' '[7,8]' "${FROM[@]}" --recipe.seed "$seed"
+    run voltage --run "runs/choice-seed-$seed" --others '["runs/cv12","runs/cv34","runs/cv56"]'
 done
 run faithfulness --folds '[9]' --seeds '["runs/choice","runs/choice-seed-1","runs/choice-seed-2"]' --write true
 .venv/bin/python -m tests.golden.make

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+QRS = slice(38, 58)  # samples of a token in which R and S are looked for; the R peak stands at 48
+MOST = 4.0  # mV; more says that the gain is wrong or the lead noise
+
 
 @dataclass(frozen=True, eq=False)
 class Beats:
@@ -51,3 +54,13 @@ class Beats:
         variance = ((x - mean[..., None, None]) ** 2 * weight).sum((2, 3)) / n.clamp_min(1)
         there = self.there.any(2)
         return torch.where(there, variance.sqrt().clamp_min(1e-12), 1.0), there
+
+    def r_and_s(self) -> Tensor:
+        """(batch, 12, 2) R and S: how high a lead goes around its R peaks, and how low; mean over beats, mV.
+
+        Meaningful where the values are mV; 0 where the lead has no token.
+        """
+        inside = self.there[..., None] & self.inside[:, None]
+        x = torch.where(inside, self.values.float(), 0.0)[..., QRS].clamp(-MOST, MOST)
+        both = torch.stack([x.amax(-1), -x.amin(-1)], -1)
+        return both.sum(2) / self.there.sum(2).clamp_min(1)[..., None]

@@ -1,8 +1,9 @@
 """Integrated gradients: which samples of the beats a logit follows, by captum.
 
 The way runs from flat beats, at the times and with the lead scales of the record, to the record itself; so
-what is explained is the shape of the beats alone, not when they come or how tall the leads are. Flat beats
-are nothing that the model was trained on: that is the price of going down to the sample.
+what is explained is the shape of the beats, not when they come or how tall the leads are as a whole. R and S
+in mV, where HUG reads them, begin at none. Flat beats are nothing that the model was trained on: that is the
+price of going down to the sample.
 """
 
 from __future__ import annotations

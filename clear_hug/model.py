@@ -36,6 +36,8 @@ DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
 TYPICAL_SCALE = 0.2  # mV; SD of a lead of an ordinary ECG: the origin of the log-scale axis
 N_GROUPS = len(GROUPS)
+N_VOLTS = 2  # R and S of a lead, which HUG reads beside its token
+FARTHEST_VOLTS = 1.5  # mV; farther from the usual counts as that: a wrong gain must not decide alone
 OF_A_RECORD = 4 + 2 * N_LEADS
 """Random numbers that a record's mask takes beside 13 a beat."""
 
@@ -165,7 +167,7 @@ class LeadScale(nn.Module):
 class Encoded:
     """What the encoder makes of a batch.
 
-    lead_tokens : (batch, 12, width);  lead_there : (batch, 12) bool
+    lead_tokens : (batch, 12, width), of `CLEARHUG.encode` with R and S beside; lead_there : (batch, 12) bool
     x : (batch, kept, width), layout, index : the sequence without the tokens that are not there; x holds the
         lead tokens alone where only they were asked for
     scale : (batch, 12) of the lead, 1 where it has no token;  told : (batch, 12) bool, in mV and told
@@ -373,9 +375,13 @@ class HUG(nn.Module):
     adds its level-1 constant alone, which stands in the bias. Hence, whatever is there,
 
         logits = bias() + contributions().sum over leads.
+
+    The last two numbers of a lead token are its R and S in mV, less the usual (`Facts`). They reach the
+    logits straight, by `voltage` (12, 2, label), which is not learned with the rest: see `train/voltage.py`.
     """
 
     reference: Tensor
+    voltage: Tensor
     group_of: Tensor
 
     def __init__(self, width: int, n_labels: int, per_lead: bool = True) -> None:
@@ -388,7 +394,8 @@ class HUG(nn.Module):
         with warnings.catch_warnings():  # pre-training saves a head that has no label yet
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.head = nn.Linear(width, n_labels)
-        self.register_buffer("reference", torch.zeros(N_LEADS, width))
+        self.register_buffer("voltage", torch.zeros(N_LEADS, N_VOLTS, n_labels))
+        self.register_buffer("reference", torch.zeros(N_LEADS, width + N_VOLTS))
         self.register_buffer("group_of", torch.tensor(GROUP_OF), persistent=False)
         nn.init.xavier_uniform_(self.level_1)
         for layer in (*self.level_2, self.level_3):
@@ -399,24 +406,33 @@ class HUG(nn.Module):
     def _pairs(self) -> list[tuple[nn.Linear, tuple[int, int]]]:
         return list(zip(cast(list[nn.Linear], list(self.level_2)), PAIRS, strict=True))
 
+    def _centred(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        return torch.where(lead_there[..., None], lead_tokens - self.reference, 0.0)
+
+    def _by_voltage(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 12, label): what each lead's voltage adds to the logits."""
+        volts = self._centred(lead_tokens, lead_there)[..., -N_VOLTS:]
+        return torch.einsum("blv,lvn->bln", volts, self.voltage.to(volts.dtype))
+
     def _mapped(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 12, width): each lead's share of its group's level-1 vector; 0 where absent."""
         maps = self.level_1 if self.per_lead else self.level_1[self.group_of]
-        centred = torch.where(lead_there[..., None], lead_tokens - self.reference, 0.0)
+        centred = self._centred(lead_tokens, lead_there)[..., :-N_VOLTS]
         in_group = nn.functional.one_hot(self.group_of, N_GROUPS).to(centred.dtype)
         count = lead_there.to(centred.dtype) @ in_group
         share = 1 / count.clamp_min(1)[:, self.group_of]
         return torch.einsum("bld,lde->ble", centred, maps.to(centred.dtype)) * share[..., None]
 
     def forward(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
-        """(batch, label) logits from lead tokens (batch, 12, width) and which leads are there."""
+        """(batch, label) logits from lead tokens (batch, 12, width + 2) and which leads are there."""
         mapped = self._mapped(lead_tokens, lead_there)
         by_group = mapped.split([len(rows) for rows in GROUPS.values()], dim=1)  # one after another
         groups = self.level_1_bias + torch.stack([one.sum(1) for one in by_group], dim=1)
         pairs = [layer(torch.cat([groups[:, a], groups[:, b]], -1)) for layer, (a, b) in self._pairs()]
         top = self.level_3(torch.cat(pairs, dim=-1))
         seven = groups.sum(1) + torch.stack(pairs, 1).sum(1) + top
-        return self.head(seven / (N_GROUPS + len(PAIRS) + 1))
+        logits: Tensor = self.head(seven / (N_GROUPS + len(PAIRS) + 1))
+        return logits + self._by_voltage(lead_tokens, lead_there).sum(1)
 
     def _effective(self) -> tuple[Tensor, Tensor]:
         """How a group's level-1 vector reaches the logits.
@@ -452,8 +468,8 @@ class HUG(nn.Module):
     def contributions(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 7, 12, label): each lead's exact contribution on each path to the logits.
 
-        Paths 0-2 are the groups themselves (level 1), 3-5 the pairs (level 2), 6 the top (level 3);
-        the sum over paths is the lead's contribution, and the sum over leads with `bias()` the logit.
+        Paths 0-2 are the groups themselves (level 1, and voltage), 3-5 the pairs (level 2), 6 the top
+        (level 3); the sum over paths is the lead's contribution, and with `bias()` that over leads the logit.
         """
         return self.decompose(lead_tokens, lead_there)[1]
 
@@ -465,39 +481,48 @@ class HUG(nn.Module):
             torch.einsum("blw,pnw->bpln", mapped[:, list(rows)], paths[:, g])
             for g, rows in enumerate(GROUPS.values())
         ]
+        own = nn.functional.one_hot(self.group_of, len(paths)).T.to(mapped.dtype)  # (7, 12) each lead's group
+        volts = torch.einsum("bln,pl->bpln", self._by_voltage(lead_tokens, lead_there), own)
         bias = constant + torch.einsum("pglw,gw->l", paths, self.level_1_bias)
-        return bias, torch.cat(by_group, dim=2)  # the groups' leads stand one after another
+        return bias, torch.cat(by_group, dim=2) + volts  # the groups' leads stand one after another
 
     @torch.no_grad()
     def centre(self, mean_lead_tokens: Tensor) -> None:
-        """Move the reference to (12, width) mean lead tokens; logits of whole records stay the same."""
+        """Move the reference to (12, width + 2) mean lead tokens; logits of whole records stay the same."""
         whole = torch.ones(1, N_LEADS, dtype=torch.bool, device=mean_lead_tokens.device)
         moved = self._mapped(mean_lead_tokens[None], whole)[0]
         for g, rows in enumerate(GROUPS.values()):
             self.level_1_bias[g] += moved[list(rows)].sum(0)
+        self.head.bias.add_(self._by_voltage(mean_lead_tokens[None], whole)[0].sum(0))
         self.reference.copy_(mean_lead_tokens)
 
 
 class Facts(nn.Module):
-    """Lead scale and rhythm as HUG reads them: beside the lead token, not through the blocks.
+    """Lead scale, rhythm and voltage as HUG reads them: beside the lead token, not through the blocks.
 
     Six layers that learn from a few thousand labels dilute them: without this, heart rate itself was
-    hardly read from lead tokens.
+    hardly read from lead tokens, nor was voltage, which few of the records have. `usual` (12, 2): the mean R
+    and S of the training records in mV.
     """
 
     GAIN = 3.0  # at the start about as large as a lead token
+    usual: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scale, self.rhythm = LeadScale(width), Rhythm(width)
+        self.register_buffer("usual", torch.zeros(N_LEADS, N_VOLTS))
         with torch.no_grad():
             for embed in (self.scale.known, self.rhythm.embed):
                 cast(nn.Linear, embed[-1]).weight.mul_(self.GAIN)
 
     def forward(self, encoded: Encoded, beats: Beats) -> Tensor:
-        """(batch, 12, width)."""
+        """(batch, 12, width + 2) the lead tokens with the facts added, and the voltage beside them."""
         rhythm = self.rhythm(beats.seconds, beats.there.any(1))
-        return self.scale(encoded.scale, encoded.told) + rhythm[:, None]
+        tokens = encoded.lead_tokens.float() + self.scale(encoded.scale, encoded.told) + rhythm[:, None]
+        volts = (beats.r_and_s() - self.usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
+        volts = torch.where(encoded.told[..., None], volts, 0.0)
+        return torch.cat([tokens, volts], -1)
 
 
 class CLEARHUG(nn.Module):
@@ -517,10 +542,10 @@ class CLEARHUG(nn.Module):
         scale: Tensor | None = None,
         leads_only: bool = False,
     ) -> Encoded:
-        """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, the facts added."""
+        """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, the facts with them."""
         encoded = self.clear.encode(beats, attention, scale_told, scale, leads_only)
         with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
-            return replace(encoded, lead_tokens=encoded.lead_tokens.float() + self.facts(encoded, beats))
+            return replace(encoded, lead_tokens=self.facts(encoded, beats))
 
     def forward(self, beats: Beats, scale_told: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
         """(batch, label) logits."""

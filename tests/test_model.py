@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from clear_hug.attention import PATTERNS
-from clear_hug.batch import Beats
+from clear_hug.batch import MOST, Beats
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
 from clear_hug.model import (
     CLEAR,
     CLEARHUG,
+    FARTHEST_VOLTS,
     HUG,
+    N_VOLTS,
     PRESETS,
     TYPICAL_SCALE,
     CLEARConfig,
@@ -335,7 +337,7 @@ def test_scales_are_predicted_against_the_mean_of_the_visible(random_beats):
 # --- HUG ----------------------------------------------------------------------------------------
 
 
-def lead_tokens(batch=4, width=32, seed=0):
+def lead_tokens(batch=4, width=32 + N_VOLTS, seed=0):
     return torch.randn(batch, N_LEADS, width, generator=torch.Generator().manual_seed(seed))
 
 
@@ -391,6 +393,7 @@ def test_an_absent_lead_leaves_the_mean_of_its_group(random_model):
     hug = random_model(per_lead=False).hug
     with torch.no_grad():
         hug.reference.zero_()
+        hug.voltage.zero_()  # each lead's own, whatever the maps
     x = lead_tokens()
     x[:, 6:] = x[:, 6:7]
     torch.testing.assert_close(hug(x, which([])), hug(x, which(["V2", "V5"])), atol=1e-5, rtol=0)
@@ -403,6 +406,7 @@ def test_level_1_tells_leads_apart_only_with_a_map_each(random_model):
         hug = random_model(per_lead=per_lead).hug
         with torch.no_grad():
             hug.reference.zero_()
+            hug.voltage.zero_()
         same = torch.allclose(hug(x, there), hug(swapped, there), atol=1e-5)
         assert same is not per_lead
 
@@ -415,6 +419,7 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
         hug.head.weight.mul_(100)
         hug.level_1_bias.normal_()
         hug.reference.normal_()
+        hug.voltage.normal_()
     x, there = lead_tokens(), which([])
     logits, bias = hug(x, there), hug.bias()
     hug.centre(x.mean(0))
@@ -424,6 +429,37 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
     torch.testing.assert_close(
         hug.contributions(x, there).sum((1, 2)).mean(0), torch.zeros(5), atol=1e-5, rtol=0
     )
+
+
+def test_r_and_s_are_the_mean_of_the_beats_that_are_there(random_beats):
+    beats = random_beats(2)
+    values = torch.zeros_like(beats.values)
+    values[:, 10, :, 48], values[:, 10, :, 51] = 1.5, -0.4
+    values[:, 10, 0, 48] = 3.5
+    values[:, 10, :, 70] = 9.0  # a T wave is neither
+    whole = replace(
+        beats, values=values, there=torch.ones_like(beats.there), inside=torch.ones_like(beats.inside)
+    )
+    n = whole.there.shape[2]
+    torch.testing.assert_close(whole.r_and_s()[0, 10], torch.tensor([1.5 + 2 / n, 0.4]))
+    first = torch.zeros_like(whole.there)
+    first[:, 10, 0] = True
+    torch.testing.assert_close(whole.hide(first).r_and_s()[0, 10], torch.tensor([1.5, 0.4]))
+    assert not whole.hide(torch.ones_like(first)).r_and_s().any()
+    shaken = torch.where(first[..., None], float("nan"), values)
+    assert torch.equal(replace(whole, values=shaken).hide(first).r_and_s(), whole.hide(first).r_and_s())
+    assert replace(whole, values=1000 * values).r_and_s().max() <= MOST
+
+
+def test_hug_reads_voltage_beside_the_token_where_it_is_told(random_model, random_beats):
+    model, beats = random_model(), replace(random_beats(2), units_known=torch.tensor([True, False]))
+    there = beats.there.any(2)
+    told, untold = (model.encode(beats, scale_told=torch.tensor([yes] * 2)) for yes in (True, False))
+    volts = told.lead_tokens[..., -N_VOLTS:]
+    usual = model.facts.usual
+    off = (beats.r_and_s()[0] - usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
+    torch.testing.assert_close(volts[0], torch.where(there[0, :, None], off, 0.0))
+    assert not volts[1].any() and not untold.lead_tokens[..., -N_VOLTS:].any()
 
 
 def test_hug_is_exact_whatever_the_precision_around_it(random_model, random_beats):

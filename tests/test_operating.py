@@ -33,9 +33,9 @@ from clear_hug.operating import (
     reweighted,
     tabulate,
 )
+from clear_hug.train.calibration import OutOfFold
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.faithfulness import _target
-from clear_hug.train.finetune import OutOfFold
 from clear_hug.ui.workspace import MINE
 
 
@@ -279,7 +279,7 @@ def test_the_command_tells_points_and_limits(checkpoint, corpus, monkeypatch):
     rng = np.random.default_rng(0)
     truth = (rng.random((400, 5)) < [0.5, 0.3, 0.2, 0.1, 0.01]).astype(np.float32)
     logits = (rng.normal(size=(400, 5)) + 2 * truth).astype(np.float32)
-    told = OutOfFold(logits, truth, np.arange(400) % 2, (1, 2), "folds [1, 2]")
+    told = OutOfFold(logits, truth, np.arange(400), np.arange(400) % 2, (1, 2), "folds [1, 2]")
     monkeypatch.setattr(command, "out_of_fold", lambda *_: told)
     found = command.measure(opened, data, ["runs/a"])
     assert found["checkpoint"] == checkpoint.digest and found["folds"] == [1, 2]

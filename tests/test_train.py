@@ -16,19 +16,20 @@ import clear_hug as ch
 from clear_hug.diagnosis import collate
 from clear_hug.model import DECODER, PRESETS, MaskedCLEAR, masked_loss
 from clear_hug.tasks import TASKS
+from clear_hug.train.answers import predict
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
+from clear_hug.train.calibration import out_of_fold, voltage
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
 from clear_hug.train.decoder import DecoderConfig, decoder
-from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from, predict
+from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from
+from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
-from clear_hug.train.voltage import voltage_evidence
+from clear_hug.train.voltage import CRITERIA, LEAST, evidence, usual_r_and_s, weigh, weigh_criteria
 from tests.simulated_ptbxl import write_wfdb
 
 pytestmark = pytest.mark.long  # each trains
-
-MODULE = sys.modules["clear_hug.train.finetune"]
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +99,18 @@ def test_what_is_saved_answers_as_what_was_watched(
     corpus: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = []
-    monkeypatch.setattr(MODULE, "predict", lambda *args: said.append(predict(*args)) or said[-1])
+    for module in ("finetune", "calibration"):
+        where = sys.modules[f"clear_hug.train.{module}"]
+        monkeypatch.setattr(where, "predict", lambda *args: said.append(predict(*args)) or said[-1])
     recipe = FinetuneConfig(tasks=("superdiagnostic", "rhythm"), ship=("rhythm",), epochs=1, precision="no")
     finetune(tmp_path / "run", corpus, init=str(pretrained / "checkpoint"), recipe=recipe)
     watched, calibrated_on = said
-    np.testing.assert_allclose(calibrated_on, watched[:, 5:], atol=1e-5)
+    watched = watched[:, 5 : 5 + len(TASKS["rhythm"].labels)]  # without the intervals
+    np.testing.assert_allclose(calibrated_on, watched, atol=1e-5)
     data, checkpoint = Corpus(corpus), ch.load_checkpoint(tmp_path / "run" / "checkpoint")
     rows = np.flatnonzero(data.fold == 8)
     saved = [ch.diagnose(checkpoint, data.tokens(int(i))).logits for i in rows]
-    np.testing.assert_allclose(saved, watched[:, 5:], atol=1e-5)
+    np.testing.assert_allclose(saved, watched, atol=1e-5)
 
 
 def test_finetuning_is_deterministic(corpus: Path, pretrained: Path, tmp_path: Path) -> None:
@@ -211,21 +215,93 @@ def test_calibration_comes_from_folds_that_no_model_had_learned(
     with pytest.raises(CorpusError, match="folds of their own, which they did not learn from"):
         finetune(tmp_path / "twice", corpus, init, (tmp_path / "a", tmp_path / "c"), last)
 
+    assert not opened.model.hug.voltage.any()  # for a and b have none
+
+
+def test_voltage_is_weighed_by_runs_that_had_not_learned_the_records(
+    corpus: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    init, data, tasks = str(pretrained / "checkpoint"), Corpus(corpus), (TASKS["superdiagnostic"],)
+    a, b = tmp_path / "a", tmp_path / "b"
+    recipe = FinetuneConfig(epochs=1, batch_size=16, precision="no")
+    for run, train, watch in ((a, (1, 2, 3), (4, 5)), (b, (4, 5), (1, 2, 3))):
+        finetune(run, corpus, init, recipe=replace(recipe, train_folds=train, watch_folds=watch))
+    rows = np.flatnonzero(np.isin(data.fold, (4, 5)))
+    before = ch.load_checkpoint(a / "checkpoint")
+    # of a run by the others, which changes the labels that have criteria, and calibrates them anew
+    voltage(a, (b,), corpus)
+    after = ch.load_checkpoint(a / "checkpoint")
+    said = predict(after.model, data, rows)
+    moved = (said != predict(before.model, data, rows)).any(axis=0)
+    assert moved.tolist() == [label == "HYP" for label in tasks[0].labels]
+    np.testing.assert_allclose(after.platt, fit_platt(said, data.labels(tasks, rows)), rtol=1e-6)
+    assert "[1, 2, 3]" in after.training["voltage_from"]
+    told = out_of_fold(data, tasks, (b,), voltage=False)
+    usual = after.model.facts.usual.double().numpy()
+    weights = weigh_criteria(data, told.rows, tasks, usual, told.logits)
+    np.testing.assert_allclose(after.model.hug.voltage, weights, rtol=1e-5)
+    with pytest.raises(CorpusError, match="would be judged by weights fitted on them"):
+        voltage(a, (a,), corpus)
+    # and of the last by all of them
+    voltage(b, (a,), corpus)
+    last = replace(recipe, train_folds=(1, 2, 3, 4, 5), watch_folds=())
+    finetune(tmp_path / "final", corpus, init, (a, b), last)
+    final = ch.load_checkpoint(tmp_path / "final" / "checkpoint")
+    assert "[1, 2, 3, 4, 5]" in final.training["voltage_from"] and final.model.hug.voltage.any()
+
+
+def test_intervals_are_learned_beside_the_labels_and_not_shipped(finetuned: Path) -> None:
+    log = log_of(finetuned)
+    assert log[-1]["train/intervals"] < 0.5 * log[0]["train/intervals"]
+    assert ch.load_checkpoint(finetuned / "checkpoint").model.hug.head.out_features == 5
+
+
+def test_measured_intervals_are_those_of_measure(corpus: Path) -> None:
+    data = Corpus(corpus)
+    for row, values in zip((0, 1), measured(data, np.array([0, 1])), strict=True):
+        found = ch.measure(ch.ECG(data.trace(row), 100.0, "one"))
+        assert values[2] == pytest.approx((found.qrs - 95) / 15, abs=1e-4)
+        assert values[-2] == pytest.approx(4 * np.log(found.heart_rate / 70), abs=1e-4)
+    assert measured(data, np.array([], dtype=int)).shape == (0, N_INTERVALS)
+
+
+def test_a_criterion_is_weighed_beside_the_answer_and_never_against_its_label() -> None:
+    rng = np.random.default_rng(0)
+    n = 2000
+    shape, tall, nothing = rng.normal(size=(3, n))
+    truth = (rng.random(n) < expit(shape + 2 * tall - 2)).astype(float)
+    weight, other = weigh(1.5 * shape, np.stack([tall, nothing], 1), truth)
+    assert weight == pytest.approx(3, rel=0.2)  # in units of an answer that is half as sure again as it ought
+    assert other < 0.3
+    thrice = weigh(1.5 * shape, np.stack([3 * tall, nothing], 1), truth)
+    np.testing.assert_allclose(thrice, [weight / 3, other], rtol=1e-3, atol=1e-3)  # whatever the unit
+    assert weigh(shape, -tall[:, None], truth).item() == 0
+
 
 def test_voltage_is_told_for_hypertrophy_of_records_in_mv_alone(with_unlabelled: Path) -> None:
     data, tasks = Corpus(with_unlabelled), [TASKS["superdiagnostic"], TASKS["rhythm"]]
     rows = np.flatnonzero(~data.labelled)
-    evidence = voltage_evidence(data, np.flatnonzero(data.labelled), rows, tasks)
+    labelled = np.flatnonzero(data.labelled)
+    usual = usual_r_and_s(data, labelled)
+    weights = weigh_criteria(data, labelled, tasks, usual)
+    told = evidence(data, rows, usual, weights)
     high = np.array([data.tokens(int(i)).values.max() for i in rows])
     hypertrophy = tasks[0].labels.index("HYP")
-    assert not np.delete(evidence, hypertrophy, axis=1).any()
+    assert not np.delete(told, hypertrophy, axis=1).any()
     order = np.argsort(high)
-    assert evidence[order[-4:], hypertrophy].min() > 0 > evidence[order[:4], hypertrophy].max()
+    assert told[order[-4:], hypertrophy].min() > 0 > told[order[:4], hypertrophy].max()
+    # only what the criteria name is weighed, and nothing speaks against its label
+    named = np.any(CRITERIA["superdiagnostic/HYP"], axis=0)
+    assert weights.min() == 0 and (weights[..., hypertrophy] > 0).sum() in (2, 4)
+    assert not weights[..., hypertrophy][~named].any()
     # without voltage, or with too few positives that have it, nothing is told
+    positives = labelled[data.labels(tasks, labelled)[:, hypertrophy] > 0]
+    few = np.concatenate([np.setdiff1d(labelled, positives), positives[: LEAST - 1]])
+    assert not weigh_criteria(data, few, tasks, usual).any()
     blind = Corpus(with_unlabelled)
     blind.units_known = np.zeros_like(data.units_known)
-    assert not voltage_evidence(blind, np.flatnonzero(data.labelled), rows, tasks).any()
-    assert not voltage_evidence(data, np.flatnonzero(data.labelled)[:8], rows, tasks).any()
+    assert not weigh_criteria(blind, labelled, tasks, usual).any()
+    assert not evidence(blind, rows, usual, weights).any()
 
 
 def test_the_decoder_learns_anew_and_the_diagnosis_stays(

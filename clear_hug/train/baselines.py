@@ -23,7 +23,7 @@ from clear_hug.tasks import TASKS, Task
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.loop import Average, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
-from clear_hug.train.voltage import voltage_evidence
+from clear_hug.train.voltage import evidence, usual_r_and_s, weigh_criteria
 
 SAMPLES = 1000  # 10 s at 100 Hz
 
@@ -132,7 +132,10 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
     labels = data.labels(tasks, rows["train"])
     predict = {"resnet": train_resnet, "random": _random}[recipe.kind](data, rows, labels, tasks, recipe)
     unseen = rows["test"][judged.size :]
-    predict[judged.size :] += voltage_evidence(data, rows["train"], unseen, tasks)
+    if recipe.teach:
+        usual = usual_r_and_s(data, rows["train"])
+        weights = weigh_criteria(data, rows["train"], tasks, usual)
+        predict[judged.size :] += evidence(data, unseen, usual, weights)
     names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def _taught(training: Mapping[str, Any]) -> list[str]:
     return [
         f"- Beside them, {pupils} records without labels: {told} as {len(teachers)} teachers say it "
         f"({', '.join(teachers)}), which learned from the same folds; where these are plain ResNets, of "
-        "records in mV with what two voltage criteria add.",
+        "records in mV with what voltage criteria add.",
     ]
 
 
@@ -91,6 +91,12 @@ def _stage(training: Mapping[str, Any]) -> str:
         + f", without folds {_list(recipe['leave_out_folds'])}"
         + (", the decoder starting from the regression over leads" if recipe.get("regression") else "")
     )
+
+
+def _voltage(checkpoint: Checkpoint) -> list[str]:
+    words, told = checkpoint.training.get("voltage_from"), checkpoint.model.hug.voltage.flatten(0, 1).any(0)
+    named = [target for target, any_told in zip(checkpoint.targets, told.tolist(), strict=True) if any_told]
+    return [f"- Voltage criteria, for {_list(named)}, weighed on {words}."] if words else []
 
 
 def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
@@ -114,6 +120,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters in all. "
         f"Answers {', '.join(t.name for t in checkpoint.tasks)}.",
         "",
+        *_voltage(checkpoint),
         f"- Pre-training: {stages}.",
         f"- Fine-tuning, {how}: {training.get('records', 0)} PTB-XL records of folds "
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "

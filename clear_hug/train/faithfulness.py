@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from torch import Tensor
 from tqdm import tqdm
 
 from clear_hug.beats import BeatTokens, tokenize_beats
@@ -228,7 +229,8 @@ def _drawn_anew(model: CLEARHUG) -> Iterator[tuple[str, CLEARHUG]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         hug = HUG(model.hug.head.in_features, model.hug.head.out_features, model.hug.per_lead)
-        fresh = dict(CLEARHUG(CLEAR(model.clear.config), hug).named_parameters())
+        fresh: dict[str, Tensor] = {"hug.voltage": hug.voltage}  # not learned with the rest, yet a weight
+        fresh.update(CLEARHUG(CLEAR(model.clear.config), hug).named_parameters())
     layers = [(f"clear.blocks.{k}.", f"layer {k + 1}") for k in range(len(model.clear.blocks))]
     left = set(fresh)
     for start, name in [("hug.", "HUG"), ("facts.", "facts"), *layers[::-1], ("clear.", "embedding")]:
@@ -237,7 +239,7 @@ def _drawn_anew(model: CLEARHUG) -> Iterator[tuple[str, CLEARHUG]]:
         model = copy.deepcopy(model)
         with torch.no_grad():
             for key in mine:
-                model.get_parameter(key).copy_(fresh[key])
+                model.state_dict()[key].copy_(fresh[key])
         yield name, model
 
 

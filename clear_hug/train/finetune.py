@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
-from clear_hug.diagnosis import collate, pick_device
+from clear_hug.diagnosis import collate
 from clear_hug.model import (
     CLEAR,
     CLEARHUG,
@@ -31,13 +31,16 @@ from clear_hug.model import (
     mix,
 )
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import answers, folds_of, predict
+from clear_hug.train.answers import answers, predict
 from clear_hug.train.augment import Augmentation, augment
+from clear_hug.train.calibration import calibrate, have_voltage, weigh_voltage
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.loop import Average, EngineConfig, Objective, accelerate, epochs
-from clear_hug.train.metrics import auroc, best_thresholds, fit_platt, macro
+from clear_hug.train.metrics import auroc, macro
 from clear_hug.train.reading import Batch
 from clear_hug.train.run import Run, describe
+from clear_hug.train.voltage import usual_r_and_s
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class FinetuneConfig:
         clip: norm that gradients are clipped to
         dropout: in the encoder's residual branches
         augment: how records are changed
+        intervals: weight of the squared error of the intervals that HUG reads beside the labels
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
         few_leads: chance that of such a record one to three whole leads are hidden, not 75 % of the tokens
@@ -81,7 +85,7 @@ class FinetuneConfig:
     stratified: bool = True
     frozen: bool = False
     per_lead: bool = True
-    epochs: int = 8
+    epochs: int = 12
     batch_size: int = 32
     lr: float = 1e-3
     encoder_lr: float = 4e-4
@@ -91,6 +95,7 @@ class FinetuneConfig:
     clip: float = 1.0
     dropout: float = 0.1
     augment: Augmentation = Augmentation()
+    intervals: float = 0.02
     rebuild: float = 0.05
     rebuild_records: int = 12
     few_leads: float = 0.5
@@ -118,7 +123,8 @@ def finetune(
         corpus: folder of prepared shards
         init: checkpoint to start from; untrained weights of the small preset when not given
         calibration: runs of the same recipe that each watched folds they did not learn from; what they said
-            of them together calibrates this one, where it watches none
+            of them together calibrates this one, where it watches none, and weighs its voltage criteria,
+            where theirs were weighed (`voltage`)
         recipe: how
         engine: by which means
         resume: go on with a run that was cut off, from its last good state
@@ -149,7 +155,8 @@ def finetune(
     source = load_checkpoint(init) if init else None
     clear = source.model.clear if source else CLEAR(PRESETS["small"])
     n_labels = sum(len(task.labels) for task in tasks)
-    model = CLEARHUG(clear, HUG(clear.config.width, n_labels, recipe.per_lead)).to(accelerator.device)
+    hug = HUG(clear.config.width, n_labels + N_INTERVALS, recipe.per_lead)
+    model = CLEARHUG(clear, hug).to(accelerator.device)
     model.requires_grad_(True)
     clear.requires_grad_(not recipe.frozen)
     if not recipe.rebuild:
@@ -159,6 +166,7 @@ def finetune(
         if isinstance(module, nn.Dropout):
             module.p = recipe.dropout
 
+    model.facts.usual.copy_(torch.from_numpy(usual_r_and_s(data, train)))
     model.hug.centre(mean_lead_tokens(model, data, train[:512]))
     labels = np.full((len(data), n_labels), np.nan, dtype=np.float32)
     found = data.labels(tasks, train)
@@ -167,7 +175,7 @@ def finetune(
     labels[train] = found
     prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
     with torch.no_grad():
-        model.hug.head.bias.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
+        model.hug.head.bias[:n_labels] = torch.from_numpy(np.log(prior / (1 - prior)))
 
     targets = tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
     pupils = learn_from(teachers, data, tasks, recipe, labels)
@@ -177,9 +185,9 @@ def finetune(
         rng = np.random.default_rng([recipe.seed, epoch, 1])
         return np.concatenate([train, rng.permutation(pupils)[:n_pupils]])
 
-    objective = _Training(
-        model, MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed), labels, targets, recipe
-    )
+    intervals = np.full((len(data), N_INTERVALS), np.nan, dtype=np.float32)
+    masks = MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed)
+    objective = _Training(model, masks, labels, intervals, targets, recipe)
     optimizer = torch.optim.AdamW(_layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
@@ -195,12 +203,15 @@ def finetune(
     with Run(Path(run), accelerator, about, arguments, resume) as folder:
         if folder.finished:
             return
+        if recipe.intervals > 0:
+            every = np.concatenate([train, pupils])
+            intervals[every] = measured(data, every)
         for epoch, row in epochs(folder, accelerator, objective, optimizer, data, rows_of, recipe, engine):
             if not accelerator.is_main_process:
                 continue
             if watch.size:
                 logits = predict(_with_weights(model, objective.average.weights), data, watch)
-                row |= watched(logits, data, tasks, watch)
+                row |= watched(logits[:, :n_labels], data, tasks, watch)
             folder.log(epoch, **row)
         if accelerator.is_main_process:
             final = _with_weights(model, objective.average.weights)
@@ -220,80 +231,20 @@ def _finish(
     calibration: Sequence[Path],
     about: dict[str, Any],
 ) -> None:
-    """Centre the head, keep what is shipped of it, calibrate it, and write the checkpoint."""
+    """Centre the head, keep its shipped labels and no interval, calibrate it, and write the checkpoint."""
     final.hug.centre(mean_lead_tokens(final, data, train))
     keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
     final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
     training = dict(about)
+    if calibration and have_voltage(calibration):
+        told = weigh_voltage(final, data, shipped, calibration, recipe.watch_folds)
+        training["voltage_from"] = told
     platt, thresholds, training["calibrated_on"] = calibrate(
         final, data, shipped, watch, recipe.watch_folds, calibration
     )
     save_checkpoint(folder, final, shipped, platt=platt, thresholds=thresholds, training=training)
-
-
-def calibrate(
-    model: CLEARHUG,
-    data: Corpus,
-    tasks: tuple[Task, ...],
-    watch: NDArray[np.int64],
-    watch_folds: Sequence[int],
-    calibration: Sequence[Path],
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, str]:
-    """Platt maps and thresholds from the watched records, or other runs'; and where from, in words."""
-    if watch.size:
-        logits, truth = predict(model, data, watch), data.labels(tasks, watch)
-        words = f"folds {list(watch_folds)}, which it did not learn from"
-    elif calibration:
-        found = out_of_fold(data, tasks, calibration)
-        logits, truth, words = found.logits, found.truth, found.words
-    else:
-        return None, None, "nothing"
-    platt = fit_platt(logits, truth)
-    return platt, best_thresholds(expit(platt[:, 0] * logits + platt[:, 1]), truth), words
-
-
-@dataclass(frozen=True, eq=False)
-class OutOfFold:
-    """What runs said of the folds that each watched and did not learn from, one run after another.
-
-    logits, truth : (record, label);  parts : (record,) row of the run;  folds : all;  words : the same
-    """
-
-    logits: NDArray[np.float32]
-    truth: NDArray[np.float32]
-    parts: NDArray[np.int64]
-    folds: tuple[int, ...]
-    words: str
-
-
-def out_of_fold(data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path]) -> OutOfFold:
-    """Logits and labels of the folds that each run watched and did not learn from."""
-    logits: list[NDArray[np.float32]] = []
-    rows: list[NDArray[np.int64]] = []
-    folds: list[int] = []
-    for run in runs:
-        opened = load_checkpoint(Path(run) / "checkpoint")
-        learned, watched = folds_of(opened)
-        if opened.tasks != tasks:
-            raise CorpusError(f"{run} answers other tasks; calibrate on runs of the same.")
-        if not watched or set(watched) & {*learned, *folds}:
-            raise CorpusError(
-                f"{run} watched folds {list(watched)} and learned from {list(learned)}; calibrate on runs "
-                "that each watched folds of their own, which they did not learn from."
-            )
-        rows.append(np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(tasks)))
-        logits.append(predict(opened.model.to(pick_device()), data, rows[-1]))
-        folds += watched
-    words = f"folds {sorted(folds)}, by {len(runs)} models of the same recipe that did not learn from them"
-    if len(runs) == 1:
-        words = (
-            f"folds {sorted(folds)}, by a model of the same recipe that learned from folds {list(learned)}"
-        )
-    parts = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
-    truth = data.labels(tasks, np.concatenate(rows))
-    return OutOfFold(np.concatenate(logits), truth, parts, tuple(folds), words)
 
 
 def learn_from(
@@ -337,11 +288,13 @@ class _Training(Objective):
         model: CLEARHUG,
         masks: MaskedCLEAR,
         labels: NDArray[np.float32],
+        intervals: NDArray[np.float32],
         targets: tuple[str, ...],
         recipe: FinetuneConfig,
     ) -> None:
         super().__init__()
-        self.model, self.masks, self.labels, self.recipe = model, masks, labels, recipe
+        self.model, self.masks, self.recipe = model, masks, recipe
+        self.labels, self.intervals = labels, intervals
         self.average: Average = Average(model, recipe.average)
         self.targets = targets
         mixes = [not target.startswith("rhythm/") for target in targets]  # time stays a record's own
@@ -356,7 +309,8 @@ class _Training(Objective):
 
     def draw(self, batch: Batch) -> dict[str, Tensor]:
         r = self.recipe
-        drawn = {"target": torch.from_numpy(self.labels[batch.rows]), "counts": torch.zeros(2)}
+        target, intervals = (torch.from_numpy(x[batch.rows]) for x in (self.labels, self.intervals))
+        drawn = {"target": target, "intervals": intervals, "counts": torch.zeros(2)}
         if r.rebuild > 0 and not r.frozen:
             which, of = batch.part
             n = max(1, len(range(which, r.rebuild_records, of)))  # of the whole batch's first records
@@ -369,15 +323,18 @@ class _Training(Objective):
         r, beats, drawn = self.recipe, batch.beats, batch.drawn
         generator = torch.Generator().manual_seed(mix(r.seed, batch.epoch, *batch.rows.tolist()))
         seen, target, told = augment(beats, drawn["target"], self.targets, self.mixes, r.augment, generator)
-        logits = self.model(seen, scale_told=told)
+        logits, intervals = self.model(seen, scale_told=told).split([target.shape[1], N_INTERVALS], dim=1)
         known = target.isfinite()
         each = F.binary_cross_entropy_with_logits(logits.float(), target.nan_to_num(), reduction="none")
         diagnosis = (each * known).mean() * batch.share
-        out = {"loss": diagnosis, "diagnosis": diagnosis.detach()}
+        asked = drawn["intervals"]
+        off = ((intervals.float() - asked.nan_to_num()) ** 2 * asked.isfinite()).mean() * batch.share
+        out = {"loss": diagnosis + r.intervals * off, "diagnosis": diagnosis.detach()}
+        out["intervals"] = off.detach()
         if "hidden" in drawn:
             some = beats.first(len(drawn["hidden"]))
             rebuilt = masked_loss(self.model.clear, some, drawn["hidden"], drawn["told"], counts)
-            out |= {"loss": diagnosis + r.rebuild * rebuilt["loss"], "r2": rebuilt["r2"]}
+            out |= {"loss": out["loss"] + r.rebuild * rebuilt["loss"], "r2": rebuilt["r2"]}
         return out
 
     def after_step(self) -> None:
@@ -386,7 +343,7 @@ class _Training(Objective):
 
 @torch.no_grad()
 def mean_lead_tokens(model: CLEARHUG, data: Corpus, rows: NDArray[np.int64]) -> Tensor:
-    """(12, width) mean lead token over records, each lead over the records that have it."""
+    """(12, width + 2) mean lead token over records, each lead over the records that have it."""
     model.eval()
     device = next(model.parameters()).device
     total = torch.zeros_like(model.hug.reference)
@@ -456,6 +413,7 @@ def _rows_of(hug: HUG, rows: Tensor) -> HUG:
     other = HUG(hug.head.in_features, len(rows), hug.per_lead)
     state = hug.state_dict()
     state["head.weight"], state["head.bias"] = state["head.weight"][rows], state["head.bias"][rows]
+    state["voltage"] = state["voltage"][..., rows]
     other.load_state_dict(state)
     return other.to(hug.head.weight.device)
 

@@ -16,8 +16,8 @@ from clear_hug.diagnosis import probabilities
 from clear_hug.gate import input_measures, limits_of
 from clear_hug.operating import FEWEST, LEVELS, SENSITIVITY, SPECIFICITY, VERSION, tabulate
 from clear_hug.train.answers import folds_of
+from clear_hug.train.calibration import out_of_fold
 from clear_hug.train.corpus import Corpus, CorpusError
-from clear_hug.train.finetune import out_of_fold
 
 
 def operating(

@@ -1,8 +1,9 @@
-"""What voltage tells of hypertrophy, for teachers that cannot see it.
+"""What voltage tells of a label, by published criteria: HUG's weights of voltage.
 
-A teacher reads each lead over its own SD, because most records at hand have no voltage; of records in
-mV it would teach that voltage means nothing. Two published criteria, weighed on the labelled records that
-have voltage, are added to what it says.
+Most records at hand have no voltage, and what learns from all of them finds in it little of what cardiology
+has long written down. So the labels that speak of voltage have its criteria, sums of R and S in mV. The
+labelled records in mV weigh these, one or two numbers a label, beside what a model answers that had not
+learned from those records. What voltage-blind teachers say is mended by the same, beside nothing.
 """
 
 from __future__ import annotations
@@ -11,78 +12,126 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 
-from clear_hug.leads import LEADS
+from clear_hug.diagnosis import collate
+from clear_hug.leads import LEADS, N_LEADS
+from clear_hug.model import FARTHEST_VOLTS
 from clear_hug.tasks import Task
 from clear_hug.train.corpus import Corpus
 
-MEANT = ("superdiagnostic/HYP", "subdiagnostic/LVH")
-"""Labels that the two criteria speak of."""
-PLAUSIBLE = (0.3, 10.0)  # mV; a sum of two waves outside says that the gain is wrong or the lead noise
-QRS = slice(20, 60)  # samples of a token around its R peak, at 100 Hz
-RIDGE = 1.0
-LEAST = 10  # fewer positives with voltage weigh nothing
+Floats = NDArray[np.float64]
+R, S = 0, 1
+RIDGE = 1.0  # on the weight of a criterion, a SD of it, and on how far that of the answer is from 1
+LEAST_ANSWER = 0.5  # of the answer's weight: one calibration serves records without voltage, too
+LEAST = 3  # fewer positives weigh nothing
+MOST_EVIDENCE = 4.0  # logits, of voltage for a teacher: records without labels are noise now and then
 
 
-def voltage_evidence(
-    data: Corpus, learned: NDArray[np.int64], told: NDArray[np.int64], tasks: Sequence[Task]
-) -> NDArray[np.float64]:
-    """(record, label) log odds to add to a voltage-blind answer for the records `told`.
-
-    By logistic regression on the logarithms of both criteria over the records `learned` that are in mV,
-    less the log odds of the label there. 0 for other labels and for records without plausible voltage.
-    """
-    names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
-    out = np.zeros((len(told), len(names)))
-    learned = learned[data.units_known[learned]]
-    truth = data.labels(tasks, learned)
-    x, there = criteria(data, learned)
-    asked, answered = criteria(data, told)
-    for name in MEANT:
-        if name not in names or truth[there, names.index(name)].sum() < LEAST:
-            continue
-        y = truth[there, names.index(name)].astype(np.float64)
-        weights, mean = _logistic(x[there], y)
-        low, high = np.quantile(x[there], [0.01, 0.99], axis=0)  # nothing is told beyond what was learned
-        odds = np.log(y.mean() / (1 - y.mean()))
-        answer = (asked.clip(low, high) - mean) @ weights[:-1] + weights[-1] - odds
-        out[:, names.index(name)] = np.where(answered, answer, 0.0)
+def _sum(*waves: tuple[str, int]) -> Floats:
+    """(12, 2): 1 where a wave of a lead is in the criterion."""
+    out = np.zeros((N_LEADS, 2))
+    for lead, wave in waves:
+        out[LEADS.index(lead), wave] = 1.0
     return out
 
 
-def criteria(data: Corpus, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(record, 2) log of Sokolow-Lyon (S in V1 + R in V5 or V6) and Cornell (R in aVL + S in V3), in mV.
+SOKOLOW = _sum(("V1", S), ("V5", R))
+"""Source: Sokolow & Lyon, Am Heart J 1949;37:161, without the choice of V6 where it is taller."""
+CORNELL = _sum(("aVL", R), ("V3", S))
+"""Source: Casale et al., Circulation 1987;75:565."""
+OF_ALL = np.ones((N_LEADS, 2))
+"""QRS voltage of all leads, which is what "low" and "high QRS voltages" speak of."""
+CRITERIA = {
+    "superdiagnostic/HYP": (SOKOLOW, CORNELL),
+    "subdiagnostic/LVH": (SOKOLOW, CORNELL),
+    "form/VCLVH": (SOKOLOW, CORNELL),
+    "form/HVOLT": (OF_ALL,),
+    "form/LVOLT": (-OF_ALL,),
+}
+"""The labels that speak of voltage, and by which criteria; none speaks against its label."""
 
-    And (record,) whether both could be read: the record is in mV, has the leads, and both are plausible.
-    Source: Sokolow & Lyon, Am Heart J 1949;37:161; Casale et al., Circulation 1987;75:565.
+
+def weigh_criteria(
+    data: Corpus,
+    rows: NDArray[np.int64],
+    tasks: Sequence[Task],
+    usual: Floats,
+    logits: NDArray[np.float32] | None = None,
+) -> Floats:
+    """Weigh the criteria of `CRITERIA` by logistic regression on the records of a task that are in mV.
+
+    Parameters
+    ----------
+    data, tasks : the labels
+    rows : (record,) labelled ones
+    usual : (12, 2) mV, of `Facts`
+    logits : (record, label) of models that had not learned from these records; the criteria are weighed
+        beside them, and stand alone without
+
+    Returns
+    -------
+    weights : (12, 2, label) logits a mV of R and S
+
     """
-    out, there = np.zeros((len(rows), 2)), np.zeros(len(rows), dtype=bool)
-    row = {lead: LEADS.index(lead) for lead in ("aVL", "V1", "V3", "V5", "V6")}
-    for k, i in enumerate(rows):
-        tokens = data.tokens(int(i))
-        if not tokens.units_known or not tokens.valid[list(row.values())].any(axis=1).all():
-            continue
-        sums = []
-        beat = {lead: np.median(tokens.values[at][tokens.valid[at]], axis=0)[QRS] for lead, at in row.items()}
-        sums = [
-            -beat["V1"].min() + max(beat["V5"].max(), beat["V6"].max()),
-            beat["aVL"].max() - beat["V3"].min(),
-        ]
-        there[k] = PLAUSIBLE[0] <= min(sums) and max(sums) <= PLAUSIBLE[1]
-        out[k] = np.log(np.maximum(sums, PLAUSIBLE[0]))
-    return out, there
+    known = data.units_known[rows]
+    rows, names = rows[known], [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    answer = np.zeros((len(rows), len(names))) if logits is None else logits[known].astype(np.float64)
+    found = volts(data, rows, usual)
+    weights, start = np.zeros((N_LEADS, 2, len(names))), 0
+    for task in tasks:
+        truth = data.labels([task], rows)
+        some = truth.any(axis=1)
+        for k, y in enumerate(truth[some].T.astype(np.float64), start):
+            criteria = np.array(CRITERIA.get(names[k], ()))
+            if criteria.size and LEAST <= y.sum() < len(y):
+                x = np.einsum("rlv,clv->rc", found[some], criteria)
+                weights[..., k] = np.tensordot(weigh(answer[some, k], x, y), criteria, 1)
+        start += len(task.labels)
+    return weights
 
 
-def _logistic(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of the centred columns and the intercept, with a ridge on the former; and the centre."""
-    mean = x.mean(axis=0)
-    x = np.column_stack([x - mean, np.ones(len(x))])
-    penalty = np.diag([RIDGE] * (x.shape[1] - 1) + [0.0])
-    weights = np.zeros(x.shape[1])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-x @ weights))
-        slope = x.T @ (p - y) + penalty @ weights
-        weights -= np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + penalty, slope)
-    return weights, mean
+def evidence(data: Corpus, rows: NDArray[np.int64], usual: Floats, weights: Floats) -> Floats:
+    """(record, label) logits that voltage adds to what a blind teacher says; 0 for records without."""
+    out = np.einsum("rlv,lvn->rn", volts(data, rows, usual), weights)
+    return out.clip(-MOST_EVIDENCE, MOST_EVIDENCE)
+
+
+def usual_r_and_s(data: Corpus, rows: NDArray[np.int64]) -> Floats:
+    """(12, 2) mean R and S of those of the records that are in mV and have the lead; 0 without any."""
+    total, n = np.zeros((N_LEADS, 2)), np.zeros((N_LEADS, 1))
+    for row in rows[data.units_known[rows]]:
+        beats = collate([data.window(int(row))])
+        total += beats.r_and_s()[0].numpy()
+        n += beats.there[0].any(1).numpy()[:, None]
+    return total / n.clip(1)
+
+
+def volts(data: Corpus, rows: NDArray[np.int64], usual: Floats) -> Floats:
+    """(record, 12, 2) R and S less the usual, as HUG reads them; 0 of what is not there or not in mV."""
+    out = np.zeros((len(rows), N_LEADS, 2))
+    for k, row in enumerate(rows):
+        if data.units_known[row]:
+            beats = collate([data.window(int(row))])
+            off = (beats.r_and_s()[0].numpy() - usual).clip(-FARTHEST_VOLTS, FARTHEST_VOLTS)
+            out[k] = np.where(beats.there[0].any(1).numpy()[:, None], off, 0.0)
+    return out
+
+
+def weigh(answer: Floats, x: Floats, y: Floats) -> Floats:
+    """(criterion,) weights of the columns of x (record, criterion) in units of the answer, none below 0."""
+    spread = x.std(axis=0).clip(1e-9)
+    x = x / spread
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        z = w[0] * answer + x @ w[1:-1] + w[-1]
+        off, away = expit(z) - y, np.concatenate([[w[0] - 1], w[1:-1], [0.0]])
+        slope = np.concatenate([[answer @ off], x.T @ off, [off.sum()]]) + RIDGE * away
+        return float(np.logaddexp(0, z).sum() - y @ z + RIDGE / 2 * away @ away), slope
+
+    start = np.array([1.0] + [0.0] * (x.shape[1] + 1))
+    bounds = [(LEAST_ANSWER, None), *[(0.0, None)] * x.shape[1], (None, None)]
+    w = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    out: Floats = w[1:-1] / spread / w[0]
+    return out
