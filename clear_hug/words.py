@@ -316,7 +316,7 @@ def _and(words: Sequence[str]) -> str:
 
 LEAD_TOKEN_WORDS = (
     "A contribution belongs to a lead token: the model's summary of a lead, beside it the lead's scale and "
-    "the rhythm of the record, which counts with every lead. In the “paper” pattern of attention the beats "
+    "voltage, and the rhythm of the record, which counts with every lead. In the “paper” pattern of attention the beats "
     "it reads have themselves seen other leads."
 )
 LEFT_OUT_WORDS = (
