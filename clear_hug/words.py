@@ -316,8 +316,8 @@ def _and(words: Sequence[str]) -> str:
 
 LEAD_TOKEN_WORDS = (
     "A contribution belongs to a lead token: the model's summary of a lead, beside it the lead's scale and "
-    "voltage, and the rhythm of the record, which counts with every lead. In the “paper” pattern of attention the beats "
-    "it reads have themselves seen other leads."
+    "voltage, and the rhythm of the record, which counts with every lead. In the “paper” pattern of "
+    "attention the beats it reads have themselves seen other leads."
 )
 LEFT_OUT_WORDS = (
     "How far the logit falls when the part alone is left out of the record; the model was trained with beats "
