@@ -2,8 +2,9 @@
 
 The way runs from flat beats, at the times and with the lead scales of the record, to the record itself; so
 what is explained is the shape of the beats, not when they come or how tall the leads are as a whole. R and S
-in mV, where HUG reads them, begin at none. Flat beats are nothing that the model was trained on: that is the
-price of going down to the sample.
+in mV, where HUG reads them, begin at none, and beyond the bound on them (`model.FARTHEST_VOLTS`) the way has
+a bend: of a very tall record the sum misses the logit by a hundredth or two. Flat beats are nothing that the
+model was trained on: that is the price of going down to the sample.
 """
 
 from __future__ import annotations
