@@ -55,12 +55,12 @@ class Beats:
         there = self.there.any(2)
         return torch.where(there, variance.sqrt().clamp_min(1e-12), 1.0), there
 
-    def r_and_s(self) -> Tensor:
+    def r_and_s(self, most: float = MOST) -> Tensor:
         """(batch, 12, 2) R and S: how high a lead goes around its R peaks, and how low; mean over beats, mV.
 
-        Meaningful where the values are mV; 0 where the lead has no token.
+        Meaningful where the values are mV; 0 where the lead has no token. No sample counts beyond `most`.
         """
         inside = self.there[..., None] & self.inside[:, None]
-        x = torch.where(inside, self.values.float(), 0.0)[..., QRS].clamp(-MOST, MOST)
+        x = torch.where(inside, self.values.float(), 0.0)[..., QRS].clamp(-most, most)
         both = torch.stack([x.amax(-1), -x.amin(-1)], -1)
         return both.sum(2) / self.there.sum(2).clamp_min(1)[..., None]

@@ -516,11 +516,26 @@ class Facts(nn.Module):
             for embed in (self.scale.known, self.rhythm.embed):
                 cast(nn.Linear, embed[-1]).weight.mul_(self.GAIN)
 
-    def forward(self, encoded: Encoded, beats: Beats) -> Tensor:
-        """(batch, 12, width + 2) the lead tokens with the facts added, and the voltage beside them."""
+    def secant(self, beats: Beats) -> Tensor:
+        """(batch, 12, 2) bounded mV a mV of R and S, on the whole way from none to what they are."""
+        found = beats.r_and_s(math.inf)
+        rise = self._bounded(beats.r_and_s()) - self._bounded(torch.zeros_like(found))
+        return rise / torch.where(found == 0, 1.0, found)
+
+    def _bounded(self, r_and_s: Tensor) -> Tensor:
+        return (r_and_s - self.usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
+
+    def forward(self, encoded: Encoded, beats: Beats, secant: Tensor | None = None) -> Tensor:
+        """(batch, 12, width + 2) the lead tokens with the facts added, and the voltage beside them.
+
+        secant : go on it instead of along the bound, for records on the way from flat beats
+        """
         rhythm = self.rhythm(beats.seconds, beats.there.any(1))
         tokens = encoded.lead_tokens.float() + self.scale(encoded.scale, encoded.told) + rhythm[:, None]
-        volts = (beats.r_and_s() - self.usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
+        if secant is None:
+            volts = self._bounded(beats.r_and_s())
+        else:
+            volts = self._bounded(torch.zeros_like(secant)) + secant * beats.r_and_s(math.inf)
         volts = torch.where(encoded.told[..., None], volts, 0.0)
         return torch.cat([tokens, volts], -1)
 
@@ -541,15 +556,22 @@ class CLEARHUG(nn.Module):
         scale_told: Tensor | None = None,
         scale: Tensor | None = None,
         leads_only: bool = False,
+        secant: Tensor | None = None,
     ) -> Encoded:
         """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, the facts with them."""
         encoded = self.clear.encode(beats, attention, scale_told, scale, leads_only)
         with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
-            return replace(encoded, lead_tokens=self.facts(encoded, beats))
+            return replace(encoded, lead_tokens=self.facts(encoded, beats, secant))
 
-    def forward(self, beats: Beats, scale_told: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        beats: Beats,
+        scale_told: Tensor | None = None,
+        scale: Tensor | None = None,
+        secant: Tensor | None = None,
+    ) -> Tensor:
         """(batch, label) logits."""
-        encoded = self.encode(beats, scale_told=scale_told, scale=scale, leads_only=True)
+        encoded = self.encode(beats, scale_told=scale_told, scale=scale, leads_only=True, secant=secant)
         with torch.autocast(encoded.x.device.type, enabled=False):
             return self.hug(encoded.lead_tokens, encoded.lead_there)
 

@@ -1,19 +1,24 @@
 """Integrated gradients: they add up, follow the label, and leave the model and the seeds alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from clear_hug.diagnosis import diagnose
+import clear_hug as ch
+from clear_hug.beats import split_windows
+from clear_hug.diagnosis import collate, diagnose
 from clear_hug.explain import explain
 from clear_hug.gradients import NOISY, integrated_gradients, on_the_trace
+from clear_hug.model import FARTHEST_VOLTS
 
 
 def one(checkpoint, row):
     return np.eye(len(checkpoint.targets))[row]
 
 
-@pytest.mark.parametrize("kind", ["normal", "lead_off", "long"])
+@pytest.mark.parametrize("kind", ["normal", "lead_off", "long", "high_voltage"])
 def test_they_add_up_from_flat_beats_to_the_logit(checkpoint, tokens_of, kind):
     tokens = tokens_of(kind)
     found = integrated_gradients(checkpoint, tokens, one(checkpoint, 1))
@@ -23,6 +28,18 @@ def test_they_add_up_from_flat_beats_to_the_logit(checkpoint, tokens_of, kind):
     assert not found.values[:, ~tokens.inside][
         tokens.valid[:, :, None].repeat(96, 2)[:, ~tokens.inside]
     ].any()
+
+
+def test_the_bound_on_voltage_leaves_nothing_over():
+    """Of a record so tall that R and S are bounded, by the weights that ship."""
+    ecg = ch.simulate_ecg("high_voltage", seed=2)
+    tokens = ch.tokenize_beats(replace(ecg, signal=1.6 * ecg.signal))
+    shipped = ch.load_checkpoint()
+    (window,) = split_windows(tokens)
+    off = collate([window]).r_and_s()[0] - shipped.model.facts.usual
+    assert off.max() > FARTHEST_VOLTS
+    found = integrated_gradients(shipped, tokens, one(shipped, shipped.row("VCLVH")))
+    assert found.flat + np.nansum(found.values) == pytest.approx(found.logit, abs=1e-3)
 
 
 def test_a_contrast_is_the_difference_of_two(checkpoint, tokens):
