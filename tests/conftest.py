@@ -60,7 +60,7 @@ def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, see
             parameter.add_(torch.randn_like(parameter) * 0.1)
         model.hug.head.weight.mul_(5)
         model.hug.reference.normal_()
-        model.facts.usual.normal_()
+        model.facts.usual.uniform_(0, 1)  # mV; R and S are none below 0
         model.hug.voltage.normal_()
         regression = model.clear.regression
         for moments, share in ((regression.shared, 0.8), (regression.own, 0.2)):
