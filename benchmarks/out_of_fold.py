@@ -1,10 +1,10 @@
-"""Ours against the plain ResNet on folds 1 to 8, each pair of folds by models that had not learned from it.
+"""Ours against plain baselines on folds 1 to 8, each pair of folds by models that had not learned from it.
 
 `python -m benchmarks.out_of_fold`, after `checkpoints/small.sh`: it reads the runs that calibrate the
-shipped checkpoint and their teachers, which are plain ResNets learned from the same folds. Our encoder was
-pre-trained on these folds' signals, without their labels. Macro AUROC a pair of folds on each task's field
-subset over the labels with a positive there, then the mean over the four pairs; of four ResNets the mean
-of their figures.
+shipped checkpoint, and ResNets and forests that learned from the same folds. Our encoder was pre-trained
+on these folds' signals, without their labels; the forest of the same folds is its teacher on records without
+labels. Macro AUROC a pair of folds on each task's field subset over the labels with a positive there, then
+the mean over the four pairs; of several seeds the mean of their figures.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from clear_hug.train.metrics import auroc, draw_weights, drawn_auroc, interval, 
 NAMES = ("superdiagnostic", "subdiagnostic", "form", "rhythm")
 
 
+BASELINES = {"plain ResNet": tuple(f"-resnet-{k}" for k in (1, 2, 3, 4)), "forest": ("-teacher",)}
+"""Name to what the names of its runs add to ours."""
+
+
 def out_of_fold(
     corpus: Path = Path("corpus"),
     runs: tuple[Path, ...] = (
@@ -30,34 +34,28 @@ def out_of_fold(
         Path("runs/cv34"),
         Path("runs/cv56"),
     ),
-    resnets: tuple[Path, ...] = (
-        Path("runs/choice-teacher"),
-        Path("runs/cv12-teacher"),
-        Path("runs/cv34-teacher"),
-        Path("runs/cv56-teacher"),
-    ),
-    seeds: tuple[int, ...] = (1, 2, 3, 4),
 ) -> None:
     """Print the table, in Markdown.
 
     Args:
         corpus: folder of prepared shards
-        runs: of `finetune`, each watching folds of its own
-        resnets: of `baseline`, which learned from the same folds, without their -<seed>
-        seeds: of the ResNets
+        runs: of `finetune`, each watching folds of its own; those of the baselines stand beside them
     """
     data, tasks = Corpus(corpus), [TASKS[name] for name in NAMES]
     targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
-    figures: dict[str, list[tuple[float, float, np.ndarray, np.ndarray]]] = {name: [] for name in NAMES}
+    every = np.flatnonzero(data.labelled_for(tasks))
+    # (task, pair of folds) -> ours, then each baseline: its figure and its draws
+    figures: dict[str, list[list[tuple[float, np.ndarray]]]] = {name: [] for name in NAMES}
     n = 0
-    for run, resnet in zip(runs, resnets, strict=True):
-        every = np.flatnonzero(data.labelled_for(tasks))
-        ours = answers(run, data, every[:1], targets)
-        rows = every[np.isin(data.fold[every], ours.watch_folds)]
-        mine = answers(run, data, rows, targets).logits
-        theirs = [answers(resnet.with_name(f"{resnet.name}-{k}"), data, rows, targets) for k in seeds]
-        for other in theirs:
-            assert sorted(other.train_folds) == sorted(ours.train_folds), f"{run}: other folds"
+    for run in runs:
+        folds = answers(run, data, every[:1], targets)
+        rows = every[np.isin(data.fold[every], folds.watch_folds)]
+        said = [[answers(run, data, rows, targets).logits]]
+        for ends in BASELINES.values():
+            others = [answers(run.with_name(run.name + end), data, rows, targets) for end in ends]
+            for other in others:
+                assert sorted(other.train_folds) == sorted(folds.train_folds), f"{run}: other folds"
+            said.append([other.logits for other in others])
         n, start = n + len(rows), 0
         for task in tasks:
             part = slice(start, start + len(task.labels))
@@ -65,29 +63,28 @@ def out_of_fold(
             truth = data.labels([task], rows)
             some = truth.any(axis=1)
             weights = draw_weights(data.patients[rows][some], seed=n)  # other draws for each pair of folds
+            figures[task.name].append([
+                _figure([logits[some, part] for logits in of], truth[some], weights) for of in said
+            ])  # fmt: skip
+    print(f"{n} records, each by a model that had not learned from its fold")
+    print("| task | ours |" + "".join(f" {name} | ours minus it (95 %) |" for name in BASELINES))
+    print("|---|---|" + "---|---|" * len(BASELINES))
+    for name, pairs in figures.items():
+        values = np.array([[value for value, _ in pair] for pair in pairs]).mean(axis=0)
+        draws = np.array([[drawn for _, drawn in pair] for pair in pairs]).mean(axis=0)
+        line = f"| {name} | {values[0]:.3f} |"
+        for value, drawn in zip(values[1:], draws[1:], strict=True):
+            low, high = interval(draws[0] - drawn)
+            line += f" {value:.3f} | {values[0] - value:+.3f} ({low:+.3f} to {high:+.3f}) |"
+        print(line)
 
-            def of(logits: np.ndarray, part=part, some=some, truth=truth, weights=weights) -> tuple:
-                scores = logits[some, part]
-                return macro(auroc(scores, truth[some])), mean_known(
-                    drawn_auroc(scores, truth[some], weights)
-                )
 
-            value, draws = of(mine)
-            others = [of(other.logits) for other in theirs]
-            figures[task.name].append(
-                (value, np.mean([v for v, _ in others]), draws, np.mean([d for _, d in others], axis=0))
-            )
-    print(f"{n} records, each by a model that had not learned from its fold; {len(seeds)} ResNets")
-    print("| task | ours | plain ResNet | ours minus it (95 %) |")
-    print("|---|---|---|---|")
-    for name, parts in figures.items():
-        ours_mean, theirs_mean = (float(np.mean([part[k] for part in parts])) for k in (0, 1))
-        draws = np.mean([part[2] - part[3] for part in parts], axis=0)
-        low, high = interval(draws)
-        print(
-            f"| {name} | {ours_mean:.3f} | {theirs_mean:.3f} | {ours_mean - theirs_mean:+.3f} "
-            f"({low:+.3f} to {high:+.3f}) |"
-        )
+def _figure(scores: list[np.ndarray], truth: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Macro AUROC and its draws, each the mean over seeds."""
+    return (
+        float(np.mean([macro(auroc(one, truth)) for one in scores])),
+        np.mean([mean_known(drawn_auroc(one, truth, weights)) for one in scores], axis=0),
+    )
 
 
 if __name__ == "__main__":

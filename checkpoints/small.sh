@@ -8,7 +8,6 @@ D=${CLEAR_HUG_DATA:?name the folder of the data sets}
 run() { .venv/bin/python -m clear_hug.train "$@"; }
 TASKS='["superdiagnostic","subdiagnostic","form","rhythm"]'
 FINAL='[1,2,3,4,5,6,7,8]'
-RESNET=(--recipe.tasks "$TASKS" --recipe.epochs 8 --recipe.watch_folds '[]')
 
 run prepare --sources "[\"$D/ptbxl\",\"$D/ptbxl_normalized\",\"$D/ludb\",\"$D/cinc2011\",\"$D/cinc2021\",\"$D/cinc2025_chagas\",\"$D/brugada_huca\"]"
 
@@ -19,20 +18,17 @@ run pretrain --run runs/pretrain-alone --recipe.epochs 140 --recipe.batch_size 1
 run pretrain --run runs/pretrain --init runs/pretrain-alone/checkpoint --recipe.epochs 30 --recipe.batch_size 128 \
     --recipe.lr 3e-4 --recipe.warm_up 1 --resume
 
-# Four plain ResNets that learned from some folds speak of the records without labels, and CLEAR-HUG learns
-# from those folds and from what they say.
+# A forest over measured waves that learned from some folds speaks of the records without labels, and CLEAR-HUG
+# learns from those folds and from what it says.
 teach() {  # name, folds to learn from, folds to look at
-    for seed in 1 2 3 4; do
-        run baseline --run "runs/$1-teacher-$seed" "${RESNET[@]}" --recipe.seed "$seed" --recipe.teach true \
-            --recipe.train_folds "$2" --recipe.test_folds "$3"
-    done
+    run baseline --run "runs/$1-teacher" --recipe.kind forest --recipe.tasks "$TASKS" --recipe.watch_folds '[]' \
+        --recipe.teach true --recipe.train_folds "$2" --recipe.test_folds "$3"
 }
-tune() {  # name, whose teachers, folds to learn from, folds to look at, further options
+tune() {  # name, whose teacher, folds to learn from, folds to look at, further options
     local name=$1 of=$2 learn=$3 look=$4
     shift 4
     run finetune --run "runs/$name" --recipe.tasks "$TASKS" --resume --recipe.train_folds "$learn" \
-        --recipe.watch_folds "$look" "$@" \
-        --teachers "[\"runs/$of-teacher-1\",\"runs/$of-teacher-2\",\"runs/$of-teacher-3\",\"runs/$of-teacher-4\"]"
+        --recipe.watch_folds "$look" --teachers "[\"runs/$of-teacher\"]" "$@"
 }
 FROM=(--init runs/pretrain/checkpoint)
 learn() {  # name, folds to learn from, folds to look at, further options
@@ -68,9 +64,10 @@ AGAINST=(--recipe.tasks "$TASKS" --recipe.watch_folds '[]' --recipe.train_folds 
 for seed in 0 1 2; do
     run baseline --run "runs/resnet-$seed" "${AGAINST[@]}" --recipe.epochs 8 --recipe.seed "$seed"
 done
+run baseline --run runs/forest "${AGAINST[@]}" --recipe.kind forest
 run baseline --run runs/random "${AGAINST[@]}" --recipe.kind random --recipe.weight_decay 0.01
 tune scratch final "$FINAL" '[]' --calibration "$OTHERS"
-run evaluate --write true --baselines '{"ResNet": ["runs/resnet-0", "runs/resnet-1", "runs/resnet-2"], "the same from scratch": "runs/scratch", "random frozen encoder": "runs/random"}'
+run evaluate --write true --baselines '{"ResNet": ["runs/resnet-0", "runs/resnet-1", "runs/resnet-2"], "forest": "runs/forest", "the same from scratch": "runs/scratch", "random frozen encoder": "runs/random"}'
 
 # How far its explanations may be believed; two more seeds of training, whose maps are held against
 # those of the first.
@@ -80,3 +77,15 @@ for seed in 1 2; do
 done
 run faithfulness --folds '[9]' --seeds '["runs/choice","runs/choice-seed-1","runs/choice-seed-2"]' --write true
 .venv/bin/python -m tests.golden.make
+
+# Plain ResNets beside each pair of folds, for `python -m benchmarks.out_of_fold`.
+beside() {  # name, folds to learn from, folds to look at
+    for seed in 1 2 3 4; do
+        run baseline --run "runs/$1-resnet-$seed" --recipe.tasks "$TASKS" --recipe.epochs 8 \
+            --recipe.watch_folds '[]' --recipe.seed "$seed" --recipe.train_folds "$2" --recipe.test_folds "$3"
+    done
+}
+beside choice '[1,2,3,4,5,6]' '[7,8]'
+beside cv12 '[3,4,5,6,7,8]' '[1,2]'
+beside cv34 '[1,2,5,6,7,8]' '[3,4]'
+beside cv56 '[1,2,3,4,7,8]' '[5,6]'

@@ -32,7 +32,7 @@ from clear_hug.ecg import freeze
 from clear_hug.model import CLEAR, CLEARHUG, HUG, CLEARConfig, config_dict
 from clear_hug.tasks import TASKS, Task
 
-FORMAT = 3  # of config.json; raised when an older reader could misread it
+FORMAT = 4  # of config.json; raised when an older reader could misread it
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT = "small"
 FAITHFULNESS = "faithfulness.json"

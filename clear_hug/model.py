@@ -28,13 +28,13 @@ from clear_hug.attention import (
     token_layout,
 )
 from clear_hug.batch import Beats
+from clear_hug.embed import N_RHYTHM, TYPICAL_SCALE, LeadScale, Rhythm, Timing, rhythm_in_tents
 from clear_hug.leads import GROUP_OF, GROUPS, N_LEADS, PAIRS
 from clear_hug.regression import LeadRegression
 
 DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 """What the names of the parameters of CLEAR that serve rebuilding alone begin with."""
 VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
-TYPICAL_SCALE = 0.2  # mV; SD of a lead of an ordinary ECG: the origin of the log-scale axis
 N_GROUPS = len(GROUPS)
 N_VOLTS = 2  # R and S of a lead, which HUG reads beside its token
 FARTHEST_VOLTS = 1.5  # mV; farther from the usual counts as that: a wrong gain must not decide alone
@@ -79,88 +79,6 @@ PRESETS: dict[str, CLEARConfig] = {
     "mini": CLEARConfig(96, 4, 4, 192, 64, 1, 4, 128),  # quick comparisons
     "tiny": CLEARConfig(32, 2, 4, 64, 32, 1, 4, 64),  # tests
 }
-
-
-class Timing(nn.Module):
-    """When a beat comes: its R-peak time and the RR intervals around it, as one vector."""
-
-    PERIODS = (0.5, 20.0)  # s; shortest and longest wave of the encoding
-    omega: Tensor
-
-    def __init__(self, width: int, waves: int = 16) -> None:
-        super().__init__()
-        short, long = self.PERIODS
-        periods = short * (long / short) ** (torch.arange(waves) / (waves - 1))
-        self.register_buffer("omega", 2 * math.pi / periods, persistent=False)
-        self.time = nn.Linear(2 * waves, width)
-        self.rr = nn.Sequential(nn.Linear(5, 64), nn.GELU(), nn.Linear(64, width))
-
-    def forward(self, seconds: Tensor, there: Tensor) -> Tensor:
-        """(batch, beat, width) from R-peak times (batch, beat) s; an interval needs both its beats."""
-        angle = torch.where(there, seconds, 0.0).float()[..., None] * self.omega
-        gap, both = _log_intervals(seconds, there)
-        gap = torch.where(both, gap, 0.0)
-        known = both.float()
-        edge = known.new_zeros(known.shape[0], 1)
-        before, known_before = torch.cat([edge, gap], 1), torch.cat([edge, known], 1)
-        after, known_after = torch.cat([gap, edge], 1), torch.cat([known, edge], 1)
-        change = (after - before) * known_before * known_after
-        rr = torch.stack([before, known_before, after, known_after, 4 * change], dim=-1)
-        return self.time(torch.cat([angle.sin(), angle.cos()], -1)) + self.rr(rr)
-
-
-class Rhythm(nn.Module):
-    """Rate and irregularity of the whole record as one vector for the lead tokens.
-
-    From the logarithms of the RR intervals whose two beats are both there: their mean (against 0.8 s),
-    spread, mean change from one to the next, and how far the shortest and the longest stand off.
-    """
-
-    TYPICAL_RR = 0.8  # s; 75 beats/min
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.embed = nn.Sequential(nn.Linear(7, 64), nn.GELU(), nn.Linear(64, width))
-
-    def forward(self, seconds: Tensor, there: Tensor) -> Tensor:
-        """(batch, width) from R-peak times (batch, beat) s."""
-        gap, known = _log_intervals(seconds, there)
-        gap = torch.where(known, gap - math.log(self.TYPICAL_RR), 0.0)
-        n = known.sum(1, keepdim=True)
-        mean = gap.sum(1, keepdim=True) / n.clamp_min(1)
-        off = torch.where(known, gap - mean, 0.0)
-        spread = off.square().sum(1, keepdim=True) / n.clamp_min(1)
-        pairs = known[:, 1:] & known[:, :-1]
-        change = torch.where(pairs, gap[:, 1:] - gap[:, :-1], 0.0).abs().sum(1, keepdim=True)
-        change = change / pairs.sum(1, keepdim=True).clamp_min(1)
-        edge = off.new_zeros(len(off), 1)  # so that a record of one beat has a shortest interval too
-        off = torch.cat([off, edge], 1)
-        shortest, longest = off.amin(1, keepdim=True), off.amax(1, keepdim=True)
-        rate, several = (n > 0).float(), pairs.any(1, keepdim=True).float()
-        # each of about unit size over ordinary records; a floor of 2 % of an interval under the spreads
-        irregular = [(x + 4e-4).log() / 2 + 3 for x in (spread, change.square())]
-        parts = [4 * mean, *(several * x for x in irregular), 4 * shortest, 4 * longest, rate, several]
-        return self.embed(torch.cat(parts, 1))
-
-
-def _log_intervals(seconds: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """(batch, beat - 1) log of the RR intervals in s, and whether both beats of each are there."""
-    seconds = torch.where(there, seconds, 0.0).float()  # a slot that is not there may hold anything
-    both = there[:, 1:] & there[:, :-1]
-    return (seconds[:, 1:] - seconds[:, :-1]).clamp(0.2, 4.0).log(), both
-
-
-class LeadScale(nn.Module):
-    """The lead scale as a vector for the lead token: log mV, or a learned "unknown"."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.known = nn.Sequential(nn.Linear(1, 64), nn.GELU(), nn.Linear(64, width))
-        self.unknown = nn.Parameter(torch.zeros(width))
-
-    def forward(self, scale: Tensor, known: Tensor) -> Tensor:
-        log = (scale / TYPICAL_SCALE).log().clamp(-4, 4)
-        return torch.where(known[..., None], self.known(log[..., None]), self.unknown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -510,11 +428,11 @@ class Facts(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scale, self.rhythm = LeadScale(width), Rhythm(width)
+        self.scale, self.rhythm = LeadScale(width), nn.Linear(N_RHYTHM, width)
         self.register_buffer("usual", torch.zeros(N_LEADS, N_VOLTS))
         with torch.no_grad():
-            for embed in (self.scale.known, self.rhythm.embed):
-                cast(nn.Linear, embed[-1]).weight.mul_(self.GAIN)
+            for last in (self.scale.known[-1], self.rhythm):
+                cast(nn.Linear, last).weight.mul_(self.GAIN)
 
     def secant(self, beats: Beats) -> Tensor:
         """(batch, 12, 2) bounded mV a mV of R and S, on the whole way from none to what they are."""
@@ -525,12 +443,16 @@ class Facts(nn.Module):
     def _bounded(self, r_and_s: Tensor) -> Tensor:
         return (r_and_s - self.usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
 
-    def forward(self, encoded: Encoded, beats: Beats, secant: Tensor | None = None) -> Tensor:
+    def forward(
+        self, encoded: Encoded, beats: Beats, secant: Tensor | None = None, timed: Tensor | None = None
+    ) -> Tensor:
         """(batch, 12, width + 2) the lead tokens with the facts added, and the voltage beside them.
 
         secant : go on it instead of along the bound, for records on the way from flat beats
+        timed : (batch, beat) bool, the beats that the rhythm is read from; None = those that are there
         """
-        rhythm = self.rhythm(beats.seconds, beats.there.any(1))
+        timed = beats.there.any(1) if timed is None else timed
+        rhythm = self.rhythm(rhythm_in_tents(beats.seconds, timed))
         tokens = encoded.lead_tokens.float() + self.scale(encoded.scale, encoded.told) + rhythm[:, None]
         if secant is None:
             volts = self._bounded(beats.r_and_s())
@@ -557,11 +479,12 @@ class CLEARHUG(nn.Module):
         scale: Tensor | None = None,
         leads_only: bool = False,
         secant: Tensor | None = None,
+        timed: Tensor | None = None,
     ) -> Encoded:
-        """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, the facts with them."""
+        """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, with the facts (see `Facts`)."""
         encoded = self.clear.encode(beats, attention, scale_told, scale, leads_only)
         with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
-            return replace(encoded, lead_tokens=self.facts(encoded, beats, secant))
+            return replace(encoded, lead_tokens=self.facts(encoded, beats, secant, timed))
 
     def forward(
         self,
@@ -571,9 +494,26 @@ class CLEARHUG(nn.Module):
         secant: Tensor | None = None,
     ) -> Tensor:
         """(batch, label) logits."""
-        encoded = self.encode(beats, scale_told=scale_told, scale=scale, leads_only=True, secant=secant)
+        return self.answer(self.encode(beats, 0, scale_told, scale, leads_only=True, secant=secant))
+
+    def foretell(self, encoded: Encoded, gone: Tensor) -> Tensor:
+        """(n, label) what contributions leave of the answer without leads `gone` (n, 12), of n records."""
+        tokens, there = encoded.lead_tokens[: len(gone)], encoded.lead_there[: len(gone)]
         with torch.autocast(encoded.x.device.type, enabled=False):
-            return self.hug(encoded.lead_tokens, encoded.lead_there)
+            bias, parts = self.hug.decompose(tokens, there)
+            return bias + torch.einsum("bpln,bl->bn", parts, (~gone).to(parts))
+
+    def answer(self, encoded: Encoded, gone: Tensor | None = None) -> Tensor:
+        """(batch, label) logits of what `encode` made of the records.
+
+        gone : (n, 12) bool, leads whose tokens HUG does not read, of the first n records, which alone are
+            answered for then; the others' tokens stay what they are
+        """
+        tokens, there = encoded.lead_tokens, encoded.lead_there
+        if gone is not None:
+            tokens, there = tokens[: len(gone)], there[: len(gone)] & ~gone
+        with torch.autocast(encoded.x.device.type, enabled=False):
+            return self.hug(tokens, there)
 
 
 class MaskedCLEAR(nn.Module):

@@ -16,7 +16,7 @@ ROWS = [
     {"simulate", "io", "exchange", "beats"},
     {"quality"},
     {"measure", "datasets", "display", "trend"},
-    {"batch", "attention", "norms"},
+    {"batch", "attention", "embed", "norms"},
     {"regression"},
     {"model"},
     {"checkpoint"},
@@ -37,7 +37,7 @@ ROWS = [
 ]
 ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 ALONE = {"leads", "tasks", "qrs", "store", "runs", "turns"}  # import nothing of the package
-NETWORK = {"batch", "attention", "regression", "model"}  # know leads, and no ECG
+NETWORK = {"batch", "attention", "embed", "regression", "model"}  # know leads, and no ECG
 STREAMLIT = {"app.py", "benchmarks/load.py"}  # the latter speaks its protocol
 
 

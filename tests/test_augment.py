@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clear_hug.train.augment import Augmentation, augment
+from clear_hug.train.augment import Augmentation, augment, some_leads
 
 NOTHING = Augmentation(
     stretch=99, drop_beat=0, drop_token=0, drop_lead=0, amplitude=0, withhold=0, mix=0,
@@ -23,10 +23,10 @@ def changed(beats, how, seed=0):
 
 def test_nothing_asked_is_nothing_changed(random_beats):
     beats = random_beats(4)
-    before, after, target, told = changed(beats, NOTHING)
+    before, after, target, told, timed = changed(beats, NOTHING)
     for name in beats.__dataclass_fields__:
         assert torch.equal(getattr(after, name), getattr(beats, name))
-    assert torch.equal(before, target) and told.all()
+    assert torch.equal(before, target) and told.all() and torch.equal(timed, beats.there.any(1))
 
 
 def test_the_same_seed_draws_the_same(random_beats):
@@ -41,7 +41,7 @@ def test_a_stretch_is_beats_one_after_another_of_the_record_itself(random_beats)
     n = beats.there.shape[2]
     starts = set()
     for seed in range(12):
-        _, after, _, _ = changed(beats, replace(NOTHING, stretch=3), seed)
+        _, after, *_ = changed(beats, replace(NOTHING, stretch=3), seed)
         assert after.there.shape[2] == 3
         for i in range(3):
             first = int((beats.seconds[i] == after.seconds[i, 0]).nonzero()[0])
@@ -55,7 +55,7 @@ def test_a_stretch_is_beats_one_after_another_of_the_record_itself(random_beats)
 def test_no_record_is_left_without_a_token(random_beats):
     for seed in range(20):
         how = replace(NOTHING, drop_beat=0.9, drop_token=0.9, drop_lead=1.0)
-        _, after, _, _ = changed(random_beats(4), how, seed)
+        _, after, *_ = changed(random_beats(4), how, seed)
         assert after.there.flatten(1).any(1).all()
 
 
@@ -66,7 +66,7 @@ def mixed(random_beats):
 
 
 def test_mixing_keeps_time_and_voltage_and_what_does_not_mix(mixed):
-    beats, before, after, target, _ = mixed
+    beats, before, after, target, *_ = mixed
     assert torch.equal(after.seconds, beats.seconds) and torch.equal(after.units_known, beats.units_known)
     assert not (after.there & ~beats.there).any()
     assert torch.equal(target[:, 2], before[:, 2])
@@ -78,7 +78,7 @@ def test_mixing_keeps_time_and_voltage_and_what_does_not_mix(mixed):
 
 
 def test_mixed_labels_lie_between_those_of_the_two_records_nearer_to_their_own(mixed):
-    _, before, _, target, _ = mixed
+    _, before, _, target, *_ = mixed
     low, high = before.min(0).values, before.max(0).values
     assert ((target >= low - 1e-6) & (target <= high + 1e-6)).all()
     for row in range(len(target)):
@@ -88,3 +88,21 @@ def test_mixed_labels_lie_between_those_of_the_two_records_nearer_to_their_own(m
         within = moved.norm() <= 0.5 * others.norm(dim=1) + 1e-5
         along = (others @ moved) >= -1e-5
         assert (parallel & within & along).any()  # one other record and a share up to a half explain it
+
+
+def test_r_peaks_of_beats_left_out_stay_known(random_beats):
+    beats = random_beats(4)
+    _, after, _, _, timed = changed(beats, replace(NOTHING, drop_beat=0.9))
+    assert torch.equal(timed, beats.there.any(1)) and not torch.equal(timed, after.there.any(1))
+
+
+def test_some_leads_are_left_out_and_some_stay():
+    there = torch.rand(200, 12, generator=torch.Generator().manual_seed(0)) < 0.5
+    there[0] = False
+    there[0, 3] = True
+    gone = some_leads(there, torch.Generator().manual_seed(1))
+    left = there & ~gone
+    several = there.sum(1) > 1
+    assert not (gone & ~there).any() and not gone[0].any()
+    assert left.any(1)[several].all() and gone.any(1)[several].all()
+    assert {1, 5} <= set(gone.sum(1).tolist()) and gone.any(0).all()

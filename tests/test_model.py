@@ -8,6 +8,7 @@ import torch
 
 from clear_hug.attention import PATTERNS
 from clear_hug.batch import MOST, Beats
+from clear_hug.embed import TYPICAL_SCALE
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
 from clear_hug.model import (
     CLEAR,
@@ -16,11 +17,8 @@ from clear_hug.model import (
     HUG,
     N_VOLTS,
     PRESETS,
-    TYPICAL_SCALE,
     CLEARConfig,
     MaskedCLEAR,
-    Rhythm,
-    Timing,
     config_dict,
     masked_loss,
     reference_log_scale,
@@ -252,53 +250,21 @@ def test_little_or_nothing_visible_is_no_nan(random_model, random_beats, config,
 # --- time ---------------------------------------------------------------------------------------
 
 
-def test_rr_intervals_that_touch_a_beat_left_out_are_unknown():
-    torch.manual_seed(0)
-    timing = Timing(16)
-    seconds = torch.tensor([[0.5, 1.3, 2.0, 2.9, 3.6]])
-    moved = seconds.clone()
-    moved[0, 2] = 2.2
-    whole = torch.ones(1, 5, dtype=torch.bool)
-    without = whole.clone()
-    without[0, 2] = False
-    others = [0, 1, 3, 4]
-    assert torch.equal(timing(seconds, without)[:, others], timing(moved, without)[:, others])
-    differs = (timing(seconds, whole) != timing(moved, whole)).any(-1)[0]
-    assert differs.tolist() == [False, True, True, True, False]
-    # the beats around the gap know one interval each, not the sum of two
-    ends = timing(seconds[:, 3:], whole[:, 3:])
-    torch.testing.assert_close(timing(seconds, without)[:, 3:], ends)
-
-
-@pytest.fixture(scope="module")
-def rhythm():
-    torch.manual_seed(0)
-    module = Rhythm(16)
-    return lambda seconds, there=None: module(
-        torch.tensor([seconds]),
-        torch.ones(1, len(seconds), dtype=torch.bool) if there is None else torch.tensor([there]),
-    )[0]
-
-
-def test_rhythm_follows_intervals_and_not_when_the_recording_began(rhythm):
-    plain = rhythm([0.5, 1.3, 2.1, 3.4])
-    torch.testing.assert_close(rhythm([3.5, 4.3, 5.1, 6.4]), plain)
-    for other in ([0.5, 1.1, 1.7, 2.7], [0.5, 1.5, 2.5, 3.4]):  # faster; more regular
-        assert (rhythm(other) - plain).abs().max() > 1e-3
-
-
-def test_rhythm_bridges_no_beat_left_out_and_one_beat_has_none(rhythm):
-    left_out = rhythm([0.5, 1.3, 99.0, 2.9, 3.7], [True, True, False, True, True])
-    torch.testing.assert_close(left_out, rhythm([0.5, 1.3, 7.0, 2.9, 3.7], [True, True, False, True, True]))
-    assert (left_out - rhythm([0.5, 1.3, 2.9, 3.7])).abs().max() > 1e-3  # no interval of 1.6 s
-    torch.testing.assert_close(rhythm([0.5]), rhythm([8.0]))
-
-
 def test_irregular_rr_changes_the_answer(random_model, random_beats):
     model, beats = random_model(), random_beats(1)
     moved = beats.seconds.clone()
     moved[0, 3] += 0.15
     assert (model(beats) - model(replace(beats, seconds=moved))).abs().max() > 1e-3
+
+
+def test_the_rhythm_of_other_beats_than_those_seen_reaches_the_lead_tokens(random_model, random_beats):
+    """In training beats are left out whose R peaks are known."""
+    model, beats = random_model(), random_beats(1)
+    timed = beats.there.any(1)
+    seen = beats.hide(torch.zeros_like(beats.there).index_fill(2, torch.tensor([3]), True))
+    told, guessed = model.encode(seen, timed=timed), model.encode(seen)
+    assert (told.lead_tokens - guessed.lead_tokens).abs().max() > 1e-3
+    assert torch.equal(model.encode(seen, timed=seen.there.any(1)).lead_tokens, guessed.lead_tokens)
 
 
 # --- scale --------------------------------------------------------------------------------------
@@ -460,6 +426,22 @@ def test_hug_reads_voltage_beside_the_token_where_it_is_told(random_model, rando
     off = (beats.r_and_s()[0] - usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
     torch.testing.assert_close(volts[0], torch.where(there[0, :, None], off, 0.0))
     assert not volts[1].any() and not untold.lead_tokens[..., -N_VOLTS:].any()
+
+
+def test_an_answer_without_some_leads_reads_the_others_tokens_as_they_are(random_model, random_beats):
+    model, beats = random_model(), random_beats(3)
+    encoded = model.encode(beats)
+    torch.testing.assert_close(model.answer(encoded), model(beats))
+    gone = torch.zeros(2, N_LEADS, dtype=torch.bool)
+    gone[0, :3], gone[1, 7] = True, True
+    without = model.answer(encoded, gone)
+    assert without.shape == (2, model.hug.head.out_features)
+    torch.testing.assert_close(without, model.hug(encoded.lead_tokens, ~torch.cat([gone, gone[:1]]))[:2])
+    parts = model.hug.contributions(encoded.lead_tokens, encoded.lead_there).sum(1)[:2]
+    left = torch.einsum("bln,bl->bn", parts, (~gone).float()) + model.hug.bias()
+    torch.testing.assert_close(model.foretell(encoded, gone), left)
+    read_anew = model(beats.first(2).hide(gone[..., None].expand(-1, -1, beats.there.shape[2])))
+    assert (without - read_anew).abs().max() > 1e-4  # where the others' tokens are made without them
 
 
 def test_hug_is_exact_whatever_the_precision_around_it(random_model, random_beats):

@@ -256,6 +256,28 @@ def test_intervals_are_learned_beside_the_labels_and_not_shipped(finetuned: Path
     assert ch.load_checkpoint(finetuned / "checkpoint").model.hug.head.out_features == 5
 
 
+@pytest.mark.parametrize("what", ["steady", "additive"])
+def test_answers_without_some_leads_are_what_was_learned_to_foretell_them(
+    corpus: Path, pretrained: Path, tmp_path: Path, what: str
+) -> None:
+    data = Corpus(corpus)
+    beats = collate([data.window(int(i)) for i in np.flatnonzero(data.fold == 9)])
+    gone = torch.zeros(len(beats.there), 12, dtype=torch.bool)
+    gone[:, 6:] = True
+    missed = []
+    for weight in (0.0, 3.0):
+        weights = {"steady": 0.0, "additive": 0.0, what: weight}
+        recipe = FinetuneConfig(epochs=4, batch_size=8, lr=1e-2, precision="no", average=0.5, **weights)
+        finetune(tmp_path / str(weight), corpus, str(pretrained / "checkpoint"), recipe=recipe)
+        model = ch.load_checkpoint(tmp_path / str(weight) / "checkpoint").model
+        with torch.inference_mode():
+            encoded, without = model.encode(beats), model(beats.hide(gone[..., None]))
+            foretold = (model.answer if what == "steady" else model.foretell)(encoded, gone)
+            change = (without - model.answer(encoded)).square().mean()
+            missed.append(float((without - foretold).square().mean() / change))
+    assert missed[1] < 0.5 * missed[0]
+
+
 def test_measured_intervals_are_those_of_measure(corpus: Path) -> None:
     data = Corpus(corpus)
     for row, values in zip((0, 1), measured(data, np.array([0, 1])), strict=True):

@@ -27,6 +27,9 @@ _NAMES = {
     "scale": "squared error of the log lead scale",
     "loss": "loss",
     "diagnosis": "cross-entropy of the labels",
+    "intervals": "squared error of the intervals, in their usual spread",
+    "steady": "squared change of the logits by what leads left out do to the others' tokens",
+    "additive": "squared change of the logits that contributions do not foretell, leads left out",
     "lr": "learning rate",
 }
 

@@ -55,7 +55,7 @@ def augment(
     mixes: Tensor,
     how: Augmentation,
     generator: torch.Generator,
-) -> tuple[Beats, Tensor, Tensor]:
+) -> tuple[Beats, Tensor, Tensor, Tensor]:
     """Change a batch.
 
     Parameters
@@ -67,9 +67,12 @@ def augment(
     Returns
     -------
     beats, target : changed;  told : (batch,) bool, the lead scale is told
+    timed : (batch, beat) bool, the beats whose R peaks are known, those that were left out among them: of a
+        rhythm with holes only few of the RR intervals would be left
 
     """
     beats = _stretch(beats, how.stretch, generator)
+    timed = beats.there.any(1)
     beats = _leave_out(beats, how, generator)
     beats, target = plant(beats, target, targets, how.planted, generator)
     noise = torch.randn((*beats.there.shape[:2], 1, 1), generator=generator).to(beats.values.device)
@@ -83,7 +86,18 @@ def augment(
     told = _draw(beats, generator, len(target)) >= how.withhold
     if how.mix > 0:
         beats, target = _mix(beats, target, mixes, how, generator)
-    return beats, target, told
+    return beats, target, told, timed
+
+
+def some_leads(there: Tensor, generator: torch.Generator) -> Tensor:
+    """(batch, 12) bool: leads of those that are `there` (batch, 12) to leave out, from one to all but one.
+
+    None of a record of one lead.
+    """
+    score = torch.rand(there.shape, generator=generator).to(there.device).masked_fill(~there, 2.0)
+    count = there.sum(1, keepdim=True)
+    n = 1 + (torch.rand(len(there), 1, generator=generator).to(there.device) * (count - 1)).long()
+    return (score.argsort(1).argsort(1) < torch.minimum(n, count - 1)) & there
 
 
 def _draw(beats: Beats, generator: torch.Generator, *shape: int) -> Tensor:

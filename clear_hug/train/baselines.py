@@ -1,7 +1,8 @@
 """baseline: what our figures are held against, trained on the same records by the same rules.
 
 "resnet": a plain 1-D ResNet on the 100 Hz trace, each lead over its own SD (no voltage: most records
-at hand have none). "random": a linear probe on the lead tokens of a CLEAR that was never trained.
+at hand have none). "forest": trees over measured waves (`train/forest.py`). "random": a linear probe on the
+lead tokens of a CLEAR that was never trained.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.corpus import Corpus
+from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.forest import forest
 from clear_hug.train.loop import Average, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
 from clear_hug.train.voltage import evidence, usual_r_and_s, weigh_criteria
@@ -33,7 +35,7 @@ class BaselineConfig:
     """How to train a baseline.
 
     Args:
-        kind: resnet or random
+        kind: resnet, forest or random
         tasks: label sets, learned at once
         train_folds: learned from
         watch_folds: looked at after each epoch; may be empty
@@ -47,7 +49,7 @@ class BaselineConfig:
         drop_lead: chance that a record loses some leads
         average: decay of the averaged weights, which are what predicts
         teach: predict the records without labels too, for `finetune --teachers`, and add there what voltage
-            tells, which a ResNet cannot see
+            tells, which neither a ResNet nor a forest can see
         seed: of weights, order and augmentation
     """
 
@@ -130,7 +132,10 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
     if recipe.teach:
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
     labels = data.labels(tasks, rows["train"])
-    predict = {"resnet": train_resnet, "random": _random}[recipe.kind](data, rows, labels, tasks, recipe)
+    learn = {"resnet": train_resnet, "forest": _forest, "random": _random}
+    if recipe.kind not in learn:
+        raise CorpusError(f"kind = {recipe.kind!r}; expected one of {', '.join(learn)}.")
+    predict = learn[recipe.kind](data, rows, labels, tasks, recipe)
     unseen = rows["test"][judged.size :]
     if recipe.teach:
         usual = usual_r_and_s(data, rows["train"])
@@ -233,6 +238,16 @@ def _logits(model: ResNet, x: Tensor) -> NDArray[np.float32]:
     model.eval()
     device = model.head.weight.device
     return np.concatenate([model(part.to(device)).float().cpu().numpy() for part in x.split(128)])
+
+
+def _forest(
+    data: Corpus,
+    rows: dict[str, NDArray[np.int64]],
+    labels: NDArray[np.float32],
+    tasks: list[Task],
+    r: BaselineConfig,
+) -> NDArray[np.float32]:
+    return forest(data, rows["train"], labels, rows["test"], r.seed)
 
 
 def _random(

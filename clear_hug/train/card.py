@@ -69,11 +69,12 @@ def _taught(training: Mapping[str, Any]) -> list[str]:
     teachers, pupils = training.get("teachers", ()), training.get("pupils", 0)
     if not pupils:
         return []
-    told = _list(training["config"].get("taught"))
+    told = _list(training["config"].get("taught") or training["config"]["tasks"])
+    many = "a teacher says it" if len(teachers) == 1 else f"{len(teachers)} teachers say it"
     return [
-        f"- Beside them, {pupils} records without labels: {told} as {len(teachers)} teachers say it "
-        f"({', '.join(teachers)}), which learned from the same folds; where these are plain ResNets, of "
-        "records in mV with what voltage criteria add.",
+        f"- Beside them, {pupils} records without labels: {told} as {many} ({', '.join(teachers)}), which "
+        "learned from the same folds; where that is a baseline, of records in mV with what voltage criteria "
+        "add.",
     ]
 
 

@@ -32,7 +32,7 @@ from clear_hug.model import (
 )
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import answers, predict
-from clear_hug.train.augment import Augmentation, augment
+from clear_hug.train.augment import Augmentation, augment, some_leads
 from clear_hug.train.calibration import calibrate, have_voltage, weigh_voltage
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.intervals import N_INTERVALS, measured
@@ -67,12 +67,17 @@ class FinetuneConfig:
         dropout: in the encoder's residual branches
         augment: how records are changed
         intervals: weight of the squared error of the intervals that HUG reads beside the labels
+        steady: weight of the squared gap, over half of the records, between the answer with some leads left
+            out and what HUG says of the whole record's lead tokens without theirs: a lead's token, and with
+            it the lead's contribution, is then its own, and does not hang on what other leads show
+        additive: weight of the squared gap between that answer and what is left of the whole record's
+            contributions without theirs
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
         few_leads: chance that of such a record one to three whole leads are hidden, not 75 % of the tokens
         average: decay of the averaged weights, which are what is kept
         precision: bf16, no (fp32), or auto: bf16 where the hardware computes it
-        taught: tasks whose labels the teachers tell of records without labels
+        taught: tasks whose labels the teachers tell of records without labels; all when empty
         taught_share: share of those records that are read in an epoch, others each time
         seed: of order, augmentation and masks
     """
@@ -96,12 +101,14 @@ class FinetuneConfig:
     dropout: float = 0.1
     augment: Augmentation = Augmentation()
     intervals: float = 0.02
+    steady: float = 0.03
+    additive: float = 0.01
     rebuild: float = 0.05
     rebuild_records: int = 12
     few_leads: float = 0.5
     average: float = 0.995
     precision: str = "auto"
-    taught: tuple[str, ...] = ("superdiagnostic", "subdiagnostic")
+    taught: tuple[str, ...] = ()
     taught_share: float = 0.5
     seed: int = 0
 
@@ -272,8 +279,8 @@ def learn_from(
     rows = unlabelled[spoken]
     if not rows.size:
         raise CorpusError("no record without labels is told of by every teacher; use --recipe.teach true.")
-    taught = np.repeat([task.name in recipe.taught for task in tasks], [len(task.labels) for task in tasks])
-    columns = np.flatnonzero(taught)
+    taught = [task.name in (recipe.taught or recipe.tasks) for task in tasks]
+    columns = np.flatnonzero(np.repeat(taught, [len(task.labels) for task in tasks]))
     labels[np.ix_(rows, columns)] = mean[np.ix_(spoken, columns)]
     return rows
 
@@ -322,8 +329,12 @@ class _Training(Objective):
     def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
         r, beats, drawn = self.recipe, batch.beats, batch.drawn
         generator = torch.Generator().manual_seed(mix(r.seed, batch.epoch, *batch.rows.tolist()))
-        seen, target, told = augment(beats, drawn["target"], self.targets, self.mixes, r.augment, generator)
-        logits, intervals = self.model(seen, scale_told=told).split([target.shape[1], N_INTERVALS], dim=1)
+        seen, target, told, timed = augment(
+            beats, drawn["target"], self.targets, self.mixes, r.augment, generator
+        )
+        encoded = self.model.encode(seen, scale_told=told, leads_only=True, timed=timed)
+        answer = self.model.answer(encoded)
+        logits, intervals = answer.split([target.shape[1], N_INTERVALS], dim=1)
         known = target.isfinite()
         each = F.binary_cross_entropy_with_logits(logits.float(), target.nan_to_num(), reduction="none")
         diagnosis = (each * known).mean() * batch.share
@@ -331,6 +342,19 @@ class _Training(Objective):
         off = ((intervals.float() - asked.nan_to_num()) ** 2 * asked.isfinite()).mean() * batch.share
         out = {"loss": diagnosis + r.intervals * off, "diagnosis": diagnosis.detach()}
         out["intervals"] = off.detach()
+        if r.steady > 0 or r.additive > 0:
+            n = max(1, len(target) // 2)
+            gone = some_leads(encoded.lead_there[:n], generator)
+            left = seen.first(n).hide(gone[..., None])
+            without = self.model.answer(
+                self.model.encode(left, scale_told=told[:n], leads_only=True, timed=timed[:n])
+            )
+            for name, weight, foretold in (
+                ("steady", r.steady, self.model.answer(encoded, gone)),
+                ("additive", r.additive, self.model.foretell(encoded, gone)),
+            ):
+                gap = (without - foretold)[:, : target.shape[1]].square().mean() * batch.share
+                out |= {"loss": out["loss"] + weight * gap, name: gap.detach()}
         if "hidden" in drawn:
             some = beats.first(len(drawn["hidden"]))
             rebuilt = masked_loss(self.model.clear, some, drawn["hidden"], drawn["told"], counts)
