@@ -263,11 +263,13 @@ def test_answers_without_some_leads_are_what_was_learned_to_foretell_them(
     data = Corpus(corpus)
     beats = collate([data.window(int(i)) for i in np.flatnonzero(data.fold == 9)])
     gone = torch.zeros(len(beats.there), 12, dtype=torch.bool)
-    gone[:, 6:] = True
+    gone[:, ::2] = True  # some of each group
     missed = []
     for weight in (0.0, 3.0):
         weights = {"steady": 0.0, "additive": 0.0, what: weight}
-        recipe = FinetuneConfig(epochs=4, batch_size=8, lr=1e-2, precision="no", average=0.5, **weights)
+        recipe = FinetuneConfig(
+            epochs=6, batch_size=8, lr=1e-2, encoder_lr=1e-2, precision="no", average=0.5, **weights
+        )  # so fast that without the weights leads come to hang on one another
         finetune(tmp_path / str(weight), corpus, str(pretrained / "checkpoint"), recipe=recipe)
         model = ch.load_checkpoint(tmp_path / str(weight) / "checkpoint").model
         with torch.inference_mode():
