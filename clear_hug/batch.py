@@ -35,6 +35,10 @@ class Beats:
         """The first n records."""
         return Beats(**{k: getattr(self, k)[:n] for k in self.__dataclass_fields__})
 
+    def take(self, rows: Tensor) -> Beats:
+        """Some of the records, by number."""
+        return Beats(**{k: getattr(self, k)[rows] for k in self.__dataclass_fields__})
+
     def hide(self, hidden: Tensor) -> Beats:
         """The same records with the tokens of `hidden` (batch, 12, beat) not there."""
         return replace(self, there=self.there & ~hidden)

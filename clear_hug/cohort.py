@@ -23,7 +23,7 @@ from clear_hug.diagnosis import BATCH, hide, probabilities, run
 from clear_hug.ecg import ECG, ECGError, freeze
 from clear_hug.io import find_records
 from clear_hug.leads import LEADS
-from clear_hug.model import CLEARHUG, N_VOLTS
+from clear_hug.model import CLEARHUG
 from clear_hug.quality import assess_quality
 from clear_hug.reconstruct import reconstruct
 
@@ -128,7 +128,7 @@ def embed(checkpoint: Checkpoint, tokens: BeatTokens) -> tuple[NDArray[np.float3
                 logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).float())
                 there = encoded.lead_there[..., None]
                 off = torch.where(there, encoded.lead_tokens.float() - model.hug.reference, 0.0)
-                places.append(off[..., :-N_VOLTS].sum(1) / there.sum(1).clamp_min(1))
+                places.append(off[..., : model.hug.width].sum(1) / there.sum(1).clamp_min(1))
         both = (torch.cat(parts).double().mean(0).float().cpu().numpy() for parts in (logits, places))
         return next(both), next(both)
 

@@ -27,7 +27,7 @@ class Timing(nn.Module):
     def forward(self, seconds: Tensor, there: Tensor) -> Tensor:
         """(batch, beat, width) from R-peak times (batch, beat) s; an interval needs both its beats."""
         angle = torch.where(there, seconds, 0.0).float()[..., None] * self.omega
-        gap, both = _log_intervals(seconds, there)
+        gap, both = _log_intervals(seconds.float(), there)
         gap = torch.where(both, gap, 0.0)
         known = both.float()
         edge = known.new_zeros(known.shape[0], 1)
@@ -41,7 +41,7 @@ class Timing(nn.Module):
 TYPICAL_RR = 0.8  # s; 75 beats/min
 N_NUMBERS = 5  # of the rhythm, beside two flags: that there is a rate, and that there are several intervals
 TENTS = tuple(k / 2 for k in range(-5, 6))  # tops of the tents over each number, each as wide as two steps
-N_RHYTHM = N_NUMBERS + 2 + N_NUMBERS * len(TENTS)
+N_RHYTHM = N_NUMBERS * (1 + len(TENTS))
 
 
 def rhythm(seconds: Tensor, there: Tensor) -> Tensor:
@@ -52,11 +52,11 @@ def rhythm(seconds: Tensor, there: Tensor) -> Tensor:
 
     Returns
     -------
-    (batch, 7) the five numbers, each of about unit size over ordinary records, 0 where they are not known;
-    whether there is a rate, and whether there are several intervals
+    (batch, 7) the five numbers, each of about unit size over ordinary records; whether there is a rate, and
+    whether there are two intervals in a row, without which only the first number means anything
 
     """
-    gap, known = _log_intervals(seconds, there)
+    gap, known = _log_intervals(_wide(seconds), there)  # small differences of large numbers
     gap = torch.where(known, gap - math.log(TYPICAL_RR), 0.0)
     n = known.sum(1, keepdim=True)
     mean = gap.sum(1, keepdim=True) / n.clamp_min(1)
@@ -72,11 +72,11 @@ def rhythm(seconds: Tensor, there: Tensor) -> Tensor:
     # a floor of 2 % of an interval under the spreads
     irregular = [(x + 4e-4).log() / 2 + 3 for x in (spread, change.square())]
     parts = [4 * mean, *(several * x for x in irregular), 4 * shortest, 4 * longest, rate, several]
-    return torch.cat(parts, 1)
+    return torch.cat(parts, 1).float()
 
 
 def rhythm_in_tents(seconds: Tensor, there: Tensor) -> Tensor:
-    """(batch, N_RHYTHM) `rhythm`, and how near each of its numbers lies to each of `TENTS`.
+    """(batch, N_RHYTHM) the numbers of `rhythm`, and how near each lies to each of `TENTS`; NaN: not known.
 
     A sinus arrhythmia is neither the calmest nor the most restless of rhythms: what is linear in the numbers
     cannot tell it, what is linear in these can.
@@ -85,8 +85,9 @@ def rhythm_in_tents(seconds: Tensor, there: Tensor) -> Tensor:
     number, rate, several = told.split([N_NUMBERS, 1, 1], dim=1)
     tops = torch.tensor(TENTS, device=told.device)
     near = (1 - 2 * (number.clamp(TENTS[0], TENTS[-1])[..., None] - tops).abs()).clamp_min(0)
-    known = torch.cat([rate, several.expand(-1, N_NUMBERS - 1)], 1)
-    return torch.cat([told, (near * known[..., None]).flatten(1)], 1)
+    known = torch.cat([rate, several.expand(-1, N_NUMBERS - 1)], 1) > 0
+    number = torch.where(known, number, torch.nan)
+    return torch.cat([number, torch.where(known[..., None], near, torch.nan).flatten(1)], 1)
 
 
 class Rhythm(nn.Module):
@@ -101,9 +102,17 @@ class Rhythm(nn.Module):
         return self.embed(rhythm(seconds, there))
 
 
+def _wide(x: Tensor) -> Tensor:
+    """In float64, where the device knows it."""
+    try:
+        return x.double()
+    except TypeError:
+        return x.float()
+
+
 def _log_intervals(seconds: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
     """(batch, beat - 1) log of the RR intervals in s, and whether both beats of each are there."""
-    seconds = torch.where(there, seconds, 0.0).float()  # a slot that is not there may hold anything
+    seconds = torch.where(there, seconds, 0.0)  # a slot that is not there may hold anything
     both = there[:, 1:] & there[:, :-1]
     return (seconds[:, 1:] - seconds[:, :-1]).clamp(0.2, 4.0).log(), both
 

@@ -37,6 +37,7 @@ DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
 N_GROUPS = len(GROUPS)
 N_VOLTS = 2  # R and S of a lead, which HUG reads beside its token
+N_BESIDE = N_VOLTS + N_RHYTHM  # all that it reads beside a token: the voltage, then the record's rhythm
 FARTHEST_VOLTS = 1.5  # mV; farther from the usual counts as that: a wrong gain must not decide alone
 OF_A_RECORD = 4 + 2 * N_LEADS
 """Random numbers that a record's mask takes beside 13 a beat."""
@@ -85,7 +86,8 @@ PRESETS: dict[str, CLEARConfig] = {
 class Encoded:
     """What the encoder makes of a batch.
 
-    lead_tokens : (batch, 12, width), of `CLEARHUG.encode` with R and S beside; lead_there : (batch, 12) bool
+    lead_tokens : (batch, 12, width), of `CLEARHUG.encode` with `N_BESIDE` numbers beside
+    lead_there : (batch, 12) bool
     x : (batch, kept, width), layout, index : the sequence without the tokens that are not there; x holds the
         lead tokens alone where only they were asked for
     scale : (batch, 12) of the lead, 1 where it has no token;  told : (batch, 12) bool, in mV and told
@@ -294,8 +296,10 @@ class HUG(nn.Module):
 
         logits = bias() + contributions().sum over leads.
 
-    The last two numbers of a lead token are its R and S in mV, less the usual (`Facts`). They reach the
-    logits straight, by `voltage` (12, 2, label), which is not learned with the rest: see `train/voltage.py`.
+    What stands beside a lead token reaches the logits straight (`Facts`). First its R and S in mV, less the
+    usual, by `voltage` (12, 2, label), which is not learned with the rest: see `train/voltage.py`. Then the
+    record's rhythm, less the usual, by `rhythm` (N_RHYTHM, label): the mean over the leads that are there,
+    each of which counts for as much of it.
     """
 
     reference: Tensor
@@ -312,8 +316,9 @@ class HUG(nn.Module):
         with warnings.catch_warnings():  # pre-training saves a head that has no label yet
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.head = nn.Linear(width, n_labels)
+        self.rhythm = nn.Parameter(torch.zeros(N_RHYTHM, n_labels))
         self.register_buffer("voltage", torch.zeros(N_LEADS, N_VOLTS, n_labels))
-        self.register_buffer("reference", torch.zeros(N_LEADS, width + N_VOLTS))
+        self.register_buffer("reference", torch.zeros(N_LEADS, width + N_BESIDE))
         self.register_buffer("group_of", torch.tensor(GROUP_OF), persistent=False)
         nn.init.xavier_uniform_(self.level_1)
         for layer in (*self.level_2, self.level_3):
@@ -327,22 +332,34 @@ class HUG(nn.Module):
     def _centred(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         return torch.where(lead_there[..., None], lead_tokens - self.reference, 0.0)
 
-    def _by_voltage(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
-        """(batch, 12, label): what each lead's voltage adds to the logits."""
-        volts = self._centred(lead_tokens, lead_there)[..., -N_VOLTS:]
-        return torch.einsum("blv,lvn->bln", volts, self.voltage.to(volts.dtype))
+    @property
+    def width(self) -> int:
+        """Of a lead token, without what stands beside it."""
+        return self.head.in_features
+
+    def by_rhythm(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 12, label): what each lead's part of the rhythm adds to the logits."""
+        rhythm = self._centred(lead_tokens, lead_there)[..., -N_RHYTHM:]
+        share = 1 / lead_there.sum(1).clamp_min(1)
+        return (rhythm @ self.rhythm.to(rhythm.dtype)) * share[:, None, None]
+
+    def _beside(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 12, label): what each lead's voltage, and its part of the rhythm, add to the logits."""
+        volts = self._centred(lead_tokens, lead_there)[..., self.width : self.width + N_VOLTS]
+        by_voltage = torch.einsum("blv,lvn->bln", volts, self.voltage.to(volts.dtype))
+        return by_voltage + self.by_rhythm(lead_tokens, lead_there)
 
     def _mapped(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 12, width): each lead's share of its group's level-1 vector; 0 where absent."""
         maps = self.level_1 if self.per_lead else self.level_1[self.group_of]
-        centred = self._centred(lead_tokens, lead_there)[..., :-N_VOLTS]
+        centred = self._centred(lead_tokens, lead_there)[..., : self.width]
         in_group = nn.functional.one_hot(self.group_of, N_GROUPS).to(centred.dtype)
         count = lead_there.to(centred.dtype) @ in_group
         share = 1 / count.clamp_min(1)[:, self.group_of]
         return torch.einsum("bld,lde->ble", centred, maps.to(centred.dtype)) * share[..., None]
 
     def forward(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
-        """(batch, label) logits from lead tokens (batch, 12, width + 2) and which leads are there."""
+        """(batch, label) logits from lead tokens (batch, 12, width + N_BESIDE) and which leads are there."""
         mapped = self._mapped(lead_tokens, lead_there)
         by_group = mapped.split([len(rows) for rows in GROUPS.values()], dim=1)  # one after another
         groups = self.level_1_bias + torch.stack([one.sum(1) for one in by_group], dim=1)
@@ -350,7 +367,7 @@ class HUG(nn.Module):
         top = self.level_3(torch.cat(pairs, dim=-1))
         seven = groups.sum(1) + torch.stack(pairs, 1).sum(1) + top
         logits: Tensor = self.head(seven / (N_GROUPS + len(PAIRS) + 1))
-        return logits + self._by_voltage(lead_tokens, lead_there).sum(1)
+        return logits + self._beside(lead_tokens, lead_there).sum(1)
 
     def _effective(self) -> tuple[Tensor, Tensor]:
         """How a group's level-1 vector reaches the logits.
@@ -386,8 +403,9 @@ class HUG(nn.Module):
     def contributions(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 7, 12, label): each lead's exact contribution on each path to the logits.
 
-        Paths 0-2 are the groups themselves (level 1, and voltage), 3-5 the pairs (level 2), 6 the top
-        (level 3); the sum over paths is the lead's contribution, and with `bias()` that over leads the logit.
+        Paths 0-2 are the groups themselves (level 1, and what stands beside the token), 3-5 the pairs
+        (level 2), 6 the top (level 3); the sum over paths is the lead's contribution, and with `bias()` that
+        over leads the logit.
         """
         return self.decompose(lead_tokens, lead_there)[1]
 
@@ -400,39 +418,41 @@ class HUG(nn.Module):
             for g, rows in enumerate(GROUPS.values())
         ]
         own = nn.functional.one_hot(self.group_of, len(paths)).T.to(mapped.dtype)  # (7, 12) each lead's group
-        volts = torch.einsum("bln,pl->bpln", self._by_voltage(lead_tokens, lead_there), own)
+        beside = torch.einsum("bln,pl->bpln", self._beside(lead_tokens, lead_there), own)
         bias = constant + torch.einsum("pglw,gw->l", paths, self.level_1_bias)
-        return bias, torch.cat(by_group, dim=2) + volts  # the groups' leads stand one after another
+        return bias, torch.cat(by_group, dim=2) + beside  # the groups' leads stand one after another
 
     @torch.no_grad()
     def centre(self, mean_lead_tokens: Tensor) -> None:
-        """Move the reference to (12, width + 2) mean lead tokens; logits of whole records stay the same."""
+        """Move the reference to (12, width + N_BESIDE) mean lead tokens; no logit of a whole record moves."""
         whole = torch.ones(1, N_LEADS, dtype=torch.bool, device=mean_lead_tokens.device)
         moved = self._mapped(mean_lead_tokens[None], whole)[0]
         for g, rows in enumerate(GROUPS.values()):
             self.level_1_bias[g] += moved[list(rows)].sum(0)
-        self.head.bias.add_(self._by_voltage(mean_lead_tokens[None], whole)[0].sum(0))
+        self.head.bias.add_(self._beside(mean_lead_tokens[None], whole)[0].sum(0))
         self.reference.copy_(mean_lead_tokens)
 
 
 class Facts(nn.Module):
-    """Lead scale, rhythm and voltage as HUG reads them: beside the lead token, not through the blocks.
+    """Lead scale, voltage and rhythm as HUG reads them: not through the blocks.
 
     Six layers that learn from a few thousand labels dilute them: without this, heart rate itself was
-    hardly read from lead tokens, nor was voltage, which few of the records have. `usual` (12, 2): the mean R
-    and S of the training records in mV.
+    hardly read from lead tokens, nor was voltage, which few of the records have. The lead scale is added to
+    the token, the others stand beside it, less the usual, so that what is not known says nothing. `usual`
+    (12, 2): the mean R and S of the training records in mV; `usual_rhythm` (N_RHYTHM,) that of their rhythm.
     """
 
     GAIN = 3.0  # at the start about as large as a lead token
     usual: Tensor
+    usual_rhythm: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scale, self.rhythm = LeadScale(width), nn.Linear(N_RHYTHM, width)
+        self.scale = LeadScale(width)
+        self.register_buffer("usual_rhythm", torch.zeros(N_RHYTHM))
         self.register_buffer("usual", torch.zeros(N_LEADS, N_VOLTS))
         with torch.no_grad():
-            for last in (self.scale.known[-1], self.rhythm):
-                cast(nn.Linear, last).weight.mul_(self.GAIN)
+            cast(nn.Linear, self.scale.known[-1]).weight.mul_(self.GAIN)
 
     def secant(self, beats: Beats) -> Tensor:
         """(batch, 12, 2) bounded mV a mV of R and S, on the whole way from none to what they are."""
@@ -444,22 +464,23 @@ class Facts(nn.Module):
         return (r_and_s - self.usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
 
     def forward(
-        self, encoded: Encoded, beats: Beats, secant: Tensor | None = None, timed: Tensor | None = None
+        self, encoded: Encoded, beats: Beats, secant: Tensor | None = None, rhythm: Tensor | None = None
     ) -> Tensor:
-        """(batch, 12, width + 2) the lead tokens with the facts added, and the voltage beside them.
+        """(batch, 12, width + N_BESIDE) the lead tokens with the facts in and beside them.
 
         secant : go on it instead of along the bound, for records on the way from flat beats
-        timed : (batch, beat) bool, the beats that the rhythm is read from; None = those that are there
+        rhythm : (batch, N_RHYTHM) `rhythm_in_tents`, where it is not that of the beats that are there
         """
-        timed = beats.there.any(1) if timed is None else timed
-        rhythm = self.rhythm(rhythm_in_tents(beats.seconds, timed))
-        tokens = encoded.lead_tokens.float() + self.scale(encoded.scale, encoded.told) + rhythm[:, None]
+        if rhythm is None:
+            rhythm = rhythm_in_tents(beats.seconds, beats.there.any(1))
+        tokens = encoded.lead_tokens.float() + self.scale(encoded.scale, encoded.told)
         if secant is None:
             volts = self._bounded(beats.r_and_s())
         else:
             volts = self._bounded(torch.zeros_like(secant)) + secant * beats.r_and_s(math.inf)
         volts = torch.where(encoded.told[..., None], volts, 0.0)
-        return torch.cat([tokens, volts], -1)
+        rhythm = torch.where(rhythm.isfinite(), rhythm - self.usual_rhythm, 0.0)
+        return torch.cat([tokens, volts, rhythm[:, None].expand(-1, N_LEADS, -1)], -1)
 
 
 class CLEARHUG(nn.Module):
@@ -479,12 +500,12 @@ class CLEARHUG(nn.Module):
         scale: Tensor | None = None,
         leads_only: bool = False,
         secant: Tensor | None = None,
-        timed: Tensor | None = None,
+        rhythm: Tensor | None = None,
     ) -> Encoded:
         """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, with the facts (see `Facts`)."""
         encoded = self.clear.encode(beats, attention, scale_told, scale, leads_only)
         with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
-            return replace(encoded, lead_tokens=self.facts(encoded, beats, secant, timed))
+            return replace(encoded, lead_tokens=self.facts(encoded, beats, secant, rhythm))
 
     def forward(
         self,
@@ -497,23 +518,24 @@ class CLEARHUG(nn.Module):
         return self.answer(self.encode(beats, 0, scale_told, scale, leads_only=True, secant=secant))
 
     def foretell(self, encoded: Encoded, gone: Tensor) -> Tensor:
-        """(n, label) what contributions leave of the answer without leads `gone` (n, 12), of n records."""
-        tokens, there = encoded.lead_tokens[: len(gone)], encoded.lead_there[: len(gone)]
+        """(batch, label) what contributions leave of the answer without leads `gone` (batch, 12).
+
+        The rhythm, which is the record's and not a lead's, stays.
+        """
+        tokens, there = encoded.lead_tokens, encoded.lead_there
         with torch.autocast(encoded.x.device.type, enabled=False):
             bias, parts = self.hug.decompose(tokens, there)
-            return bias + torch.einsum("bpln,bl->bn", parts, (~gone).to(parts))
+            stays = parts.sum(1) * ~gone[..., None] + self.hug.by_rhythm(tokens, there) * gone[..., None]
+            return bias + stays.sum(1)
 
     def answer(self, encoded: Encoded, gone: Tensor | None = None) -> Tensor:
         """(batch, label) logits of what `encode` made of the records.
 
-        gone : (n, 12) bool, leads whose tokens HUG does not read, of the first n records, which alone are
-            answered for then; the others' tokens stay what they are
+        gone : (batch, 12) bool, leads whose tokens HUG does not read; the others' stay what they are
         """
-        tokens, there = encoded.lead_tokens, encoded.lead_there
-        if gone is not None:
-            tokens, there = tokens[: len(gone)], there[: len(gone)] & ~gone
+        there = encoded.lead_there if gone is None else encoded.lead_there & ~gone
         with torch.autocast(encoded.x.device.type, enabled=False):
-            return self.hug(tokens, there)
+            return self.hug(encoded.lead_tokens, there)
 
 
 class MaskedCLEAR(nn.Module):

@@ -56,16 +56,19 @@ def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, see
     torch.manual_seed(seed)
     model = CLEARHUG(CLEAR(config), HUG(config.width, n_labels, per_lead))
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
+        for name, parameter in model.named_parameters():
+            if name != "hug.rhythm":
+                parameter.add_(torch.randn_like(parameter) * 0.1)
         model.hug.head.weight.mul_(5)
         model.hug.reference.normal_()
         model.facts.usual.uniform_(0, 1)  # mV; R and S are none below 0
+        model.facts.usual_rhythm.fill_(0.1)
         model.hug.voltage.normal_()
         regression = model.clear.regression
         for moments, share in ((regression.shared, 0.8), (regression.own, 0.2)):
             made = torch.randn(2, N_READ, 4 * N_READ)
             moments.copy_(share * made @ made.mT / made.shape[2])
+        model.hug.rhythm.normal_(std=0.5)
     return model.eval()
 
 

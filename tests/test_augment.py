@@ -5,14 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clear_hug.embed import rhythm_in_tents
 from clear_hug.train.augment import Augmentation, augment, some_leads
 
 NOTHING = Augmentation(
     stretch=99, drop_beat=0, drop_token=0, drop_lead=0, amplitude=0, withhold=0, mix=0,
-    premature_wide=0, premature_narrow=0, st_elevation=0,
+    premature_wide=0, premature_narrow=0, st_elevation=0, rhythm_holes=0,
 )  # fmt: skip
 TARGETS = ("superdiagnostic/NORM", "form/PVC", "rhythm/SR")
 MIXES = torch.tensor([True, True, False])
+
+
+def whole(beats):
+    return rhythm_in_tents(beats.seconds, beats.there.any(1))
 
 
 def changed(beats, how, seed=0):
@@ -23,10 +28,10 @@ def changed(beats, how, seed=0):
 
 def test_nothing_asked_is_nothing_changed(random_beats):
     beats = random_beats(4)
-    before, after, target, told, timed = changed(beats, NOTHING)
+    before, after, target, told, rhythm = changed(beats, NOTHING)
     for name in beats.__dataclass_fields__:
         assert torch.equal(getattr(after, name), getattr(beats, name))
-    assert torch.equal(before, target) and told.all() and torch.equal(timed, beats.there.any(1))
+    assert torch.equal(before, target) and told.all() and torch.equal(rhythm, whole(beats))
 
 
 def test_the_same_seed_draws_the_same(random_beats):
@@ -90,10 +95,15 @@ def test_mixed_labels_lie_between_those_of_the_two_records_nearer_to_their_own(m
         assert (parallel & within & along).any()  # one other record and a share up to a half explain it
 
 
-def test_r_peaks_of_beats_left_out_stay_known(random_beats):
-    beats = random_beats(4)
-    _, after, _, _, timed = changed(beats, replace(NOTHING, drop_beat=0.9))
-    assert torch.equal(timed, beats.there.any(1)) and not torch.equal(timed, after.there.any(1))
+def test_the_rhythm_stays_that_of_the_whole_record_unless_one_is_planted(random_beats):
+    beats = random_beats(4, beats=9)
+    _, after, _, _, rhythm = changed(beats, replace(NOTHING, drop_beat=0.9, stretch=5, mix=1.0))
+    assert torch.equal(rhythm, whole(beats)) and not torch.equal(rhythm, whole(after))
+    _, after, _, _, rhythm = changed(beats, replace(NOTHING, drop_beat=0.3, rhythm_holes=1.0))
+    assert torch.equal(rhythm.nan_to_num(9), whole(after).nan_to_num(9))
+    _, after, _, _, rhythm = changed(beats, replace(NOTHING, stretch=5, premature_wide=1.0))
+    moved = (rhythm != whole(beats)).any(1)
+    assert moved.any() and torch.equal(rhythm[moved], whole(after)[moved])
 
 
 def test_some_leads_are_left_out_and_some_stay():

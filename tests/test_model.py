@@ -8,13 +8,14 @@ import torch
 
 from clear_hug.attention import PATTERNS
 from clear_hug.batch import MOST, Beats
-from clear_hug.embed import TYPICAL_SCALE
+from clear_hug.embed import N_RHYTHM, TYPICAL_SCALE, rhythm_in_tents
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
 from clear_hug.model import (
     CLEAR,
     CLEARHUG,
     FARTHEST_VOLTS,
     HUG,
+    N_BESIDE,
     N_VOLTS,
     PRESETS,
     CLEARConfig,
@@ -257,14 +258,36 @@ def test_irregular_rr_changes_the_answer(random_model, random_beats):
     assert (model(beats) - model(replace(beats, seconds=moved))).abs().max() > 1e-3
 
 
-def test_the_rhythm_of_other_beats_than_those_seen_reaches_the_lead_tokens(random_model, random_beats):
+def test_hug_reads_the_rhythm_beside_every_token_or_the_one_it_is_told(random_model, random_beats):
     """In training beats are left out whose R peaks are known."""
-    model, beats = random_model(), random_beats(1)
-    timed = beats.there.any(1)
+    model, beats = random_model(), random_beats(2)
+    whole = rhythm_in_tents(beats.seconds, beats.there.any(1))
+    usual = model.facts.usual_rhythm
+    assert torch.equal(model.encode(beats).lead_tokens[:, 5, -N_RHYTHM:], whole - usual)
     seen = beats.hide(torch.zeros_like(beats.there).index_fill(2, torch.tensor([3]), True))
-    told, guessed = model.encode(seen, timed=timed), model.encode(seen)
-    assert (told.lead_tokens - guessed.lead_tokens).abs().max() > 1e-3
-    assert torch.equal(model.encode(seen, timed=seen.there.any(1)).lead_tokens, guessed.lead_tokens)
+    told, guessed = model.encode(seen, rhythm=whole), model.encode(seen)
+    assert torch.equal(told.lead_tokens[..., :-N_RHYTHM], guessed.lead_tokens[..., :-N_RHYTHM])
+    assert torch.equal(told.lead_tokens[:, :, -N_RHYTHM:], (whole - usual)[:, None].expand(-1, N_LEADS, -1))
+    assert (model.answer(told) - model.answer(guessed)).abs().max() > 1e-3
+    one = beats.hide(torch.ones_like(beats.there).index_fill(2, torch.tensor([3]), False))
+    assert not model.encode(one).lead_tokens[:, :, -N_RHYTHM:].any()  # what is not known says nothing
+
+
+def test_the_rhythm_counts_as_much_however_many_leads_there_are(random_model):
+    hug = random_model().hug
+    with torch.no_grad():
+        hug.voltage.zero_()
+        hug.level_1.zero_()
+    x = lead_tokens()
+    x[..., -N_RHYTHM:] = x[:, :1, -N_RHYTHM:]
+    hug.reference[:, -N_RHYTHM:] = 0
+    for absent in THERE.values():
+        if len(absent) < N_LEADS:
+            there = which(absent)
+            torch.testing.assert_close(hug(x, there), hug(x, which([])))
+            parts = hug.contributions(x, there).sum(1)[:, there[0]]
+            torch.testing.assert_close(parts, parts[:, :1].expand_as(parts))
+    assert (hug(x, which([])) - hug.bias()).abs().min() > 1e-2
 
 
 # --- scale --------------------------------------------------------------------------------------
@@ -303,7 +326,7 @@ def test_scales_are_predicted_against_the_mean_of_the_visible(random_beats):
 # --- HUG ----------------------------------------------------------------------------------------
 
 
-def lead_tokens(batch=4, width=32 + N_VOLTS, seed=0):
+def lead_tokens(batch=4, width=32 + N_BESIDE, seed=0):
     return torch.randn(batch, N_LEADS, width, generator=torch.Generator().manual_seed(seed))
 
 
@@ -360,6 +383,7 @@ def test_an_absent_lead_leaves_the_mean_of_its_group(random_model):
     with torch.no_grad():
         hug.reference.zero_()
         hug.voltage.zero_()  # each lead's own, whatever the maps
+        hug.rhythm.zero_()  # the mean over the leads, which here hold what no record's would
     x = lead_tokens()
     x[:, 6:] = x[:, 6:7]
     torch.testing.assert_close(hug(x, which([])), hug(x, which(["V2", "V5"])), atol=1e-5, rtol=0)
@@ -386,6 +410,7 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
         hug.level_1_bias.normal_()
         hug.reference.normal_()
         hug.voltage.normal_()
+        hug.rhythm.normal_()
     x, there = lead_tokens(), which([])
     logits, bias = hug(x, there), hug.bias()
     hug.centre(x.mean(0))
@@ -421,27 +446,39 @@ def test_hug_reads_voltage_beside_the_token_where_it_is_told(random_model, rando
     model, beats = random_model(), replace(random_beats(2), units_known=torch.tensor([True, False]))
     there = beats.there.any(2)
     told, untold = (model.encode(beats, scale_told=torch.tensor([yes] * 2)) for yes in (True, False))
-    volts = told.lead_tokens[..., -N_VOLTS:]
+    volts = told.lead_tokens[..., 32 : 32 + N_VOLTS]
     usual = model.facts.usual
     off = (beats.r_and_s()[0] - usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
     torch.testing.assert_close(volts[0], torch.where(there[0, :, None], off, 0.0))
-    assert not volts[1].any() and not untold.lead_tokens[..., -N_VOLTS:].any()
+    assert not volts[1].any() and not untold.lead_tokens[..., 32 : 32 + N_VOLTS].any()
 
 
 def test_an_answer_without_some_leads_reads_the_others_tokens_as_they_are(random_model, random_beats):
     model, beats = random_model(), random_beats(3)
     encoded = model.encode(beats)
     torch.testing.assert_close(model.answer(encoded), model(beats))
-    gone = torch.zeros(2, N_LEADS, dtype=torch.bool)
+    gone = torch.zeros(3, N_LEADS, dtype=torch.bool)
     gone[0, :3], gone[1, 7] = True, True
     without = model.answer(encoded, gone)
-    assert without.shape == (2, model.hug.head.out_features)
-    torch.testing.assert_close(without, model.hug(encoded.lead_tokens, ~torch.cat([gone, gone[:1]]))[:2])
-    parts = model.hug.contributions(encoded.lead_tokens, encoded.lead_there).sum(1)[:2]
-    left = torch.einsum("bln,bl->bn", parts, (~gone).float()) + model.hug.bias()
-    torch.testing.assert_close(model.foretell(encoded, gone), left)
-    read_anew = model(beats.first(2).hide(gone[..., None].expand(-1, -1, beats.there.shape[2])))
+    torch.testing.assert_close(without, model.hug(encoded.lead_tokens, ~gone))
+    torch.testing.assert_close(without[2], model(beats)[2])
+    read_anew = model(beats.hide(gone[..., None].expand(-1, -1, beats.there.shape[2])))
     assert (without - read_anew).abs().max() > 1e-4  # where the others' tokens are made without them
+
+
+def test_contributions_foretell_the_answer_without_a_lead_and_the_rhythm_stays(random_model, random_beats):
+    model, beats = random_model(), random_beats(2)
+    encoded = model.encode(beats)
+    gone = torch.zeros(2, N_LEADS, dtype=torch.bool)
+    gone[0, :3], gone[1, 7] = True, True
+    with_rhythm = model.foretell(encoded, gone) - model.hug.bias()
+    rhythm = model.hug.by_rhythm(encoded.lead_tokens, encoded.lead_there).sum(1)
+    with torch.no_grad():
+        model.hug.rhythm.zero_()
+    parts = model.hug.contributions(encoded.lead_tokens, encoded.lead_there).sum(1)
+    without = torch.einsum("bln,bl->bn", parts, (~gone).float())
+    torch.testing.assert_close(with_rhythm, without + rhythm, atol=1e-5, rtol=1e-5)
+    assert rhythm.abs().max() > 0.1
 
 
 def test_hug_is_exact_whatever_the_precision_around_it(random_model, random_beats):

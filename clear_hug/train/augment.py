@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from clear_hug.batch import Beats
+from clear_hug.embed import rhythm_in_tents
 from clear_hug.train.plant import plant
 
 
@@ -22,6 +23,7 @@ class Augmentation:
         drop_lead: chance that a record loses some leads
         amplitude: SD of the log of a factor on each lead
         withhold: chance that the lead scale is not told
+        rhythm_holes: chance that the rhythm is read without the beats that are left out
         mix: chance that a batch's records are mixed with one another, beat by beat
         premature_wide, premature_narrow, st_elevation: shares of the records into which such a change is
             planted, one at most
@@ -33,6 +35,7 @@ class Augmentation:
     drop_lead: float = 0.2
     amplitude: float = 0.1
     withhold: float = 0.5
+    rhythm_holes: float = 0.25
     mix: float = 0.6
     premature_wide: float = 0.1
     premature_narrow: float = 0.05
@@ -67,14 +70,19 @@ def augment(
     Returns
     -------
     beats, target : changed;  told : (batch,) bool, the lead scale is told
-    timed : (batch, beat) bool, the beats whose R peaks are known, those that were left out among them: of a
-        rhythm with holes only few of the RR intervals would be left
+    rhythm : (batch, N_RHYTHM) `rhythm_in_tents` of the whole record, its beats that were left out among them;
+        of some records without these, and where a beat was planted, of the stretch in which it was
 
     """
+    whole = rhythm_in_tents(beats.seconds, beats.there.any(1))
     beats = _stretch(beats, how.stretch, generator)
-    timed = beats.there.any(1)
+    before, timed = beats.seconds, beats.there.any(1)
+    holes = _draw(beats, generator, len(target), 1) < how.rhythm_holes
     beats = _leave_out(beats, how, generator)
     beats, target = plant(beats, target, targets, how.planted, generator)
+    moved = (beats.seconds != before).any(1, keepdim=True)
+    rhythm = torch.where(moved, rhythm_in_tents(beats.seconds, timed), whole)
+    rhythm = torch.where(holes, rhythm_in_tents(beats.seconds, beats.there.any(1)), rhythm)
     noise = torch.randn((*beats.there.shape[:2], 1, 1), generator=generator).to(beats.values.device)
     beats = Beats(
         beats.values * (how.amplitude * noise).exp(),
@@ -86,7 +94,7 @@ def augment(
     told = _draw(beats, generator, len(target)) >= how.withhold
     if how.mix > 0:
         beats, target = _mix(beats, target, mixes, how, generator)
-    return beats, target, told, timed
+    return beats, target, told, rhythm
 
 
 def some_leads(there: Tensor, generator: torch.Generator) -> Tensor:

@@ -39,8 +39,11 @@ from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.loop import Average, EngineConfig, Objective, accelerate, epochs
 from clear_hug.train.metrics import auroc, macro
 from clear_hug.train.reading import Batch
+from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.run import Run, describe
 from clear_hug.train.voltage import usual_r_and_s
+
+LEAST_TAUGHT = 5  # positives that a teacher has learned from; of a label with fewer it knows nothing
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class FinetuneConfig:
             out and what HUG says of the whole record's lead tokens without theirs: a lead's token, and with
             it the lead's contribution, is then its own, and does not hang on what other leads show
         additive: weight of the squared gap between that answer and what is left of the whole record's
-            contributions without theirs
+            contributions without theirs; the two pull apart where a group loses some of its leads, for it is
+            read by their mean
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
         few_leads: chance that of such a record one to three whole leads are hidden, not 75 % of the tokens
@@ -174,18 +178,21 @@ def finetune(
             module.p = recipe.dropout
 
     model.facts.usual.copy_(torch.from_numpy(usual_r_and_s(data, train)))
-    model.hug.centre(mean_lead_tokens(model, data, train[:512]))
     labels = np.full((len(data), n_labels), np.nan, dtype=np.float32)
     found = data.labels(tasks, train)
     if found.shape != (train.size, n_labels):
         raise CorpusError(f"{corpus} gives labels {found.shape}; expected {(train.size, n_labels)}.")
     labels[train] = found
-    prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
+    alone = by_rhythm(data, train, found)
+    model.facts.usual_rhythm.copy_(torch.from_numpy(alone.usual))
+    model.hug.centre(mean_lead_tokens(model, data, train))
     with torch.no_grad():
-        model.hug.head.bias[:n_labels] = torch.from_numpy(np.log(prior / (1 - prior)))
+        model.hug.rhythm[:, :n_labels] = torch.from_numpy(alone.weights)
+        model.hug.head.bias[:n_labels] = torch.from_numpy(alone.bias)
 
     targets = tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
     pupils = learn_from(teachers, data, tasks, recipe, labels)
+    labels[np.ix_(pupils, np.flatnonzero(found.sum(axis=0) < LEAST_TAUGHT))] = np.nan
     n_pupils = round(recipe.taught_share * pupils.size)
 
     def rows_of(epoch: int) -> NDArray[np.int64]:
@@ -329,10 +336,10 @@ class _Training(Objective):
     def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
         r, beats, drawn = self.recipe, batch.beats, batch.drawn
         generator = torch.Generator().manual_seed(mix(r.seed, batch.epoch, *batch.rows.tolist()))
-        seen, target, told, timed = augment(
+        seen, target, told, rhythm = augment(
             beats, drawn["target"], self.targets, self.mixes, r.augment, generator
         )
-        encoded = self.model.encode(seen, scale_told=told, leads_only=True, timed=timed)
+        encoded = self.model.encode(seen, scale_told=told, leads_only=True, rhythm=rhythm)
         answer = self.model.answer(encoded)
         logits, intervals = answer.split([target.shape[1], N_INTERVALS], dim=1)
         known = target.isfinite()
@@ -343,17 +350,17 @@ class _Training(Objective):
         out = {"loss": diagnosis + r.intervals * off, "diagnosis": diagnosis.detach()}
         out["intervals"] = off.detach()
         if r.steady > 0 or r.additive > 0:
-            n = max(1, len(target) // 2)
-            gone = some_leads(encoded.lead_there[:n], generator)
-            left = seen.first(n).hide(gone[..., None])
+            gone = some_leads(encoded.lead_there, generator)
+            half = torch.randperm(len(target), generator=generator)[: -(-len(target) // 2)].to(target.device)
+            left = seen.hide(gone[..., None]).take(half)
             without = self.model.answer(
-                self.model.encode(left, scale_told=told[:n], leads_only=True, timed=timed[:n])
+                self.model.encode(left, scale_told=told[half], leads_only=True, rhythm=rhythm[half])
             )
             for name, weight, foretold in (
                 ("steady", r.steady, self.model.answer(encoded, gone)),
                 ("additive", r.additive, self.model.foretell(encoded, gone)),
             ):
-                gap = (without - foretold)[:, : target.shape[1]].square().mean() * batch.share
+                gap = (without - foretold[half])[:, : target.shape[1]].square().mean() * batch.share
                 out |= {"loss": out["loss"] + weight * gap, name: gap.detach()}
         if "hidden" in drawn:
             some = beats.first(len(drawn["hidden"]))
@@ -367,7 +374,7 @@ class _Training(Objective):
 
 @torch.no_grad()
 def mean_lead_tokens(model: CLEARHUG, data: Corpus, rows: NDArray[np.int64]) -> Tensor:
-    """(12, width + 2) mean lead token over records, each lead over the records that have it."""
+    """(12, width + N_BESIDE) mean lead token over records, each lead over the records that have it."""
     model.eval()
     device = next(model.parameters()).device
     total = torch.zeros_like(model.hug.reference)
@@ -437,7 +444,7 @@ def _rows_of(hug: HUG, rows: Tensor) -> HUG:
     other = HUG(hug.head.in_features, len(rows), hug.per_lead)
     state = hug.state_dict()
     state["head.weight"], state["head.bias"] = state["head.weight"][rows], state["head.bias"][rows]
-    state["voltage"] = state["voltage"][..., rows]
+    state["voltage"], state["rhythm"] = state["voltage"][..., rows], state["rhythm"][..., rows]
     other.load_state_dict(state)
     return other.to(hug.head.weight.device)
 

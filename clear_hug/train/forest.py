@@ -1,8 +1,7 @@
 """A forest over measured waves: a baseline that reads what a reader of ECGs measures, and a teacher.
 
 It sees no trace: of each lead's mean beat how deep, tall and long Q, R, S, ST, T and P are, over the lead's
-scale; the rhythm; the intervals of `measure`. Rare labels count as much as common ones. Of rhythm and form
-it knows what a network learns from 1,800 records only with such a teacher.
+scale; the rhythm; the intervals of `measure`. Rare labels count as much as common ones.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from scipy.special import logit
 
 from clear_hug.diagnosis import collate
 from clear_hug.embed import rhythm
-from clear_hug.train.corpus import Corpus
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.intervals import measured
 from clear_hug.train.metrics import fit_platt
 
@@ -68,7 +67,10 @@ def forest(
     learned, unseen = described(data, rows), described(data, asked)
     folds = data.fold[rows]
     told = np.zeros(labels.shape)
-    for part in np.array_split(np.unique(folds), PARTS):
+    kinds = np.unique(folds)
+    if kinds.size < 2:
+        raise CorpusError(f"a forest is calibrated across folds; it learns from {kinds.tolist()} alone.")
+    for part in np.array_split(kinds, min(PARTS, kinds.size)):
         out = np.isin(folds, part)
         told[out] = _votes(learned[~out], labels[~out], learned[out], seed)
     platt = fit_platt(told, labels)
@@ -91,9 +93,10 @@ def _votes(
             TREES,
             min_samples_leaf=LEAF,
             max_features=SHARE,
-            class_weight="balanced_subsample",
+            class_weight="balanced",
             n_jobs=-1,
             random_state=seed,
-        )
-        out[:, k] = trees.fit(x, label).predict_proba(asked)[:, 1]
+        ).fit(x, label)
+        trees.set_params(n_jobs=1)  # several add their votes up in any order, and round another way each time
+        out[:, k] = trees.predict_proba(asked)[:, 1]
     return logit(out.clip(SURE, 1 - SURE))
