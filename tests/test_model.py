@@ -194,7 +194,8 @@ def test_a_batch_is_its_records_one_by_one_whatever_the_padding_holds(random_mod
         for a, b in zip(alone, together, strict=True):
             b = b[i : i + 1, :, :n] if b.ndim == 4 else b[i : i + 1]
             a, b = (x[mine] if x.ndim == 4 else x for x in (a, b))
-            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+            size = max(1.0, float(b.detach().abs().max()))  # what fp32 rounds by follows the largest
+            torch.testing.assert_close(a, b, atol=1e-5 * size, rtol=1e-5)
 
 
 @pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
