@@ -14,6 +14,7 @@ from scipy.special import expit
 
 import clear_hug as ch
 from clear_hug.diagnosis import collate
+from clear_hug.embed import rhythm_in_tents
 from clear_hug.model import DECODER, PRESETS, MaskedCLEAR, masked_loss
 from clear_hug.tasks import TASKS
 from clear_hug.train.answers import predict
@@ -22,10 +23,11 @@ from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.calibration import out_of_fold, voltage
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
 from clear_hug.train.decoder import DecoderConfig, decoder
-from clear_hug.train.finetune import FinetuneConfig, finetune, learn_from
+from clear_hug.train.finetune import LEAST_TAUGHT, FinetuneConfig, finetune, learn_from
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
+from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.voltage import CRITERIA, LEAST, evidence, usual_r_and_s, weigh, weigh_criteria
 from tests.simulated_ptbxl import write_wfdb
 
@@ -178,6 +180,54 @@ def test_what_a_teacher_does_not_tell_is_not_learned(
     told = labels[rows]
     assert np.isnan(told[:, 5:]).all() and ((told[:, :5] > 0) & (told[:, :5] < 1)).all()
     assert np.isnan(np.delete(labels, rows, axis=0)).all()
+
+
+def test_of_labels_it_hardly_saw_a_teacher_is_not_believed(
+    with_unlabelled: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = ("superdiagnostic", "rhythm")
+    recipe = BaselineConfig(tasks=tasks, epochs=1, train_folds=(1, 2, 3, 4), watch_folds=(), teach=True)
+    baseline(tmp_path / "teacher", with_unlabelled, recipe)
+    seen = []
+
+    def training(model: object, masks: object, labels: np.ndarray, *rest: object) -> None:
+        seen.append(labels)
+        raise StopIteration
+
+    monkeypatch.setattr(sys.modules["clear_hug.train.finetune"], "_Training", training)
+    pupil = FinetuneConfig(tasks=tasks, train_folds=(1, 2, 3, 4), precision="no")
+    with pytest.raises(StopIteration):
+        finetune(
+            tmp_path / "pupil",
+            with_unlabelled,
+            str(pretrained / "checkpoint"),
+            recipe=pupil,
+            teachers=(tmp_path / "teacher",),
+        )
+    data = Corpus(with_unlabelled)
+    rows = np.flatnonzero(np.isin(data.fold, pupil.train_folds) & data.labelled)
+    positives = data.labels([TASKS[name] for name in tasks], rows).sum(axis=0)
+    told = seen[0][data.source == "others"]
+    assert np.isfinite(told[:, positives >= LEAST_TAUGHT]).all()
+    assert np.isnan(told[:, positives < LEAST_TAUGHT]).all()
+    assert (positives >= LEAST_TAUGHT).any() and (positives < LEAST_TAUGHT).any()
+
+
+def test_weights_of_the_rhythm_begin_at_what_it_tells_alone(corpus: Path) -> None:
+    data = Corpus(corpus)
+    rows = np.arange(len(data))
+    times = [data.window(int(i)).tokens.r_peaks for i in rows]
+    unrest = np.array([np.diff(t).std() for t in times])
+    labels = np.stack([unrest > np.median(unrest), np.zeros(len(rows))], axis=1).astype(np.float32)
+    alone = by_rhythm(data, rows, labels)
+    told = []
+    for i in rows:
+        beats = collate([data.window(int(i))])
+        told.append(rhythm_in_tents(beats.seconds, beats.there.any(1))[0].numpy())
+    logits = np.nan_to_num(np.array(told) - alone.usual) @ alone.weights + alone.bias
+    assert auroc(logits[:, :1], labels[:, :1])[0] > 0.95
+    assert abs(expit(logits[:, 0]).mean() - labels[:, 0].mean()) < 1e-3  # a logistic regression's own balance
+    assert np.isfinite(logits).all() and (logits[:, 1] < -5).all()  # a label that nobody has
 
 
 def test_a_finetuned_run_teaches_as_a_baseline_does(

@@ -183,14 +183,17 @@ def finetune(
     if found.shape != (train.size, n_labels):
         raise CorpusError(f"{corpus} gives labels {found.shape}; expected {(train.size, n_labels)}.")
     labels[train] = found
-    alone = by_rhythm(data, train, found)
+    prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
+    targets = tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
+    of_rhythm = np.flatnonzero([target.startswith("rhythm/") for target in targets])
+    alone = by_rhythm(data, train, found[:, of_rhythm])
     model.facts.usual_rhythm.copy_(torch.from_numpy(alone.usual))
     model.hug.centre(mean_lead_tokens(model, data, train))
     with torch.no_grad():
-        model.hug.rhythm[:, :n_labels] = torch.from_numpy(alone.weights)
-        model.hug.head.bias[:n_labels] = torch.from_numpy(alone.bias)
+        model.hug.head.bias[:n_labels] = torch.from_numpy(np.log(prior / (1 - prior)))
+        model.hug.head.bias[of_rhythm] = torch.from_numpy(alone.bias)
+        model.hug.rhythm[:, of_rhythm] = torch.from_numpy(alone.weights)
 
-    targets = tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
     pupils = learn_from(teachers, data, tasks, recipe, labels)
     labels[np.ix_(pupils, np.flatnonzero(found.sum(axis=0) < LEAST_TAUGHT))] = np.nan
     n_pupils = round(recipe.taught_share * pupils.size)
