@@ -55,7 +55,8 @@ def by_rhythm(data: Corpus, rows: NDArray[np.int64], labels: NDArray[np.float32]
         loss.backward()
         return loss
 
-    optimizer.step(closure)
+    if labels.shape[1]:
+        optimizer.step(closure)
     least = float(torch.logit(torch.tensor(LEAST)))
     bias = bias.detach().clamp_min(least)
     return ByRhythm(*(part.float().numpy() for part in (usual, weights.detach(), bias)))
