@@ -16,7 +16,6 @@ from scipy.special import expit
 import clear_hug as ch
 from clear_hug.checkpoint import save_checkpoint
 from clear_hug.diagnosis import collate
-from clear_hug.embed import rhythm_in_tents
 from clear_hug.model import CLEARHUG, DECODER, PRESETS, MaskedCLEAR, masked_loss
 from clear_hug.tasks import TASKS
 from clear_hug.train.answers import predict
@@ -29,7 +28,7 @@ from clear_hug.train.finetune import LEAST_TAUGHT, FinetuneConfig, finetune, lea
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
-from clear_hug.train.rhythm import by_rhythm
+from clear_hug.train.rhythm import by_rhythm, rhythms
 from clear_hug.train.voltage import CRITERIA, LEAST, evidence, usual_r_and_s, weigh, weigh_criteria
 from tests.simulated_ptbxl import write_wfdb
 
@@ -222,11 +221,7 @@ def test_weights_of_the_rhythm_begin_at_what_it_tells_alone(corpus: Path) -> Non
     unrest = np.array([np.diff(t).std() for t in times])
     labels = np.stack([unrest > np.median(unrest), np.zeros(len(rows))], axis=1).astype(np.float32)
     alone = by_rhythm(data, rows, labels)
-    told = []
-    for i in rows:
-        beats = collate([data.window(int(i))])
-        told.append(rhythm_in_tents(beats.seconds, beats.there.any(1))[0].numpy())
-    logits = np.nan_to_num(np.array(told) - alone.usual) @ alone.weights + alone.bias
+    logits = alone.logits(rhythms(data, rows))
     assert auroc(logits[:, :1], labels[:, :1])[0] > 0.95
     assert abs(expit(logits[:, 0]).mean() - labels[:, 0].mean()) < 1e-3  # a logistic regression's own balance
     assert np.isfinite(logits).all() and (logits[:, 1] < -5).all()  # a label that nobody has

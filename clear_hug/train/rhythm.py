@@ -34,14 +34,23 @@ class ByRhythm:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
+    def logits(self, rhythms: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(record, label) from `rhythms`; what is not known says nothing."""
+        return np.nan_to_num(rhythms - self.usual) @ self.weights + self.bias
 
-def by_rhythm(data: Corpus, rows: NDArray[np.int64], labels: NDArray[np.float32]) -> ByRhythm:
-    """Regression of (row, label) `labels` on `rhythm_in_tents`; what is not known of it says nothing."""
+
+def rhythms(data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(row, N_RHYTHM) `rhythm_in_tents` of records, NaN what is not known."""
     told = []
     for i in range(0, len(rows), 64):
         beats = collate([data.window(int(row)) for row in rows[i : i + 64]])
-        told.append(rhythm_in_tents(beats.seconds, beats.there.any(1)))
-    x, y = torch.cat(told).double(), torch.from_numpy(labels).double()
+        told.append(rhythm_in_tents(beats.seconds, beats.there.any(1)).numpy())
+    return np.concatenate(told)
+
+
+def by_rhythm(data: Corpus, rows: NDArray[np.int64], labels: NDArray[np.float32]) -> ByRhythm:
+    """Regression of (row, label) `labels` on `rhythm_in_tents`; what is not known of it says nothing."""
+    x, y = torch.from_numpy(rhythms(data, rows)).double(), torch.from_numpy(labels).double()
     usual = x.nanmean(0).nan_to_num()
     x = (x - usual).nan_to_num()
     weights = torch.zeros(x.shape[1], y.shape[1], dtype=torch.float64, requires_grad=True)
