@@ -1,6 +1,6 @@
 """What the RR intervals alone tell of the labels of the rhythm. `python -m benchmarks.rhythm`.
 
-The labelled records of PTB-XL's folds 1 to 8 in the corpus, each pair of folds by a logistic regression on the
+The labelled records of PTB-XL's folds 1 to 8 in the corpus, each pair of folds by a regression on the
 others: what HUG's weights of the rhythm begin at (`clear_hug/train/rhythm.py`).
 """
 

@@ -36,6 +36,9 @@ PATHS: tuple[str, ...] = (
 """The seven vectors of HUG that are averaged into the logits: three groups, three pairs, all."""
 
 
+Floats = NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """An explanation in the shape of what it explains.
@@ -55,6 +58,8 @@ class Attribution:
     error : standard error of `values` where they were sampled, else None
     seconds : spent on the look that it is read from, or on what had to be asked anew
     model, device : names;  note : a sentence or ""
+    rhythm : what the rhythm of the record adds, alike in every lead; exact contributions alone hold it, it is
+        NaN for others
 
     """
 
@@ -72,6 +77,7 @@ class Attribution:
     note: str = ""
     against: str = ""
     error: NDArray[np.float64] | None = None
+    rhythm: float = float("nan")
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -85,6 +91,7 @@ class Look:
     ----------
     logits : (label,) and bias : (label,), both float64
     paths : (7, 12, label) contributions, mean over the windows
+    rhythm : (label,) what the rhythm adds in them, over all leads
     attention : (12, beat) weight of each lead token on its own beats, last layer, mean over heads
     rollout : (12, beat) the same through all layers, each layer's map and the path around it weighed
         alike; each None where it was not asked for
@@ -96,6 +103,7 @@ class Look:
     logits: NDArray[np.float64]
     bias: NDArray[np.float64]
     paths: NDArray[np.float64]
+    rhythm: NDArray[np.float64]
     attention: NDArray[np.float64] | None
     rollout: NDArray[np.float64] | None
     hidden: NDArray[np.bool_]
@@ -107,7 +115,7 @@ class Look:
         freeze(self)
 
 
-_Pass = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+_Pass = tuple[Floats, Floats, Floats, Floats, Floats]
 _LAST, _THROUGH = range(2)
 
 
@@ -132,7 +140,7 @@ def look(
     windows = split_windows(tokens)
 
     def work(model: CLEARHUG, device: torch.device) -> _Pass:
-        logits, paths = [], []
+        logits, paths, rhythm = [], [], []
         looked = np.full((2, N_LEADS, tokens.n_beats), np.nan)
         for i in range(0, len(windows), BATCH):
             batch = windows[i : i + BATCH]
@@ -143,6 +151,8 @@ def look(
                 logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).double().cpu().numpy())
                 bias, parts = model.hug.decompose(encoded.lead_tokens, encoded.lead_there)
                 paths.append(parts.double().cpu().numpy())
+                by_rhythm = model.hug.by_rhythm(encoded.lead_tokens, encoded.lead_there).sum(1)
+                rhythm.append(by_rhythm.double().cpu().numpy())
             maps = [weights.float().mean(1) for weights in encoded.attention]
             ways = {_LAST: maps[-1]} if attention else {}
             ways |= {_THROUGH: _rolled_out(maps)} if rollout else {}
@@ -151,12 +161,13 @@ def look(
                 for k, window in enumerate(batch):
                     looked[way][:, window.beats] = own[k, :, : window.beats.size].double().cpu().numpy()
         start = bias.double().cpu().numpy()
-        return np.concatenate(logits).mean(axis=0), start, np.concatenate(paths).mean(axis=0), looked
+        found = [np.concatenate(parts).mean(axis=0) for parts in (logits, paths, rhythm)]
+        return found[0], start, found[1], found[2], looked
 
-    (logits, bias, paths, looked), where, note = run(checkpoint, work, device)
+    (logits, bias, paths, rhythm, looked), where, note = run(checkpoint, work, device)
     seconds = time.perf_counter() - started
     last, through = looked[_LAST] if attention else None, looked[_THROUGH] if rollout else None
-    return Look(logits, bias, paths, last, through, hidden, seconds, where, note)
+    return Look(logits, bias, paths, rhythm, last, through, hidden, seconds, where, note)
 
 
 def _rolled_out(maps: list[torch.Tensor]) -> torch.Tensor:
@@ -237,7 +248,6 @@ def _summed(values: Floats, tokens: BeatTokens, level: str) -> _Explained:
     return np.where(np.any(there, axis=over), np.where(there, summed, 0.0).sum(axis=over), np.nan), names
 
 
-Floats = NDArray[np.float64]
 _Explained = tuple[Floats, tuple[str, ...]]
 _Worth = tuple[Floats, Floats | None]
 
@@ -357,6 +367,7 @@ def explain(
         note=seen.note,
         against="" if other is None else checkpoint.targets[other],
         error=None if error is None else error.reshape(values.shape),
+        rhythm=float(seen.rhythm @ of) if method == "hug" and isinstance(seen, Look) else float("nan"),
     )
 
 

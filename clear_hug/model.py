@@ -424,7 +424,12 @@ class HUG(nn.Module):
 
     @torch.no_grad()
     def centre(self, mean_lead_tokens: Tensor) -> None:
-        """Move the reference to (12, width + N_BESIDE) mean lead tokens; no logit of a whole record moves."""
+        """Move the reference to (12, width + N_BESIDE) mean lead tokens; no logit of a whole record moves.
+
+        That of the rhythm is one for all leads, though they may be the means of other records.
+        """
+        mean_lead_tokens = mean_lead_tokens.clone()
+        mean_lead_tokens[:, -N_RHYTHM:] = mean_lead_tokens[:, -N_RHYTHM:].mean(0)
         whole = torch.ones(1, N_LEADS, dtype=torch.bool, device=mean_lead_tokens.device)
         moved = self._mapped(mean_lead_tokens[None], whole)[0]
         for g, rows in enumerate(GROUPS.values()):

@@ -150,6 +150,9 @@ def scale_words(rebuilt: Reconstruction) -> list[str]:
     return said
 
 
+LEAST_RHYTHM = 0.1  # logits; less than that is not worth a word
+
+
 def sum_words(attribution: Attribution) -> str:
     """The proof that contributions add up, as a line of Markdown; "" for a method whose values need not."""
     if not METHODS[attribution.method].adds_up:
@@ -167,6 +170,8 @@ def sum_words(attribution: Attribution) -> str:
         line += f" · most for: **{names[high]}** ({_signed(values[high], 2)})"
     if values[low] < 0:
         line += f" · most against: **{names[low]}** ({_signed(values[low], 2)})"
+    if abs(attribution.rhythm) >= LEAST_RHYTHM:
+        line += f" · the rhythm alone, alike in every lead: {_signed(attribution.rhythm, 2)}"
     return line
 
 

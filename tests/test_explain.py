@@ -1,7 +1,11 @@
 """Why this logit: contributions that add up exactly, attention that is a distribution, errors in words."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from clear_hug.diagnosis import diagnose
 from clear_hug.explain import METHODS, PATHS, explain, look
@@ -72,6 +76,23 @@ def test_contributions_add_up_to_the_logit_of_the_diagnosis(checkpoint, tokens_o
                 assert why.logit == pytest.approx(why.bias, abs=1e-5)
             else:
                 assert np.nanmax(np.abs(why.values)) > 1e-3
+
+
+def test_what_the_rhythm_adds_is_what_is_missing_without_it(checkpoint, tokens):
+    mute = copy.deepcopy(checkpoint.model)
+    with torch.no_grad():
+        mute.hug.rhythm.zero_()
+    without = replace(checkpoint, model=mute)
+    for level in METHODS["hug"].levels:
+        for against in (None, "NORM"):
+            why, less = (
+                explain(c, tokens, "MI", "hug", level, against=against) for c in (checkpoint, without)
+            )
+            assert why.rhythm == pytest.approx(why.logit - less.logit, abs=1e-5) and less.rhythm == 0
+            assert abs(why.rhythm) > 1e-3
+            if level == "lead":
+                np.testing.assert_allclose(why.values - less.values, why.rhythm / 12, atol=1e-5)
+    assert np.isnan(explain(checkpoint, tokens, "MI", "ablation", "lead").rhythm)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_json_holds_every_figure_to_the_bit(explained, method, level):
     np.testing.assert_array_equal(np.isnan(values), np.isnan(why.values))
     assert len(told["axes"]) == values.ndim and tuple(told["names"]) == why.names
     assert (told["error"] is None) == (why.error is None)
-    for name in ("logit", "bias", "residual"):
+    for name in ("logit", "bias", "residual", "rhythm"):
         figure = getattr(why, name)
         assert told[name] == (figure if np.isfinite(figure) else None)
     row = checkpoint.row("MI")

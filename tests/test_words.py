@@ -138,5 +138,8 @@ def test_only_unusual_beats_are_marked():
 
 def test_the_sum_is_said_only_of_what_adds_up(checkpoint, tokens):
     assert sum_words(explain(checkpoint, tokens, "MI", "ablation", "beat")) == ""
+    why = explain(checkpoint, tokens, "MI", "hug", "lead")
+    assert "the rhythm alone, alike in every lead: −2.13" in sum_words(replace(why, rhythm=-2.13))
+    assert "rhythm" not in sum_words(replace(why, rhythm=0.04))
     segments = sum_words(explain(checkpoint, tokens, "MI", "integrated_gradients", "token"))
     assert "= logit" in segments and "most for" not in segments
