@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from clear_hug.diagnosis import diagnose
+from clear_hug.embed import N_RHYTHM
 from clear_hug.explain import METHODS, PATHS, explain, look
 from clear_hug.leads import GROUPS, LEADS
 from clear_hug.removal import Game, parts_of
@@ -79,15 +80,15 @@ def test_contributions_add_up_to_the_logit_of_the_diagnosis(checkpoint, tokens_o
 
 
 def test_what_the_rhythm_adds_is_what_is_missing_without_it(checkpoint, tokens):
-    mute = copy.deepcopy(checkpoint.model)
     with torch.no_grad():
+        one = copy.deepcopy(checkpoint.model)
+        one.hug.reference[:, -N_RHYTHM:] = 0.2  # one for all leads, as `HUG.centre` leaves it
+        mute = copy.deepcopy(one)
         mute.hug.rhythm.zero_()
-    without = replace(checkpoint, model=mute)
+    both = replace(checkpoint, model=one), replace(checkpoint, model=mute)
     for level in METHODS["hug"].levels:
         for against in (None, "NORM"):
-            why, less = (
-                explain(c, tokens, "MI", "hug", level, against=against) for c in (checkpoint, without)
-            )
+            why, less = (explain(each, tokens, "MI", "hug", level, against=against) for each in both)
             assert why.rhythm == pytest.approx(why.logit - less.logit, abs=1e-5) and less.rhythm == 0
             assert abs(why.rhythm) > 1e-3
             if level == "lead":
