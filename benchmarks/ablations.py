@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import collate
 from clear_hug.leads import N_LEADS
-from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS
+from clear_hug.model import CLEAR, CLEARHUG, HUG, N_BESIDE, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import predict
 from clear_hug.train.baselines import linear_probe
@@ -77,6 +77,13 @@ def features(clear: CLEAR, data: Corpus, rows: NDArray[np.int64]) -> tuple[Tenso
     return torch.cat(tokens).clone(), torch.cat(there).clone()
 
 
+class TokensAlone(HUG):
+    """HUG with nothing beside the lead tokens."""
+
+    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, N_BESIDE)), there)
+
+
 class MeanToken(nn.Module):
     """The mean lead token and a linear layer."""
 
@@ -93,7 +100,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, n_labels: int) -> None:
         super().__init__()
-        size = sum(p.numel() for p in HUG(width, n_labels).parameters())
+        hug = HUG(width, n_labels)
+        size = sum(p.numel() for p in hug.parameters()) - hug.rhythm.numel()
         hidden = round(size / (N_LEADS * width + n_labels))
         self.body = nn.Sequential(nn.Linear(N_LEADS * width, hidden), nn.GELU(), nn.Linear(hidden, n_labels))
 
@@ -102,8 +110,8 @@ class MLP(nn.Module):
 
 
 HEADS: dict[str, Callable[[int, int], nn.Module]] = {
-    "HUG, a map a lead": HUG,
-    "HUG, a map a group": lambda width, n: HUG(width, n, per_lead=False),
+    "HUG, a map a lead": TokensAlone,
+    "HUG, a map a group": lambda width, n: TokensAlone(width, n, per_lead=False),
     "mean lead token, linear": MeanToken,
     "MLP of HUG's size": MLP,
 }
