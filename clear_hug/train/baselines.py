@@ -132,10 +132,15 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
     if recipe.teach:
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
     labels = data.labels(tasks, rows["train"])
-    learn = {"resnet": train_resnet, "forest": _forest, "random": _random}
-    if recipe.kind not in learn:
-        raise CorpusError(f"kind = {recipe.kind!r}; expected one of {', '.join(learn)}.")
-    predict = learn[recipe.kind](data, rows, labels, tasks, recipe)
+    match recipe.kind:
+        case "resnet":
+            predict = train_resnet(data, rows, labels, tasks, recipe)
+        case "forest":
+            predict = forest(data, rows["train"], labels, rows["test"], recipe.seed)
+        case "random":
+            predict = _random(data, rows, labels, recipe)
+        case kind:
+            raise CorpusError(f"kind = {kind!r}; expected one of resnet, forest, random.")
     unseen = rows["test"][judged.size :]
     if recipe.teach:
         usual = usual_r_and_s(data, rows["train"])
@@ -240,22 +245,8 @@ def _logits(model: ResNet, x: Tensor) -> NDArray[np.float32]:
     return np.concatenate([model(part.to(device)).float().cpu().numpy() for part in x.split(128)])
 
 
-def _forest(
-    data: Corpus,
-    rows: dict[str, NDArray[np.int64]],
-    labels: NDArray[np.float32],
-    tasks: list[Task],
-    r: BaselineConfig,
-) -> NDArray[np.float32]:
-    return forest(data, rows["train"], labels, rows["test"], r.seed)
-
-
 def _random(
-    data: Corpus,
-    rows: dict[str, NDArray[np.int64]],
-    labels: NDArray[np.float32],
-    tasks: list[Task],
-    r: BaselineConfig,
+    data: Corpus, rows: dict[str, NDArray[np.int64]], labels: NDArray[np.float32], r: BaselineConfig
 ) -> NDArray[np.float32]:
     torch.manual_seed(r.seed)
     clear = CLEAR(PRESETS["small"]).to(pick_device()).eval()
