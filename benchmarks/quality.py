@@ -22,14 +22,17 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from clear_hug import quality
+from clear_hug.datasets import ARRAYS
 from clear_hug.ecg import ECG, ECGError, resample
 from clear_hug.exchange import REVERSALS, beat_features, suspect
 from clear_hug.io import read_ecg
+from clear_hug.leads import LEADS
 from clear_hug.qrs import detect_qrs
 from clear_hug.quality import DOUBTFUL, PARAMETERS, Quality, assess_quality
 from clear_hug.simulate import simulate_ecg
 
-CINC2011 = 500.0, 200.0  # Hz, units a mV
+CINC2011 = ARRAYS["cinc2011"]
+PLACES = [CINC2011.leads.index(lead) for lead in LEADS]
 NORMALIZED = 100.0, 200.0  # Hz, units an SD: the voltage is unknown
 FOLDS = range(1, 9)  # of PTB-XL: the ninth and tenth are for the end
 PENALTY = 10.0  # on the squares of the coefficients of "acceptable"
@@ -43,14 +46,14 @@ DIGITS = 5
 # Acceptable
 
 
-def cinc2011(folder: Path, fs: float = CINC2011[0]) -> Iterator[tuple[ECG, bool]]:
+def cinc2011(folder: Path, fs: float = CINC2011.fs) -> Iterator[tuple[ECG, bool]]:
     """The labelled records at hand at a rate, and whether readers found each unacceptable."""
     signals = np.load(folder / "cinc2011" / "signals.npz")["signals"]
     with (folder / "cinc2011" / "index.csv").open(newline="") as file:
         labels = [row["quality"] for row in csv.DictReader(file)]
     for counts, label in zip(signals, labels, strict=True):
         if label:
-            signal = resample(counts / CINC2011[1], CINC2011[0], fs)
+            signal = resample(counts[PLACES] / CINC2011.per_mv, CINC2011.fs, fs)
             yield ECG(signal, fs), label == "unacceptable"
 
 

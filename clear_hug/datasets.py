@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,12 +33,24 @@ from clear_hug.io import find_records, read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 
-# Arrays at hand: signals.npz, key `signals` (record, lead, sample) int16 -> fs, counts a mV (None: unknown).
-ARRAYS: dict[str, tuple[float, float | None]] = {
-    "ptbxl_normalized": (100.0, None),
-    "cinc2011": (500.0, 200.0),
-    "cinc2025_chagas": (100.0, 1000.0),
-    "brugada_huca": (100.0, 1000.0),
+
+class ArraySet(NamedTuple):
+    """How a signals.npz at hand is to be read: its key `signals` (record, lead, sample) int16.
+
+    fs : Hz;  per_mv : counts a mV, None where it is unknown;  leads : of its rows, which no file names
+    """
+
+    fs: float
+    per_mv: float | None
+    leads: tuple[str, ...] = LEADS
+
+
+# The Challenge of 2011 writes aVF before aVL: with the others' order Goldberger's identities are broken.
+ARRAYS: dict[str, ArraySet] = {
+    "ptbxl_normalized": ArraySet(100.0, None),
+    "cinc2011": ArraySet(500.0, 200.0, (*LEADS[:4], "aVF", "aVL", *LEADS[6:])),
+    "cinc2025_chagas": ArraySet(100.0, 1000.0),
+    "brugada_huca": ArraySet(100.0, 1000.0),
 }
 ARRAY_ABSENT = -32768  # int16 that marks "no sample"
 FOLDS = 10
@@ -317,8 +329,8 @@ def _signals(folder: Path) -> NDArray[np.int16]:
 
 
 def _array_read(folder: Path, item: Item) -> tuple[ECG, Item]:
-    fs, per_mv = ARRAYS[folder.name]
-    counts = _signals(folder)[int(item.where)]
+    fs, per_mv, leads = ARRAYS[folder.name]
+    counts = _signals(folder)[int(item.where)][[leads.index(lead) for lead in LEADS]]
     signal = np.where(counts == ARRAY_ABSENT, np.float32(np.nan), counts.astype(np.float32))
     there = np.flatnonzero(np.isfinite(signal).any(axis=0))
     signal = signal[:, : there[-1] + 1] if there.size else signal
