@@ -1,46 +1,78 @@
-"""How well a decoder rebuilds: `python -m benchmarks.rebuilding --checkpoint runs/x/checkpoint`.
+"""How well hidden beats are rebuilt on more records than a fold holds: `python -m benchmarks.rebuilding`.
 
-R2 by the rules of the model card (`clear_hug/train/rebuilt.py`) on folds that the checkpoint may have been
-chosen on, where `evaluate` refuses: for choices, and for no figure of a release.
+R2 by the rules of the model card (`clear_hug/train/rebuilt.py`). Of checkpoints, each is judged on the folds
+that it watched and did not learn from, the linear regression beside it fitted on those that it learned from:
+for choices, since its encoder may have been pre-trained on them. Without any, the regression that a decoder
+starts from is judged alone, fitted anew for each pair of folds on all records but these: nothing in it has
+seen what it is judged on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonargparse
 import numpy as np
+import torch
 
 from clear_hug.checkpoint import load_checkpoint
+from clear_hug.leads import LEADS
+from clear_hug.model import CLEAR, PRESETS
+from clear_hug.train.answers import folds_of
 from clear_hug.train.corpus import Corpus
-from clear_hug.train.rebuilt import reconstruction_figures
+from clear_hug.train.pretrain import fit_regression
+from clear_hug.train.rebuilt import CHEST, LEAD, POOLS, Judged, reconstruction_figures
 
-PARTS = ("limb leads", "chest leads")
+FOLDS = tuple(range(1, 9))
+PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8))
+NEVER = (9, 10)
 
 
-def rebuilding(
-    checkpoint: str,
-    corpus: Path = Path("corpus"),
-    folds: tuple[int, ...] = (7, 8),
-    fitted: tuple[int, ...] = (1, 2, 3, 4, 5, 6),
-) -> None:
-    """Print R2 in mV and by shape, ours and that of a linear regression.
+def rebuilding(checkpoints: tuple[str, ...] = (), corpus: Path = Path("corpus")) -> None:
+    """Print R2 in mV and by shape, ours and that of a linear regression; of single chest leads the gap too.
 
     Args:
-        checkpoint: a shipped one's name, or a folder
+        checkpoints: shipped ones' names, or folders; none for the regression alone
         corpus: folder of prepared shards
-        folds: PTB-XL folds that are judged
-        fitted: those that the regression is fitted on
     """
     data = Corpus(corpus)
-    rows, learned = (np.flatnonzero(np.isin(data.fold, some)) for some in (folds, fitted))
-    figures = reconstruction_figures(load_checkpoint(checkpoint).model.clear, data, rows, learned)
-    for unit, found in figures.items():
-        print(f"{unit}, {found['records']} records: R2, ours and the regression's")
+    parts = list(_of_checkpoints(checkpoints, data) if checkpoints else _regression_alone(data))
+    for unit, found in reconstruction_figures(parts, data).items():
+        print(f"{unit}, {found['records']} records: R2, ours and the ordinary regression's")
         for hidden, leads in found["hidden"].items():
-            told = (f"{part} {leads[part]['ours']['r2']:.3f} / {leads[part]['linear']['r2']:.3f}"
-                    for part in PARTS if part in leads)  # fmt: skip
+            some = ((name, leads[name]) for name in POOLS if name in leads)
+            told = (f"{name} {one['ours']['r2']:.3f} / {one['linear']['r2']:.3f}" for name, one in some)
             print(f"  {hidden}: {', '.join(told)}")
+        for name in (LEADS[lead] for lead in CHEST):
+            one = found["hidden"][LEAD][name]
+            low, high = one["difference_95"]
+            print(
+                f"  {LEAD}, {name}: {one['ours']['r2']:.3f} / {one['linear']['r2']:.3f}, "
+                f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+            )
+
+
+def _of_checkpoints(names: tuple[str, ...], data: Corpus) -> Iterator[Judged]:
+    for name in names:
+        opened = load_checkpoint(name)
+        learned, watched = (np.flatnonzero(np.isin(data.fold, folds)) for folds in folds_of(opened))
+        if not learned.size or not watched.size:
+            raise SystemExit(
+                f"{name} learned from or watched no record at hand; name one that watched folds."
+            )
+        yield Judged(opened.model.clear, watched, learned)
+
+
+def _regression_alone(data: Corpus) -> Iterator[Judged]:
+    for pair in PAIRS:
+        clear = CLEAR(PRESETS["tiny"]).eval()
+        for parameter in clear.to_samples.parameters():
+            torch.nn.init.zeros_(parameter)  # the decoder adds nothing
+        fit_regression(clear, data, np.flatnonzero(~np.isin(data.fold, (*pair, *NEVER))), seed=0)
+        others = [fold for fold in FOLDS if fold not in pair]
+        watched, learned = (np.flatnonzero(np.isin(data.fold, folds)) for folds in (pair, others))
+        yield Judged(clear, watched, learned)
 
 
 if __name__ == "__main__":

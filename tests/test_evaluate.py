@@ -410,7 +410,7 @@ def test_a_perfect_reconstruction_has_r2_1_and_no_error(checkpoint, corpus, monk
     monkeypatch.setattr(rebuilt, "rebuild", perfect)
     data = Corpus(corpus)
     rows, learned = np.flatnonzero(data.fold == 9)[:8], np.flatnonzero(data.fold < 4)
-    out = rebuilt.reconstruction_figures(checkpoint.model.clear, data, rows, learned)
+    out = rebuilt.reconstruction_figures([rebuilt.Judged(checkpoint.model.clear, rows, learned)], data)
     assert set(out) == {"mV", "lead scale"}
     for unit in out.values():
         assert [len(leads) for leads in unit["hidden"].values()] == [14, 14, 14, 6]

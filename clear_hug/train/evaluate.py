@@ -30,7 +30,7 @@ from clear_hug.train.metrics import (
     paired,
     with_interval,
 )
-from clear_hug.train.rebuilt import reconstruction_figures
+from clear_hug.train.rebuilt import Judged, reconstruction_figures
 
 COUNTED_FROM = 20  # positives in training: a label with fewer is told, and counts in no macro figure
 CALIBRATION_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -114,7 +114,7 @@ def measure(
     metrics["scale_flag"] = _scale_flag(data, opened.tasks, rows)
     metrics["unseen"] = _unseen(data, rows)
     fitted = trained if trained.size else np.flatnonzero(~np.isin(data.fold, (0, *folds)))
-    metrics["reconstruction"] = reconstruction_figures(opened.model.clear, data, rows, fitted)
+    metrics["reconstruction"] = reconstruction_figures([Judged(opened.model.clear, rows, fitted)], data)
     metrics["elsewhere"] = elsewhere_figures(opened, elsewhere) if elsewhere else {}
     return metrics
 

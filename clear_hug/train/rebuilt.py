@@ -7,7 +7,8 @@ are judged in units of each lead's scale, that is, by shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clear_hug.batch import Beats
-from clear_hug.diagnosis import collate
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
 from clear_hug.model import CLEAR, MaskedCLEAR
 from clear_hug.train.corpus import Corpus
@@ -35,27 +35,53 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def reconstruction_figures(
-    clear: CLEAR, data: Corpus, rows: NDArray[np.int64], learned: NDArray[np.int64]
-) -> dict[str, Any]:
-    """Figures on `rows`, the linear regression fitted on `learned`, for metrics.json.
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A model that rebuilds, the records that it is judged on, and those that the regression is fitted on.
+
+    rows, learned : (record,) numbers in the corpus
+    """
+
+    clear: CLEAR
+    rows: NDArray[np.int64]
+    learned: NDArray[np.int64]
+
+
+def reconstruction_figures(parts: Sequence[Judged], data: Corpus) -> dict[str, Any]:
+    """Figures over the records of all parts together, for metrics.json.
 
     Returns
     -------
-    dict : "mV" and "lead scale" -> `records`, `fitted_on` and `hidden`: what was hidden -> lead (or
-        pool of leads) -> `ours` and `linear` (r2, r, mae), `difference` of R2 with its interval
+    dict : "mV" and "lead scale" -> `records`, `fitted_on` (of each part) and `hidden`: what was hidden ->
+        lead (or pool of leads) -> `ours` and `linear` (r2, r, mae), `difference` of R2 with its interval
 
     """
     out: dict[str, Any] = {}
     for unit, known in (("mV", True), ("lead scale", False)):
-        judged = rows[data.units_known[rows] == known]
-        fitted = learned[data.units_known[learned]] if known else learned
-        if not judged.size or not fitted.size:
+        asked = [
+            Judged(
+                part.clear,
+                part.rows[data.units_known[part.rows] == known],
+                part.learned[data.units_known[part.learned]] if known else part.learned,
+            )
+            for part in parts
+        ]
+        asked = [part for part in asked if part.rows.size and part.learned.size]
+        if not asked:
             continue
-        sums = _sums(clear, data, judged, fitted, in_mv=known)
-        weights = draw_weights(data.patients[judged])
-        hidden = {kind: _kind_figures(*pair, weights) for kind, pair in sums.items()}
-        out[unit] = {"records": int(judged.size), "fitted_on": int(fitted.size), "hidden": hidden}
+        sums = [_sums(part.clear, data, part.rows, part.learned, in_mv=known) for part in asked]
+        rows = np.concatenate([part.rows for part in asked])
+        weights = draw_weights(data.patients[rows])
+        hidden = {}
+        for kind in sums[0]:
+            ours, linear = (np.concatenate(both) for both in zip(*(one[kind] for one in sums), strict=True))
+            hidden[kind] = _kind_figures(ours, linear, weights)
+        fitted = [int(part.learned.size) for part in asked]
+        out[unit] = {
+            "records": int(rows.size),
+            "fitted_on": fitted[0] if len(fitted) == 1 else fitted,
+            "hidden": hidden,
+        }
     return out
 
 
@@ -124,7 +150,7 @@ def _sums(
     out: dict[str, tuple[Floats, Floats]] = {}
     for i in range(0, len(judged), BATCH):
         rows = judged[i : i + BATCH]
-        beats = collate([data.window(int(r)) for r in rows])
+        beats = data.beats(rows)
         own = _numpy(beats.lead_scale()[0]) if not in_mv else np.ones((len(rows), N_LEADS))
         truth = _numpy(beats.values) / own[..., None, None]
         inside = beats.inside.numpy()
@@ -161,7 +187,7 @@ def _whole(
     """Records to fit on, in mV or over each lead's own scale."""
     for i in range(0, len(rows), BATCH):
         now = rows[i : i + BATCH]
-        beats = collate([data.window(int(r)) for r in now])
+        beats = data.beats(now)
         values = _numpy(beats.values)
         if not in_mv:
             values /= _numpy(beats.lead_scale()[0])[..., None, None]
