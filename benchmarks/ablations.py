@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
-from clear_hug.diagnosis import collate
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, CLEARHUG, HUG, N_BESIDE, PRESETS
 from clear_hug.tasks import TASKS, Task
@@ -71,7 +70,7 @@ def features(clear: CLEAR, data: Corpus, rows: NDArray[np.int64]) -> tuple[Tenso
     """(row, 12, width) lead tokens of a frozen encoder, 0 where a lead is absent; and which are there."""
     tokens, there = [], []
     for part in np.split(rows, range(64, len(rows), 64)):
-        encoded = clear.eval().encode(collate([data.window(int(i)) for i in part]))
+        encoded = clear.eval().encode(data.beats(part))
         tokens.append(encoded.lead_tokens * encoded.lead_there[..., None])
         there.append(encoded.lead_there)
     return torch.cat(tokens).clone(), torch.cat(there).clone()

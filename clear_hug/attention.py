@@ -76,7 +76,7 @@ def _mask(layout: Layout, pattern: str, hidden: Tensor | None) -> Tensor:
     return to_lead | (to_beats & key & there[:, None, :]) | itself
 
 
-def compact(x: Tensor, layout: Layout) -> tuple[Tensor, Layout, Tensor]:
+def compact(layout: Layout) -> tuple[Layout, Tensor]:
     """Leave out the beat tokens that are not there, so that their cost is not paid.
 
     Lead tokens always stay, first, and the rest keeps its (lead, beat) order. Records of a batch
@@ -84,18 +84,29 @@ def compact(x: Tensor, layout: Layout) -> tuple[Tensor, Layout, Tensor]:
 
     Returns
     -------
-    x : (batch, kept, width);  layout : of the kept;  index : (batch, kept) of the full sequence
+    layout : of the kept;  index : (batch, kept) of the full sequence
 
     """
     keep = layout.there.clone()
     keep[:, :N_LEADS] = True
-    kept = int(keep.sum(1).max())
+    index = places(keep)
+    if index.shape == keep.shape:
+        return layout, index
+    return Layout(*(torch.gather(part, 1, index) for part in layout)), index
+
+
+def places(keep: Tensor) -> Tensor:
+    """(batch, most): which tokens to `keep` (batch, token), in order, and then others, to fill up."""
     batch, n = keep.shape
-    if kept == n:
-        return x, layout, torch.arange(n, device=x.device).expand(batch, -1)
-    index = torch.argsort((~keep).to(torch.uint8), dim=1, stable=True)[:, :kept]
-    x = torch.gather(x, 1, index[..., None].expand(-1, -1, x.shape[-1]))
-    return x, Layout(*(torch.gather(part, 1, index) for part in layout)), index
+    most = int(keep.sum(1).max())
+    if most == n:
+        return torch.arange(n, device=keep.device).expand(batch, -1)
+    return torch.argsort((~keep).to(torch.uint8), dim=1, stable=True)[:, :most]
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """(batch, kept, width): the tokens `index` (batch, kept) of x (batch, token, width)."""
+    return torch.gather(x, 1, index[..., None].expand(-1, -1, x.shape[-1]))
 
 
 class Norm(nn.LayerNorm):
@@ -140,7 +151,7 @@ class Attention(nn.Module):
                 F.linear(part, self.qkv.weight[rows], self.qkv.bias[rows])
                 for part, rows in ((x[:, :first], slice(width)), (x, slice(width, None)))
             )
-            q = asks.view(batch, first, self.heads, -1).transpose(1, 2)
+            q = asks.view(batch, first, self.heads, width // self.heads).transpose(1, 2)
             k, v = asked.view(batch, n, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         # torch's fused attention has a slow gradient in bf16 on a CPU
         if weights or (torch.is_grad_enabled() and q.dtype is torch.bfloat16 and not x.is_cuda):

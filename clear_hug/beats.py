@@ -318,13 +318,23 @@ def split_windows(tokens: BeatTokens) -> list[Window]:
     edges = window_edges(tokens.duration)
     if edges.size == 2:
         return [Window(tokens, np.arange(tokens.n_beats), 0.0, tokens.duration)]
-    window = np.clip(np.searchsorted(edges, tokens.r_peaks, side="right") - 1, 0, edges.size - 2)
-    held = window[tokens.valid.any(axis=0)]
-    out = []
-    for w in np.unique(held if held.size else window):
-        beats = np.flatnonzero(window == w)
-        out.append(Window(select_beats(tokens, beats), beats, float(edges[w]), float(edges[w + 1])))
-    return out
+    return [
+        Window(select_beats(tokens, beats), beats, float(edges[w]), float(edges[w + 1]))
+        for w, beats in windows_of(tokens.r_peaks, tokens.valid, edges)
+    ]
+
+
+def windows_of(
+    r_peaks: NDArray[np.float64], valid: NDArray[np.bool_], edges: NDArray[np.float64]
+) -> list[tuple[int, NDArray[np.int64]]]:
+    """Which windows between `edges` (s) hold a token, and the rows of each one's beats.
+
+    r_peaks : (beat,) s;  valid : (12, beat) there is a token
+    """
+    window = np.clip(np.searchsorted(edges, r_peaks, side="right") - 1, 0, edges.size - 2)
+    held = window[np.any(valid, axis=0)]
+    told = np.unique(held if held.size else window)
+    return [(int(w), np.flatnonzero(window == w)) for w in told]
 
 
 def select_beats(tokens: BeatTokens, beats: NDArray[np.int64]) -> BeatTokens:

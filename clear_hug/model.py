@@ -25,6 +25,8 @@ from clear_hug.attention import (
     compact,
     decoder_mask,
     encoder_mask,
+    places,
+    take,
     token_layout,
 )
 from clear_hug.batch import Beats
@@ -174,16 +176,16 @@ class CLEAR(nn.Module):
         scale = own if scale is None else scale
         there = beats.there
         told = beats.units_known if scale_told is None else beats.units_known & scale_told
+        layout, index = compact(token_layout(there))
+        lead, beat, shown = (part[:, N_LEADS:] for part in layout)
+        x = take(beats.values.flatten(1, 2), index[:, N_LEADS:] - N_LEADS).float()
         # masked before it is divided: what is hidden must not reach the gradient of the scale either
-        x = torch.where(there[..., None], beats.values.float(), 0.0) / scale[..., None, None]
-        tokens = self.token(x) + self.lead[:, None]
-        tokens = tokens + self.timing(beats.seconds, there.any(1))[:, None]
+        x = torch.where(shown[..., None], x, 0.0) / scale.gather(1, lead)[..., None]
+        timing = self.timing(beats.seconds, there.any(1))
+        tokens = self.token(x) + named(lead, self._narrow(self.lead)) + named(beat, self._narrow(timing))
         summary = self.summary + self.scale(scale, told[:, None] & lead_there)
         summary = summary + self.rhythm(beats.seconds, there.any(1))[:, None]
-        sequence = torch.cat([summary.to(tokens.dtype), tokens.flatten(1, 2)], dim=1)
-        if self.training and torch.is_autocast_enabled(sequence.device.type):  # half the memory to move
-            sequence = sequence.to(torch.get_autocast_dtype(sequence.device.type))
-        sequence, layout, index = compact(sequence, token_layout(there))
+        sequence = self._narrow(torch.cat([summary.to(tokens.dtype), tokens], dim=1))
         mask = encoder_mask(layout, self.config.pattern)
         maps = []
         for i, block in enumerate(self.blocks):
@@ -208,31 +210,47 @@ class CLEAR(nn.Module):
         batch, _, n_beats = beats.there.shape
         with torch.autocast(encoded.x.device.type, enabled=False):
             foretold, share = self.regression(beats, encoded.scale, wanted)
-        seen = self.bridge(encoded.x)
-        full = seen.new_zeros(batch, N_LEADS * (1 + n_beats), seen.shape[-1])
-        full = full.scatter(1, encoded.index[..., None].expand_as(seen), seen)
-        there = beats.there.flatten(1)
-        place = (
-            self.decoder_lead[:, None]
-            + self.decoder_timing(beats.seconds, (beats.there | wanted).any(1))[:, None]
-        )
         scale = torch.where(
             encoded.lead_there, encoded.scale, reference_log_scale(encoded.scale, encoded.lead_there).exp()
         )
         known = torch.cat([in_lead_scales(foretold, scale, beats.units_known), share[..., None]], -1)
-        hidden = self.hidden + self.foretold(known)
-        tokens = torch.where(there[..., None], full[:, N_LEADS:], hidden.flatten(1, 2)) + place.flatten(1, 2)
-        x = torch.cat([full[:, :N_LEADS], tokens.to(full.dtype)], dim=1)
-        layout = token_layout(beats.there)
+        index = places(wanted.flatten(1))
+        here = take(wanted.flatten(1)[..., None], index)  # the rest fills up
+        lead, beat = index // n_beats, index % n_beats
+        timing = self._narrow(self.decoder_timing(beats.seconds, (beats.there | wanted).any(1)))
+        of_lead = self._narrow(self.decoder_lead)
+
+        def place(lead: Tensor, beat: Tensor) -> Tensor:
+            return named(lead, of_lead) + named(beat, timing)
+
+        hidden = (
+            self._narrow(self.hidden) + self.foretold(take(known.flatten(1, 2), index)) + place(lead, beat)
+        )
+        seen = self.bridge(encoded.x)
+        beats_seen = seen[:, N_LEADS:] + place(
+            encoded.layout.lead[:, N_LEADS:], encoded.layout.beat[:, N_LEADS:]
+        )
+        x = torch.cat([hidden.to(seen.dtype), seen[:, :N_LEADS], beats_seen.to(seen.dtype)], dim=1)
+        of_hidden = Layout(lead, beat, torch.zeros_like(here[..., 0]))
+        layout = Layout(*(torch.cat(both, 1) for both in zip(of_hidden, encoded.layout, strict=True)))
         mask = decoder_mask(layout, self.config.pattern)
-        for block in self.decoder_blocks:
-            x, _ = block(x, mask)
-        x = self.decoder_norm(x)[:, N_LEADS:].view(batch, N_LEADS, n_beats, -1)
-        weight = wanted[..., None].to(x.dtype)
-        pooled = (x * weight).sum(2) / weight.sum(2).clamp_min(1)
+        for i, block in enumerate(self.decoder_blocks):
+            last = index.shape[1] if i == len(self.decoder_blocks) - 1 else None
+            x, _ = block(x, mask, first=last)
+        x = self.decoder_norm(x)
+        in_lead = nn.functional.one_hot(lead, N_LEADS).to(x.dtype) * here
+        pooled = in_lead.transpose(1, 2) @ x / in_lead.sum(1)[..., None].clamp_min(1)
         # of the size that the regression leaves open: a lead that is the sum of others needs no correction
-        correction = self.to_samples(x) * (1 - share).sqrt()[..., None]
-        return Decoded(foretold, correction, self.to_scale(pooled)[..., 0])
+        added = self.to_samples(x) * (1 - take(share.flatten(1)[..., None], index)).sqrt()
+        correction = added.new_zeros(batch, N_LEADS * n_beats, added.shape[-1])
+        correction = correction.scatter(1, index[..., None].expand_as(added), added * here)
+        return Decoded(foretold, correction.view_as(foretold), self.to_scale(pooled)[..., 0])
+
+    def _narrow(self, x: Tensor) -> Tensor:
+        """In training in bf16 in bf16: half the memory to move."""
+        device = x.device.type
+        narrow = self.training and torch.is_autocast_enabled(device)
+        return x.to(torch.get_autocast_dtype(device)) if narrow else x
 
     def rebuild(self, beats: Beats, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rebuild hidden tokens in the record's own unit.
@@ -267,6 +285,15 @@ def in_lead_scales(foretold: Tensor, scale: Tensor, units_known: Tensor) -> Tens
     """
     known = units_known[:, None, None, None]
     return torch.where(known, foretold / scale[..., None, None], foretold).clamp(-20, 20)
+
+
+def named(which: Tensor, rows: Tensor) -> Tensor:
+    """(batch, token, width): those of `rows` (..., n, width) that `which` (batch, token) names.
+
+    By a product, for its gradient is one too, where that of an index is a sum one by one.
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        return nn.functional.one_hot(which, rows.shape[-2]).to(rows.dtype) @ rows
 
 
 def reference_log_scale(scale: Tensor, there: Tensor) -> Tensor:

@@ -110,27 +110,28 @@ class LeadRegression(nn.Module):
         unit = (~beats.units_known).long()[record]
         shared, own = _in_double(self.shared), _in_double(self.own)
         unit, record, beat = (x.to(own.device) for x in (unit, record, beat))
-        shared, own = shared[unit], own[unit]
         visible = beats.there.to(own)
         there = visible[record, :, beat] > 0
         together = (visible @ visible.transpose(1, 2))[record]  # beats in which both leads are seen
         n = together.diagonal(dim1=1, dim2=2)
         # a mean of n beats holds what they share, and an n-th of what is the own of each
         in_mean = there / n.clamp_min(1)
-        with_mean = shared[:, :, :N_LEADS] + own[:, :, :N_LEADS] * in_mean[:, None]
         overlap = together / (n[:, :, None] * n[:, None]).clamp_min(1)
-        of_means = shared[:, :N_LEADS, :N_LEADS] + own[:, :N_LEADS, :N_LEADS] * overlap
-        of_beat = shared + own
-        asked = torch.cat([of_beat[:, :, :N_LEADS], with_mean[:, :N_LEADS].transpose(1, 2)], 1)
-        gram = torch.cat(
-            [torch.cat([of_beat, with_mean], 2), torch.cat([with_mean.transpose(1, 2), of_means], 2)], 1
-        )
-        power = of_beat.diagonal(dim1=1, dim2=2)[:, :N_LEADS]
+        beside, alone = (x[:, :, :N_LEADS].contiguous() for x in (shared, own))
+        with_mean = beside[unit] + alone[unit] * in_mean[:, None]
+        of_means = beside[:, :N_LEADS][unit] + alone[:, :N_LEADS][unit] * overlap
+        gram = with_mean.new_empty(len(unit), N_READ + N_LEADS, N_READ + N_LEADS)
+        gram[:, :N_READ, :N_READ] = (shared + own)[unit]
+        gram[:, :N_READ, N_READ:] = with_mean
+        gram[:, N_READ:, :N_READ] = with_mean.transpose(1, 2)
+        gram[:, N_READ:, N_READ:] = of_means
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        power = diagonal[:, :N_LEADS].clone()
         usable = torch.cat([there.repeat(1, len(LAGS)), n > 0], 1)
+        asked = gram[:, :, :N_LEADS] * usable[..., None]
+        gram *= usable[:, :, None] & usable[:, None, :]
         floor = RIDGE * power.mean(1, keepdim=True).clamp_min(1e-12)
-        asked = asked * usable[..., None]
-        gram = torch.where(usable[:, :, None] & usable[:, None, :], gram, 0.0)
-        gram = gram + torch.diag_embed(torch.where(usable, floor, 1.0))
+        diagonal += torch.where(usable, floor, 1.0)
         lower, _ = torch.linalg.cholesky_ex(gram)
         solved = torch.linalg.solve_triangular(lower, asked, upper=False)
         solved = torch.linalg.solve_triangular(lower.mT, solved, upper=True)

@@ -13,14 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import wfdb
 from scipy.io import savemat
 
 import clear_hug as ch
-from clear_hug.datasets import Item, fold_of, header_notes, list_records, read_record
+from clear_hug.batch import Beats
+from clear_hug.beats import split_windows
+from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, list_records, read_record
+from clear_hug.diagnosis import collate
+from clear_hug.io.identities import LIMB, misfit
 from clear_hug.tasks import TASKS
 from clear_hug.train import corpus as corpus_module
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction, prepare
+from tests.real_data import DATA, needs_data
 
 KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "PVC"], "high_voltage": ["LVH", "SR"]}
 Simulated = Callable[..., ch.ECG]
@@ -129,6 +135,31 @@ def test_shards_hold_the_same_tokens_as_the_files(source: Path, shard: Path) -> 
         np.testing.assert_allclose(kept.lead_scale, direct.lead_scale, rtol=1e-3)
         np.testing.assert_array_equal(data.lead_scale[i], direct.lead_scale)
         assert data.n_beats[i] == direct.n_beats and kept.duration == direct.duration
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_a_batch_is_what_the_windows_of_its_records_are(
+    tmp_path: Path, shard: Path, simulated: Simulated, epoch: int
+) -> None:
+    """Long records too, of which each epoch reads another window, and leads that are not there."""
+    folder = tmp_path / "long"
+    for i, seconds in enumerate((35, 8, 21)):
+        ecg = simulated("premature", i, fs=100.0, seconds=float(seconds))
+        signal = ecg.signal.copy()
+        signal[3:5, 700:] = 0.0  # flat from there on
+        write_wfdb(ch.ECG(signal, 100.0), folder / f"{i}")
+    prepare([folder], tmp_path / "corpus", workers=1)
+    for data in (Corpus(tmp_path / "corpus"), Corpus(shard)):
+        rows = np.arange(len(data))[::-1]
+        windows = [split_windows(data.tokens(int(i))) for i in rows]
+        one = collate([some[epoch % len(some)] for some in windows])
+        other = data.beats(rows, epoch)
+        assert other.values.dtype == torch.float16
+        for name in Beats.__dataclass_fields__:
+            torch.testing.assert_close(
+                getattr(other, name), getattr(one, name), rtol=0, atol=0, check_dtype=False
+            )
+    assert max(map(len, windows)) == 1
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(
@@ -423,3 +454,30 @@ def test_a_corpus_goes_to_another_process_without_its_data(shard: Path) -> None:
     data.tokens(0)
     again = pickle.loads(pickle.dumps(data))
     np.testing.assert_array_equal(again.tokens(17).values, data.tokens(17).values)
+
+
+def test_the_rows_of_an_array_are_put_in_the_order_of_the_leads(tmp_path: Path, simulated: Simulated) -> None:
+    ecg = simulated("normal", 3, fs=500.0)
+    folder = tmp_path / "cinc2011"
+    folder.mkdir()
+    write_csv(folder / "index.csv", [{"record": "7", "quality": "acceptable"}])
+    told = ARRAYS["cinc2011"]
+    rows = [ecg.signal[ch.LEADS.index(lead)] for lead in told.leads]
+    counts = np.round(np.stack(rows) * told.per_mv).astype(np.int16)
+    np.savez(folder / "signals.npz", signals=counts[None])
+    read, _ = facts(folder)["cinc2011/7"]
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=1 / told.per_mv)
+    assert not np.array_equal(ecg.signal, np.stack(rows))
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize("name", [name for name, told in ARRAYS.items() if told.per_mv])
+def test_limb_leads_of_arrays_at_hand_obey_their_identities(name: str) -> None:
+    """No file names the rows of an array: the leads themselves say whether they are in their places."""
+    folder = Path(DATA) / name
+    items = [Item(**row) for row in list_records(folder).head(40).to_dict("records")]
+    signals = [read_record(folder, item)[0].signal for item in items]
+    limb = [x[:6, np.isfinite(x).all(axis=0)] for x in signals]
+    off = [misfit((x - np.median(x, axis=1, keepdims=True)).astype(float), LIMB) for x in limb]
+    assert len(off) == 40 and np.median(off) < 0.05

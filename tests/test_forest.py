@@ -28,9 +28,9 @@ def test_waves_are_read_where_they_stand(corpus: Path) -> None:
     assert (wave(x, "r", "II") > 0).all() and (wave(x, "t_max", "II") > 0).all()
     assert (wave(x, "s", "V1") < -abs(wave(x, "r", "V1"))).all()
     assert (wave(x, "t_min", "aVR") < 0).all()
-    gain = replace(data.window(0).tokens, values=3 * data.window(0).tokens.values)
-    window = data.window(0)._replace(tokens=gain)
-    data.window = lambda *_: window  # type: ignore[method-assign]
+    one = data.beats(np.arange(1))
+    gain = replace(one, values=3 * one.values.float())
+    data.beats = lambda *_: gain  # type: ignore[method-assign]
     np.testing.assert_allclose(described(data, np.arange(1)), x[:1], atol=1e-4)  # voltage is not read
 
 

@@ -15,7 +15,6 @@ from scipy.special import expit
 
 import clear_hug as ch
 from clear_hug.checkpoint import save_checkpoint
-from clear_hug.diagnosis import collate
 from clear_hug.model import CLEARHUG, DECODER, PRESETS, MaskedCLEAR, masked_loss
 from clear_hug.tasks import TASKS
 from clear_hug.train.answers import predict
@@ -217,7 +216,7 @@ def test_of_labels_it_hardly_saw_a_teacher_is_not_believed(
 def test_weights_of_the_rhythm_begin_at_what_it_tells_alone(corpus: Path) -> None:
     data = Corpus(corpus)
     rows = np.arange(len(data))
-    times = [data.window(int(i)).tokens.r_peaks for i in rows]
+    times = [data.tokens(int(i)).r_peaks for i in rows]
     unrest = np.array([np.diff(t).std() for t in times])
     labels = np.stack([unrest > np.median(unrest), np.zeros(len(rows))], axis=1).astype(np.float32)
     alone = by_rhythm(data, rows, labels)
@@ -309,7 +308,7 @@ def test_answers_without_some_leads_are_what_was_learned_to_foretell_them(
 ) -> None:
     data = Corpus(corpus)
     init = save_checkpoint(tmp_path / "init", random_model(n_labels=0), ())  # whose leads hang on one another
-    beats = collate([data.window(int(i)) for i in np.flatnonzero(data.fold == 9)])
+    beats = data.beats(np.flatnonzero(data.fold == 9))
     gone = torch.zeros(len(beats.there), 12, dtype=torch.bool)
     gone[:, ::2] = True  # some of each group
     missed = []
@@ -393,7 +392,7 @@ def test_the_decoder_learns_anew_and_the_diagnosis_stays(
     data = Corpus(corpus)
     rows = np.flatnonzero(data.fold == 9)
     np.testing.assert_array_equal(predict(before.model, data, rows), predict(after.model, data, rows))
-    beats = collate([data.window(int(row)) for row in rows])
+    beats = data.beats(rows)
     hidden, told = MaskedCLEAR(after.model.clear, few_leads=0.5).draw(beats.there, torch.from_numpy(rows), 0)
     with torch.no_grad():
         old, new = (masked_loss(one.model.clear, beats, hidden, told, in_mv=True) for one in (before, after))

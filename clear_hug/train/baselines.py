@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from clear_hug.diagnosis import collate, computes_bf16, pick_device
+from clear_hug.diagnosis import computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
@@ -262,7 +262,7 @@ def lead_token_features(clear: CLEAR, data: Corpus, rows: NDArray[np.int64]) -> 
     device = clear.summary.device
     parts = []
     for i in range(0, len(rows), 64):
-        encoded = clear.encode(collate([data.window(int(j)) for j in rows[i : i + 64]]).to(device))
+        encoded = clear.encode(data.beats(rows[i : i + 64]).to(device))
         parts.append((encoded.lead_tokens * encoded.lead_there[..., None]).flatten(1))
     return torch.cat(parts).clone()
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
-from clear_hug.diagnosis import collate
 from clear_hug.model import (
     CLEAR,
     CLEARHUG,
@@ -383,7 +382,7 @@ def mean_lead_tokens(model: CLEARHUG, data: Corpus, rows: NDArray[np.int64]) -> 
     total = torch.zeros_like(model.hug.reference)
     count = total.new_zeros(len(total), 1)
     for i in range(0, len(rows), 64):
-        beats = collate([data.window(int(r)) for r in rows[i : i + 64]]).to(device)
+        beats = data.beats(rows[i : i + 64]).to(device)
         encoded = model.encode(beats)
         there = encoded.lead_there[..., None].float()
         total = total + (encoded.lead_tokens * there).sum(0)

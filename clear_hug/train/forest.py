@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from clear_hug.diagnosis import collate
 from clear_hug.embed import rhythm
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.intervals import measured
@@ -35,7 +34,7 @@ def described(data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """(record, number) waves of each lead's mean beat, the rhythm, and the intervals of `measure`."""
     out = []
     for i in range(0, len(rows), 64):
-        beats = collate([data.window(int(row)) for row in rows[i : i + 64]])
+        beats = data.beats(rows[i : i + 64])
         scale, _ = beats.lead_scale()
         seen = beats.there[..., None] & beats.inside[:, None]
         mean = torch.where(seen, beats.values.float(), 0.0).sum(2) / seen.sum(2).clamp_min(1)

@@ -42,7 +42,7 @@ class EngineConfig:
         track: tensorboard, none, or another tracker that accelerate knows, as wandb or mlflow
         save_every: steps between saved states; one is saved after each epoch too
         workers: processes that read ahead beside each that trains; 0 is a thread of it. None: beside a GPU as
-            many as cores and shared memory allow, at most 15, else 0
+            many as cores and shared memory allow, at most 10, else 0
     """
 
     accumulate: int = 1

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from clear_hug.batch import Beats
-from clear_hug.diagnosis import collate, pick_device
+from clear_hug.diagnosis import pick_device
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.run import RunError
 
-WORKERS = 15  # at most
+WORKERS = 10  # at most; more get in the way of the one that hands on what they read
 AHEAD = 4  # batches that each of them reads ahead
 SHARED = Path("/dev/shm")  # where they lay down what they read; on Linux alone
 RECORD_BYTES = 2**17  # there; more than all but the fastest hearts take
@@ -51,8 +51,10 @@ class Batch:
     drawn: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
+        """On the device, its values in fp32, which until there take half of the way."""
         drawn = {name: value.to(device, non_blocking=True) for name, value in self.drawn.items()}
-        return replace(self, beats=self.beats.to(device), drawn=drawn)
+        beats = self.beats.to(device)
+        return replace(self, beats=replace(beats, values=beats.values.float()), drawn=drawn)
 
     def pin_memory(self) -> Batch:
         """In memory that a GPU copies from by itself."""
@@ -68,7 +70,7 @@ class Drawing(Protocol):
 
 def read_batch(corpus: Corpus, rows: NDArray[np.int64], epoch: int = 0) -> Batch:
     """One window of each record, padded to the longest."""
-    return Batch(collate([corpus.window(int(i), epoch) for i in rows]), rows, epoch)
+    return Batch(corpus.beats(rows, epoch), rows, epoch)
 
 
 class _Reading(Dataset[list[Batch] | Exception]):

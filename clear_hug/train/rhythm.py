@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from clear_hug.diagnosis import collate
 from clear_hug.embed import rhythm_in_tents
 from clear_hug.train.corpus import Corpus
 
@@ -43,7 +42,7 @@ def rhythms(data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """(row, N_RHYTHM) `rhythm_in_tents` of records, NaN what is not known."""
     told = []
     for i in range(0, len(rows), 64):
-        beats = collate([data.window(int(row)) for row in rows[i : i + 64]])
+        beats = data.beats(rows[i : i + 64])
         told.append(rhythm_in_tents(beats.seconds, beats.there.any(1)).numpy())
     return np.concatenate(told)
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from clear_hug.diagnosis import collate
 from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.model import FARTHEST_VOLTS
 from clear_hug.tasks import Task
@@ -102,7 +101,7 @@ def usual_r_and_s(data: Corpus, rows: NDArray[np.int64]) -> Floats:
     """(12, 2) mean R and S of those of the records that are in mV and have the lead; 0 without any."""
     total, n = np.zeros((N_LEADS, 2)), np.zeros((N_LEADS, 1))
     for row in rows[data.units_known[rows]]:
-        beats = collate([data.window(int(row))])
+        beats = data.beats(np.array([row]))
         total += beats.r_and_s()[0].numpy()
         n += beats.there[0].any(1).numpy()[:, None]
     return total / n.clip(1)
@@ -113,7 +112,7 @@ def volts(data: Corpus, rows: NDArray[np.int64], usual: Floats) -> Floats:
     out = np.zeros((len(rows), N_LEADS, 2))
     for k, row in enumerate(rows):
         if data.units_known[row]:
-            beats = collate([data.window(int(row))])
+            beats = data.beats(np.array([row]))
             off = (beats.r_and_s()[0].numpy() - usual).clip(-FARTHEST_VOLTS, FARTHEST_VOLTS)
             out[k] = np.where(beats.there[0].any(1).numpy()[:, None], off, 0.0)
     return out
