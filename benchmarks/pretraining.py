@@ -64,11 +64,16 @@ def products(c: CLEARConfig, beats: int) -> list[tuple[int, int, int, int]]:
         (c.depth, encoded, encoded, c.width, c.feed_forward),
         (c.decoder_depth, hidden + encoded, hidden, c.decoder_width, c.decoder_feed_forward),
     ):
-        out += [(depth, n, width, 3 * width)]
-        for times, rows in ((depth - 1, n), (1, last)):  # who goes on in the last layer is fewer
-            # its map, the feed-forward part both ways, and scores and their mean
-            out += [(times, rows, width, width), (2 * times, rows, width, feed), (2 * times, rows, n, width)]
-    return [*out, (1, hidden, c.decoder_width, c.token_samples)]
+        out += [(depth, n, width, 2 * width)]  # keys and values
+        for times, rows in ((depth - 1, n), (1, last)):  # who asks and goes on in the last layer is fewer
+            # queries and the map of what is found, the feed-forward part both ways, scores and their mean
+            out += [
+                (2 * times, rows, width, width),
+                (2 * times, rows, width, feed),
+                (2 * times, rows, n, width),
+            ]
+    ends = [(1, hidden, c.token_samples + 1, c.decoder_width), (1, hidden, c.decoder_width, c.token_samples)]
+    return [*out, *ends]
 
 
 def step_gflop(c: CLEARConfig, beats: int) -> float:

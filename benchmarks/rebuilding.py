@@ -61,6 +61,12 @@ def _of_checkpoints(names: tuple[str, ...], data: Corpus) -> Iterator[Judged]:
             raise SystemExit(
                 f"{name} learned from or watched no record at hand; name one that watched folds."
             )
+        left_out = opened.training.get("decoder", {}).get("config", {}).get("leave_out_folds", ())
+        if seen := sorted(set(folds_of(opened)[1]) - set(left_out)):
+            raise SystemExit(
+                f"the decoder of {name} may have learned from folds {seen}, which it would be judged on: "
+                "train it with --recipe.leave_out_folds."
+            )
         yield Judged(opened.model.clear, watched, learned)
 
 

@@ -96,9 +96,12 @@ def compact(layout: Layout) -> tuple[Layout, Tensor]:
 
 
 def places(keep: Tensor) -> Tensor:
-    """(batch, most): which tokens to `keep` (batch, token), in order, and then others, to fill up."""
+    """(batch, most): which tokens to `keep` (batch, token), in order, and then others, to fill up.
+
+    One at least: not every device multiplies what is empty.
+    """
     batch, n = keep.shape
-    most = int(keep.sum(1).max())
+    most = max(1, int(keep.sum(1).max()))
     if most == n:
         return torch.arange(n, device=keep.device).expand(batch, -1)
     return torch.argsort((~keep).to(torch.uint8), dim=1, stable=True)[:, :most]

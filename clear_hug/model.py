@@ -233,6 +233,11 @@ class CLEAR(nn.Module):
         x = torch.cat([hidden.to(seen.dtype), seen[:, :N_LEADS], beats_seen.to(seen.dtype)], dim=1)
         of_hidden = Layout(lead, beat, torch.zeros_like(here[..., 0]))
         layout = Layout(*(torch.cat(both, 1) for both in zip(of_hidden, encoded.layout, strict=True)))
+        kept = torch.cat([here[..., 0], encoded.layout.there], 1)  # who hides much shows little
+        kept[:, index.shape[1] : index.shape[1] + N_LEADS] = True
+        order = places(kept)
+        if order.shape != kept.shape:
+            x, layout = take(x, order), Layout(*(torch.gather(part, 1, order) for part in layout))
         mask = decoder_mask(layout, self.config.pattern)
         for i, block in enumerate(self.decoder_blocks):
             last = index.shape[1] if i == len(self.decoder_blocks) - 1 else None

@@ -152,6 +152,7 @@ def test_a_batch_is_what_the_windows_of_its_records_are(
     for data in (Corpus(tmp_path / "corpus"), Corpus(shard)):
         rows = np.arange(len(data))[::-1]
         windows = [split_windows(data.tokens(int(i))) for i in rows]
+        assert (max(map(len, windows)) > 1) == (len(data) == 3)
         one = collate([some[epoch % len(some)] for some in windows])
         other = data.beats(rows, epoch)
         assert other.values.dtype == torch.float16
@@ -159,7 +160,6 @@ def test_a_batch_is_what_the_windows_of_its_records_are(
             torch.testing.assert_close(
                 getattr(other, name), getattr(one, name), rtol=0, atol=0, check_dtype=False
             )
-    assert max(map(len, windows)) == 1
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(
@@ -479,5 +479,6 @@ def test_limb_leads_of_arrays_at_hand_obey_their_identities(name: str) -> None:
     items = [Item(**row) for row in list_records(folder).head(40).to_dict("records")]
     signals = [read_record(folder, item)[0].signal for item in items]
     limb = [x[:6, np.isfinite(x).all(axis=0)] for x in signals]
+    assert all(x.shape[1] > 100 for x in limb)
     off = [misfit((x - np.median(x, axis=1, keepdims=True)).astype(float), LIMB) for x in limb]
     assert len(off) == 40 and np.median(off) < 0.05

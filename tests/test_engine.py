@@ -28,7 +28,7 @@ from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.finetune import FinetuneConfig, finetune
 from clear_hug.train.loop import Average, EngineConfig, check_finite, learning_rate
 from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
-from clear_hug.train.reading import Batch, batches, workers_beside
+from clear_hug.train.reading import Batch, batches, read_batch, workers_beside
 from clear_hug.train.run import Run, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -377,6 +377,13 @@ def test_every_record_comes_once_an_epoch_and_processes_share_it(corpus) -> None
     both = batches(data, lambda epoch: rows[epoch:], 8, 0, [3, 4])  # one epoch after another
     read = [sorted(int(row) for parts in islice(both, n) for row in parts[0].rows) for n in (5, 5)]
     assert read == [list(rows[3:]), list(rows[4:])]
+
+
+def test_values_are_single_from_the_device_on(corpus) -> None:
+    batch = read_batch(Corpus(corpus), np.arange(2))
+    there = batch.to(torch.device("cpu")).beats.values
+    assert batch.beats.values.dtype == torch.float16 and there.dtype == torch.float32
+    assert torch.equal(there, batch.beats.values.float())
 
 
 def flat(parts: list[Batch]) -> list[torch.Tensor]:

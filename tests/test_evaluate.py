@@ -423,6 +423,20 @@ def test_a_perfect_reconstruction_has_r2_1_and_no_error(checkpoint, corpus, monk
     assert all(single[lead]["linear"]["r2"] > 0.999 for lead in LEADS[:6])
 
 
+def test_parts_are_judged_together(checkpoint, corpus):
+    data, clear = Corpus(corpus), checkpoint.model.clear
+    rows, learned = np.flatnonzero(data.fold == 9)[:8], np.flatnonzero(data.fold < 4)
+    whole = rebuilt.reconstruction_figures([rebuilt.Judged(clear, rows, learned)], data)
+    parts = [rebuilt.Judged(clear, some, learned) for some in (rows[:3], rows[3:])]
+    for unit, found in rebuilt.reconstruction_figures(parts, data).items():
+        assert found["records"] == whole[unit]["records"]
+        assert found["fitted_on"] in ([whole[unit]["fitted_on"]] * 2, whole[unit]["fitted_on"])
+        for kind, leads in found["hidden"].items():
+            for lead, row in leads.items():
+                one = whole[unit]["hidden"][kind][lead]
+                assert row["difference"] == pytest.approx(one["difference"], abs=2e-4), (unit, kind, lead)
+
+
 def test_both_are_judged_on_the_same_hidden_tokens(metrics, corpus):
     mv = metrics["reconstruction"]["mV"]["hidden"]
     assert set(mv["all but I, II, V2"]) == {"V1", "V3", "V4", "V5", "V6", "chest leads"}

@@ -28,7 +28,7 @@ from clear_hug.train.run import RunError
 WORKERS = 10  # at most; more get in the way of the one that hands on what they read
 AHEAD = 4  # batches that each of them reads ahead
 SHARED = Path("/dev/shm")  # where they lay down what they read; on Linux alone
-RECORD_BYTES = 2**17  # there; more than all but the fastest hearts take
+RECORD_BYTES = 2**16  # there; more than all but the fastest hearts take
 
 
 @dataclass(frozen=True, eq=False)
