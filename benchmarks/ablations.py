@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
+from clear_hug.hug import HUG, N_BESIDE
 from clear_hug.leads import N_LEADS
-from clear_hug.model import CLEAR, CLEARHUG, HUG, N_BESIDE, PRESETS
+from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import predict
 from clear_hug.train.baselines import linear_probe

@@ -29,7 +29,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from clear_hug.ecg import freeze
-from clear_hug.model import CLEAR, CLEARHUG, HUG, CLEARConfig, config_dict
+from clear_hug.hug import HUG
+from clear_hug.model import CLEAR, CLEARHUG, CLEARConfig, config_dict
 from clear_hug.tasks import TASKS, Task
 
 FORMAT = 4  # of config.json; raised when an older reader could misread it

@@ -14,7 +14,8 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.explain import explain
-from clear_hug.model import CLEAR, CLEARHUG, HUG, PRESETS, CLEARConfig
+from clear_hug.hug import HUG
+from clear_hug.model import CLEAR, CLEARHUG, PRESETS, CLEARConfig
 from clear_hug.regression import N_READ
 from clear_hug.removal import Game, parts_of
 from clear_hug.simulate import simulate_ecg

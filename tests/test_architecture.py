@@ -17,7 +17,7 @@ ROWS = [
     {"quality"},
     {"measure", "datasets", "display", "trend"},
     {"batch", "attention", "embed", "norms"},
-    {"regression"},
+    {"regression", "hug"},
     {"model"},
     {"checkpoint"},
     {"diagnosis"},
@@ -37,7 +37,7 @@ ROWS = [
 ]
 ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 ALONE = {"leads", "tasks", "qrs", "store", "runs", "turns"}  # import nothing of the package
-NETWORK = {"batch", "attention", "embed", "regression", "model"}  # know leads, and no ECG
+NETWORK = {"batch", "attention", "embed", "regression", "hug", "model"}  # know leads, and no ECG
 STREAMLIT = {"app.py", "benchmarks/load.py"}  # the latter speaks its protocol
 
 

@@ -23,7 +23,8 @@ from clear_hug.diagnosis import diagnose
 from clear_hug.explain import METHODS, Attribution, explain, look
 from clear_hug.faithfulness import ORDERS, OTHERS, WORDS, Proof, prove, rank_correlation
 from clear_hug.gradients import Gradients, integrated_gradients
-from clear_hug.model import CLEAR, CLEARHUG, HUG
+from clear_hug.hug import HUG
+from clear_hug.model import CLEAR, CLEARHUG
 from clear_hug.removal import Game, parts_of
 from clear_hug.simulate import simulate_ecg
 from clear_hug.train.answers import folds_of
