@@ -73,3 +73,13 @@ def test_a_forest_tells_what_is_measured_and_the_same_each_time(corpus: Path, tm
     assert premature[truth].min() > premature[~truth].max()
     with pytest.raises(CorpusError, match="kind = 'tree'; expected one of resnet, forest, random"):
         baseline(tmp_path / "c", corpus, replace(recipe, kind="tree"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"), [((11,), (8,), r"\[11\].*train"), ((1,), (11,), r"\[11\].*test")]
+)
+def test_a_baseline_without_records_says_so(corpus: Path, tmp_path: Path, train, test, said: str) -> None:
+    recipe = BaselineConfig(kind="forest", tasks=("superdiagnostic",), train_folds=train, test_folds=test)
+    with pytest.raises(CorpusError, match=said):
+        baseline(tmp_path / "run", corpus, recipe)
+    assert not (tmp_path / "run").exists()

@@ -131,6 +131,9 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
     judged = rows["test"]
     if recipe.teach:
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
+    for name, folds in (("train", recipe.train_folds), ("test", recipe.test_folds)):
+        if not rows[name].size:
+            raise CorpusError(f"folds {list(folds)} hold no labelled record to {name} on.")
     labels = data.labels(tasks, rows["train"])
     match recipe.kind:
         case "resnet":
