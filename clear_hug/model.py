@@ -37,6 +37,8 @@ from clear_hug.regression import LeadRegression
 DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 """What the names of the parameters of CLEAR that serve rebuilding alone begin with."""
 VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
+DOUBT = 0.5
+"""By how much less what the decoder adds counts where all else of a record is seen: held-out records ask so."""
 FARTHEST_VOLTS = 1.5  # mV; farther from the usual counts as that: a wrong gain must not decide alone
 OF_A_RECORD = 4 + 2 * N_LEADS
 """Random numbers that a record's mask takes beside 13 a beat."""
@@ -257,6 +259,9 @@ class CLEAR(nn.Module):
     def rebuild(self, beats: Beats, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rebuild hidden tokens in the record's own unit.
 
+        What the decoder adds to the regression counts by 1 - `DOUBT` x the share of the record's tokens that
+        are seen: on records that it did not learn from, what it adds is too large where little is hidden.
+
         Parameters
         ----------
         beats : the records with the hidden tokens not there
@@ -277,7 +282,10 @@ class CLEAR(nn.Module):
         foretold = torch.where(
             beats.units_known[:, None, None, None], decoded.foretold, decoded.foretold * wide
         )
-        return foretold + decoded.correction.float() * wide, scale, encoded.lead_there
+        slots = (beats.there | wanted).any(1).sum(1).clamp_min(1)
+        trust = 1 - DOUBT * beats.there.sum((1, 2)) / (N_LEADS * slots)
+        added = decoded.correction.float() * (trust[:, None, None, None] * wide)
+        return foretold + added, scale, encoded.lead_there
 
 
 def in_lead_scales(foretold: Tensor, scale: Tensor, units_known: Tensor) -> Tensor:

@@ -388,6 +388,30 @@ def test_blocks_hand_on_bf16_in_training_alone(random_model, random_beats):
     assert seen == [torch.float32, torch.bfloat16, torch.float32]
 
 
+def test_what_the_decoder_adds_counts_less_the_more_is_seen(random_model, random_beats):
+    """From half of it, where all but a token is seen, to nearly all, however the record is padded."""
+    clear, beats = random_model().clear, random_beats(2)
+    counted = []
+    for many in (False, True):
+        wanted = torch.zeros_like(beats.there)
+        wanted[:, 1:] = many
+        wanted[:, 0, 0] = True
+        seen, wanted = pad(beats.hide(wanted), 3), torch.nn.functional.pad(wanted & beats.there, (0, 3))
+        encoded = clear.encode(seen)
+        decoded = clear.decode(seen, encoded, wanted)
+        values, scale, _ = clear.rebuild(seen, wanted)
+        known, wide = seen.units_known[:, None, None, None], scale[..., None, None]
+        added = values - torch.where(known, decoded.foretold, decoded.foretold * wide)
+        whole = decoded.correction * wide
+        trust = (added[wanted] * whole[wanted]).sum() / whole[wanted].square().sum()
+        torch.testing.assert_close(
+            added[:1], whole[:1] * (added[0] * whole[0]).sum() / whole[0].square().sum()
+        )
+        counted.append(trust.item())
+    few, most = counted
+    assert 0.5 < few < 0.52 and 0.9 < most < 1
+
+
 # --- training wrapper ---------------------------------------------------------------------------
 
 
