@@ -38,7 +38,7 @@ DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 """What the names of the parameters of CLEAR that serve rebuilding alone begin with."""
 VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
 DOUBT = 0.5
-"""By how much less what the decoder adds counts where all else of a record is seen: held-out records ask so."""
+"""By how much less what the decoder adds counts where all else is seen: held-out records say so."""
 FARTHEST_VOLTS = 1.5  # mV; farther from the usual counts as that: a wrong gain must not decide alone
 OF_A_RECORD = 4 + 2 * N_LEADS
 """Random numbers that a record's mask takes beside 13 a beat."""
