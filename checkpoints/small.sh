@@ -86,3 +86,13 @@ beside choice '[1,2,3,4,5,6]' '[7,8]'
 beside cv12 '[3,4,5,6,7,8]' '[1,2]'
 beside cv34 '[1,2,5,6,7,8]' '[3,4]'
 beside cv56 '[1,2,3,4,7,8]' '[5,6]'
+
+# Decoders that left out their folds, for `python -m benchmarks.rebuilding --checkpoints
+# '["runs/choice-decoder/checkpoint","runs/cv12-decoder/checkpoint", ...]'`.
+rebuild() {  # name, folds to leave out beside 9 and 10
+    run decoder --run "runs/$1-decoder" --init "runs/$1/checkpoint" --recipe.leave_out_folds "[$2,9,10]" --resume
+}
+rebuild choice 7,8
+rebuild cv12 1,2
+rebuild cv34 3,4
+rebuild cv56 5,6
