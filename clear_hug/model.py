@@ -256,10 +256,10 @@ class CLEAR(nn.Module):
         narrow = self.training and torch.is_autocast_enabled(device)
         return x.to(torch.get_autocast_dtype(device)) if narrow else x
 
-    def rebuild(self, beats: Beats, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def rebuild(self, beats: Beats, wanted: Tensor, doubt: float = DOUBT) -> tuple[Tensor, Tensor, Tensor]:
         """Rebuild hidden tokens in the record's own unit.
 
-        What the decoder adds to the regression counts by 1 - `DOUBT` x the share of the record's tokens that
+        What the decoder adds to the regression counts by 1 - `doubt` x the share of the record's tokens that
         are seen: on records that it did not learn from, what it adds is too large where little is hidden.
 
         Parameters
@@ -283,7 +283,7 @@ class CLEAR(nn.Module):
             beats.units_known[:, None, None, None], decoded.foretold, decoded.foretold * wide
         )
         slots = (beats.there | wanted).any(1).sum(1).clamp_min(1)
-        trust = 1 - DOUBT * beats.there.sum((1, 2)) / (N_LEADS * slots)
+        trust = 1 - doubt * beats.there.sum((1, 2)) / (N_LEADS * slots)
         added = decoded.correction.float() * (trust[:, None, None, None] * wide)
         return foretold + added, scale, encoded.lead_there
 

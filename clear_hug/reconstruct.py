@@ -22,7 +22,7 @@ from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import BATCH, Tick, check_hidden, collate, hide, run
 from clear_hug.ecg import ECG, ECGError, bridge_gaps, freeze
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
-from clear_hug.model import CLEARHUG
+from clear_hug.model import CLEARHUG, DOUBT
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -147,6 +147,7 @@ def reconstruct_each(
     beats: Bools | None = None,
     device: torch.device | None = None,
     tick: Tick | None = None,
+    doubt: float = DOUBT,
 ) -> tuple[Reconstruction, Reconstruction]:
     """Each token hidden alone, and rebuilt from all others of its window of 10 s.
 
@@ -155,6 +156,7 @@ def reconstruct_each(
     checkpoint, tokens : as for `reconstruct`
     beats : (beat,) bool, those whose tokens are asked for; None = all
     tick : told the share that is done
+    doubt : as for `CLEAR.rebuild`; as each is hidden alone, how much less what the decoder adds counts
 
     Returns
     -------
@@ -178,7 +180,7 @@ def reconstruct_each(
         done, every = 0, max(int(hidden.sum()), 1)
         for window, lead, beat in _in_turn(windows, hidden):
             seen, wanted = _one_hidden(window, lead, beat, device)
-            both, scale = _guess(model, seen, wanted)
+            both, scale = _guess(model, seen, wanted, doubt)
             row, at = torch.arange(len(lead)), window.beats[beat]
             guesses[:, lead, at] = both[:, row, lead, beat].cpu().numpy()
             scales[lead, at] = scale[row, lead].cpu().numpy()
@@ -214,9 +216,9 @@ def _one_hidden(
     return many.hide(wanted), wanted
 
 
-def _guess(model: CLEARHUG, seen: Beats, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def _guess(model: CLEARHUG, seen: Beats, wanted: Tensor, doubt: float = DOUBT) -> tuple[Tensor, Tensor]:
     """(2, batch, 12, beat, 96) as the model and as its regression alone has the tokens, and (batch, 12)."""
-    values, scale, _ = model.clear.rebuild(seen, wanted)
+    values, scale, _ = model.clear.rebuild(seen, wanted, doubt)
     own, _ = seen.lead_scale()
     with torch.autocast(values.device.type, enabled=False):
         linear, _ = model.clear.regression(seen, own, wanted)
