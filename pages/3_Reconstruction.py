@@ -31,7 +31,8 @@ NOVELTY_WORDS = (
     "How to read this: each token was hidden alone and rebuilt from all others. A square says by how many "
     "robust SDs of its lead the error lies above the lead's median, so that a lead that is noisy throughout "
     "stays pale. A bar is the beat's score over its leads; above the dotted line it stands out. Click a "
-    "square to see that beat on paper. Surprising is not abnormal: what every beat does is foretold."
+    "square to see that beat on paper. Surprising is not abnormal: what every beat does is foretold. "
+    "A beat rebuilt here leans more to the usual than one that you hide: the unusual shows more against it."
 )
 TABLE_WORDS = (
     "R² and r over all hidden samples of the lead, MAE the mean absolute error; “lin.” is the linear baseline"
