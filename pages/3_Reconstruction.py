@@ -32,7 +32,7 @@ NOVELTY_WORDS = (
     "robust SDs of its lead the error lies above the lead's median, so that a lead that is noisy throughout "
     "stays pale. A bar is the beat's score over its leads; above the dotted line it stands out. Click a "
     "square to see that beat on paper. Surprising is not abnormal: what every beat does is foretold. "
-    "A beat rebuilt here leans more to the usual than one that you hide: the unusual shows more against it."
+    "All that the decoder adds counts here, half of it where you hide a token: so the unusual shows more."
 )
 TABLE_WORDS = (
     "R² and r over all hidden samples of the lead, MAE the mean absolute error; “lin.” is the linear baseline"
