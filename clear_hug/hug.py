@@ -34,13 +34,15 @@ class HUG(nn.Module):
 
         logits = bias() + contributions().sum over leads.
 
-    What stands beside a lead token reaches the logits straight (`Facts`). First its R and S in mV, less the
-    usual, by `voltage` (12, 2, label), which is not learned with the rest: see `train/voltage.py`. Then the
-    record's rhythm, less the usual, by `rhythm` (N_RHYTHM, label): the mean over the leads that are there,
-    each of which counts for as much of it.
+    Besides, each lead token reaches the logits straight, through no level, by `straight` (12, width, label):
+    what ridge regression reads of it (`train/ridge.py`). So does what stands beside it (`Facts`). First its R
+    and S in mV, less the usual, by `voltage` (12, 2, label), which is not learned with the rest either
+    (`train/voltage.py`). Then the record's rhythm, less the usual, by `rhythm` (N_RHYTHM, label): the mean over
+    the leads that are there, each of which counts for as much of it.
     """
 
     reference: Tensor
+    straight: Tensor
     voltage: Tensor
     group_of: Tensor
 
@@ -55,6 +57,7 @@ class HUG(nn.Module):
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.head = nn.Linear(width, n_labels)
         self.rhythm = nn.Parameter(torch.zeros(N_RHYTHM, n_labels))
+        self.register_buffer("straight", torch.zeros(N_LEADS, width, n_labels))
         self.register_buffer("voltage", torch.zeros(N_LEADS, N_VOLTS, n_labels))
         self.register_buffer("reference", torch.zeros(N_LEADS, width + N_BESIDE))
         self.register_buffer("group_of", torch.tensor(GROUP_OF), persistent=False)
@@ -67,7 +70,7 @@ class HUG(nn.Module):
     def _pairs(self) -> list[tuple[nn.Linear, tuple[int, int]]]:
         return list(zip(cast(list[nn.Linear], list(self.level_2)), PAIRS, strict=True))
 
-    def _centred(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+    def centred(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         return torch.where(lead_there[..., None], lead_tokens - self.reference, 0.0)
 
     @property
@@ -77,20 +80,21 @@ class HUG(nn.Module):
 
     def by_rhythm(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 12, label): what each lead's part of the rhythm adds to the logits."""
-        rhythm = self._centred(lead_tokens, lead_there)[..., -N_RHYTHM:]
+        rhythm = self.centred(lead_tokens, lead_there)[..., -N_RHYTHM:]
         share = 1 / lead_there.sum(1).clamp_min(1)
         return (rhythm @ self.rhythm.to(rhythm.dtype)) * share[:, None, None]
 
-    def _beside(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
-        """(batch, 12, label): what each lead's voltage, and its part of the rhythm, add to the logits."""
-        volts = self._centred(lead_tokens, lead_there)[..., self.width : self.width + N_VOLTS]
-        by_voltage = torch.einsum("blv,lvn->bln", volts, self.voltage.to(volts.dtype))
-        return by_voltage + self.by_rhythm(lead_tokens, lead_there)
+    def _straight(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 12, label): what of each lead, its voltage and its part of the rhythm goes straight."""
+        centred = self.centred(lead_tokens, lead_there)
+        read = torch.cat([self.straight, self.voltage], 1).to(centred.dtype)
+        straight = torch.einsum("blv,lvn->bln", centred[..., : read.shape[1]], read)
+        return straight + self.by_rhythm(lead_tokens, lead_there)
 
     def _mapped(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 12, width): each lead's share of its group's level-1 vector; 0 where absent."""
         maps = self.level_1 if self.per_lead else self.level_1[self.group_of]
-        centred = self._centred(lead_tokens, lead_there)[..., : self.width]
+        centred = self.centred(lead_tokens, lead_there)[..., : self.width]
         in_group = nn.functional.one_hot(self.group_of, N_GROUPS).to(centred.dtype)
         count = lead_there.to(centred.dtype) @ in_group
         share = 1 / count.clamp_min(1)[:, self.group_of]
@@ -105,7 +109,7 @@ class HUG(nn.Module):
         top = self.level_3(torch.cat(pairs, dim=-1))
         seven = groups.sum(1) + torch.stack(pairs, 1).sum(1) + top
         logits: Tensor = self.head(seven / (N_GROUPS + len(PAIRS) + 1))
-        return logits + self._beside(lead_tokens, lead_there).sum(1)
+        return logits + self._straight(lead_tokens, lead_there).sum(1)
 
     def _effective(self) -> tuple[Tensor, Tensor]:
         """How a group's level-1 vector reaches the logits.
@@ -141,7 +145,7 @@ class HUG(nn.Module):
     def contributions(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 7, 12, label): each lead's exact contribution on each path to the logits.
 
-        Paths 0-2 are the groups themselves (level 1, and what stands beside the token), 3-5 the pairs
+        Paths 0-2 are the groups themselves (level 1, and what reaches the logits straight), 3-5 the pairs
         (level 2), 6 the top (level 3); the sum over paths is the lead's contribution, and with `bias()` that
         over leads the logit.
         """
@@ -156,9 +160,9 @@ class HUG(nn.Module):
             for g, rows in enumerate(GROUPS.values())
         ]
         own = nn.functional.one_hot(self.group_of, len(paths)).T.to(mapped.dtype)  # (7, 12) each lead's group
-        beside = torch.einsum("bln,pl->bpln", self._beside(lead_tokens, lead_there), own)
+        straight = torch.einsum("bln,pl->bpln", self._straight(lead_tokens, lead_there), own)
         bias = constant + torch.einsum("pglw,gw->l", paths, self.level_1_bias)
-        return bias, torch.cat(by_group, dim=2) + beside  # the groups' leads stand one after another
+        return bias, torch.cat(by_group, dim=2) + straight  # the groups' leads stand one after another
 
     @torch.no_grad()
     def centre(self, mean_lead_tokens: Tensor) -> None:
@@ -172,5 +176,5 @@ class HUG(nn.Module):
         moved = self._mapped(mean_lead_tokens[None], whole)[0]
         for g, rows in enumerate(GROUPS.values()):
             self.level_1_bias[g] += moved[list(rows)].sum(0)
-        self.head.bias.add_(self._beside(mean_lead_tokens[None], whole)[0].sum(0))
+        self.head.bias.add_(self._straight(mean_lead_tokens[None], whole)[0].sum(0))
         self.reference.copy_(mean_lead_tokens)

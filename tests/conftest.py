@@ -70,6 +70,7 @@ def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, see
             made = torch.randn(2, N_READ, 4 * N_READ)
             moments.copy_(share * made @ made.mT / made.shape[2])
         model.hug.rhythm.normal_(std=0.5)
+        model.hug.straight.normal_(std=0.1)
     return model.eval()
 
 

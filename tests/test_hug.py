@@ -64,7 +64,8 @@ def test_an_absent_lead_leaves_the_mean_of_its_group(random_model):
     hug = random_model(per_lead=False).hug
     with torch.no_grad():
         hug.reference.zero_()
-        hug.voltage.zero_()  # each lead's own, whatever the maps
+        hug.straight.zero_()  # each lead's own, whatever the maps
+        hug.voltage.zero_()  # the same
         hug.rhythm.zero_()  # the mean over the leads, which here hold what no record's would
     x = lead_tokens()
     x[:, 6:] = x[:, 6:7]
@@ -78,6 +79,7 @@ def test_level_1_tells_leads_apart_only_with_a_map_each(random_model):
         hug = random_model(per_lead=per_lead).hug
         with torch.no_grad():
             hug.reference.zero_()
+            hug.straight.zero_()
             hug.voltage.zero_()
         same = torch.allclose(hug(x, there), hug(swapped, there), atol=1e-5)
         assert same is not per_lead
@@ -91,6 +93,7 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
         hug.head.weight.mul_(100)
         hug.level_1_bias.normal_()
         hug.reference.normal_()
+        hug.straight.normal_()
         hug.voltage.normal_()
         hug.rhythm.normal_()
     x, there = lead_tokens(), which([])
@@ -107,6 +110,7 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
 def test_the_rhythm_counts_as_much_however_many_leads_there_are(random_model):
     hug = random_model().hug
     with torch.no_grad():
+        hug.straight.zero_()
         hug.voltage.zero_()
         hug.level_1.zero_()
     x = lead_tokens()

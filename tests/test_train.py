@@ -104,7 +104,9 @@ def test_what_is_saved_answers_as_what_was_watched(
     for module in ("finetune", "calibration"):
         where = sys.modules[f"clear_hug.train.{module}"]
         monkeypatch.setattr(where, "predict", lambda *args: said.append(predict(*args)) or said[-1])
-    recipe = FinetuneConfig(tasks=("superdiagnostic", "rhythm"), ship=("rhythm",), epochs=1, precision="no")
+    recipe = FinetuneConfig(
+        tasks=("superdiagnostic", "rhythm"), ship=("rhythm",), epochs=1, precision="no", ridge=0.0
+    )
     finetune(tmp_path / "run", corpus, init=str(pretrained / "checkpoint"), recipe=recipe)
     watched, calibrated_on = said
     watched = watched[:, 5 : 5 + len(TASKS["rhythm"].labels)]  # without the intervals

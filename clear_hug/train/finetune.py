@@ -30,6 +30,7 @@ from clear_hug.train.loop import Average, EngineConfig, Objective, accelerate, e
 from clear_hug.train.metrics import auroc, macro
 from clear_hug.train.reading import Batch
 from clear_hug.train.rhythm import by_rhythm
+from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
 from clear_hug.train.voltage import usual_r_and_s
 
@@ -66,6 +67,7 @@ class FinetuneConfig:
         additive: weight of the squared gap between that answer and what is left of the whole record's
             contributions without theirs; the two pull apart where a group loses some of its leads, for it is
             read by their mean
+        ridge: share of ridge regression on the lead tokens in the answer, once all else is learned
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
         few_leads: chance that of such a record one to three whole leads are hidden, not 75 % of the tokens
@@ -97,6 +99,7 @@ class FinetuneConfig:
     intervals: float = 0.02
     steady: float = 0.03
     additive: float = 0.01
+    ridge: float = 0.5
     rebuild: float = 0.05
     rebuild_records: int = 12
     few_leads: float = 0.5
@@ -238,12 +241,13 @@ def _finish(
     calibration: Sequence[Path],
     about: dict[str, Any],
 ) -> None:
-    """Centre the head, keep its shipped labels and no interval, calibrate it, and write the checkpoint."""
+    """Centre the head, keep its shipped labels, average it with ridge, calibrate it, write the checkpoint."""
     final.hug.centre(mean_lead_tokens(final, data, train))
     keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
     rows = np.repeat(keep, [len(task.labels) for task in tasks])
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
     final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
+    average_with_ridge(final, data, train, data.labels(shipped, train), recipe.ridge)
     training = dict(about)
     if calibration and have_voltage(calibration):
         told = weigh_voltage(final, data, shipped, calibration, recipe.watch_folds)
@@ -437,7 +441,8 @@ def _rows_of(hug: HUG, rows: Tensor) -> HUG:
     other = HUG(hug.head.in_features, len(rows), hug.per_lead)
     state = hug.state_dict()
     state["head.weight"], state["head.bias"] = state["head.weight"][rows], state["head.bias"][rows]
-    state["voltage"], state["rhythm"] = state["voltage"][..., rows], state["rhythm"][..., rows]
+    for name in ("straight", "voltage", "rhythm"):
+        state[name] = state[name][..., rows]
     other.load_state_dict(state)
     return other.to(hug.head.weight.device)
 

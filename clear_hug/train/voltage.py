@@ -23,6 +23,7 @@ from clear_hug.train.corpus import Corpus
 Floats = NDArray[np.float64]
 R, S = 0, 1
 RIDGE = 1.0  # on the weight of a criterion, a SD of it, and on how far that of the answer is from 1
+DIAGNOSES = 10.0  # the same beside an answer, for labels that name a disease: voltage alone does not decide
 LEAST_ANSWER = 0.5  # of the answer's weight: one calibration serves records without voltage, too
 LEAST = 3  # fewer positives weigh nothing
 MOST_EVIDENCE = 4.0  # logits, of voltage for a teacher: records without labels are noise now and then
@@ -86,7 +87,9 @@ def weigh_criteria(
             criteria = np.array(CRITERIA.get(names[k], ()))
             if criteria.size and LEAST <= y.sum() < len(y):
                 x = np.einsum("rlv,clv->rc", found[some], criteria)
-                weights[..., k] = np.tensordot(weigh(answer[some, k], x, y), criteria, 1)
+                names_voltage = logits is None or task.name == "form"
+                found_weights = weigh(answer[some, k], x, y, RIDGE if names_voltage else DIAGNOSES)
+                weights[..., k] = np.tensordot(found_weights, criteria, 1)
         start += len(task.labels)
     return weights
 
@@ -118,7 +121,7 @@ def volts(data: Corpus, rows: NDArray[np.int64], usual: Floats) -> Floats:
     return out
 
 
-def weigh(answer: Floats, x: Floats, y: Floats) -> Floats:
+def weigh(answer: Floats, x: Floats, y: Floats, ridge: float = RIDGE) -> Floats:
     """(criterion,) weights of the columns of x (record, criterion) in units of the answer, none below 0."""
     spread = x.std(axis=0).clip(1e-9)
     x = x / spread
@@ -126,8 +129,8 @@ def weigh(answer: Floats, x: Floats, y: Floats) -> Floats:
     def loss(w: Floats) -> tuple[float, Floats]:
         z = w[0] * answer + x @ w[1:-1] + w[-1]
         off, away = expit(z) - y, np.concatenate([[w[0] - 1], w[1:-1], [0.0]])
-        slope = np.concatenate([[answer @ off], x.T @ off, [off.sum()]]) + RIDGE * away
-        return float(np.logaddexp(0, z).sum() - y @ z + RIDGE / 2 * away @ away), slope
+        slope = np.concatenate([[answer @ off], x.T @ off, [off.sum()]]) + ridge * away
+        return float(np.logaddexp(0, z).sum() - y @ z + ridge / 2 * away @ away), slope
 
     start = np.array([1.0] + [0.0] * (x.shape[1] + 1))
     bounds = [(LEAST_ANSWER, None), *[(0.0, None)] * x.shape[1], (None, None)]

@@ -1,0 +1,91 @@
+"""The labels by ridge regression on lead tokens, which HUG is averaged with once it is learned.
+
+HUG is learned in a few passes over records that are changed each time. Ridge regression, of records as they
+are, has one best answer, and finds it. Both are affine in the same lead tokens, and so is their mean, which
+is right more often than either, most of all about labels that few records have (docs/ablations.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from clear_hug.embed import N_RHYTHM
+from clear_hug.model import CLEARHUG
+from clear_hug.train.corpus import Corpus
+
+RIDGE = 0.1  # on squared weights, in units of the tokens' total variance; a record's cross-entropy counts 1
+OF_RHYTHM = 5.0  # the same of what stands for the rhythm, in its own units
+LEAST = 1e-3  # no label is thought rarer than that to begin with
+STEPS = 300  # of L-BFGS, at most
+
+
+def average_with_ridge(
+    model: CLEARHUG, data: Corpus, rows: NDArray[np.int64], labels: NDArray[np.float32], share: float = 0.5
+) -> None:
+    """Make HUG the mean of itself and of ridge regression of (row, label) `labels` on its lead tokens.
+
+    What voltage adds is weighed afterwards, beside the mean (`train/voltage.py`).
+
+    share : of the regression in that mean
+    """
+    if not share:
+        return
+    hug = model.hug
+    tokens, rhythm = _read(model, data, rows)
+    weights, of_rhythm, bias = regress(tokens.flatten(1), rhythm, torch.from_numpy(labels))
+    with torch.no_grad():
+        for part in (hug.head.weight, hug.head.bias, hug.rhythm):
+            part.mul_(1 - share)
+        hug.straight.mul_(1 - share).add_(share * weights.view(hug.straight.shape).to(hug.straight))
+        hug.rhythm.add_(share * of_rhythm.to(hug.rhythm))
+        hug.head.bias.add_(share * bias.to(hug.head.bias))
+
+
+def regress(tokens: Tensor, rhythm: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logistic regression of labels (record, label) on tokens (record, number) and rhythm (record, number).
+
+    Returns
+    -------
+    (number, label) weights of the tokens and of the rhythm, (label,) bias
+
+    """
+    x, y = torch.cat([tokens, rhythm], 1).float(), labels.float()
+    variance = float(tokens.float().var(0, correction=0).sum())
+    ridge = torch.cat([
+        torch.full((tokens.shape[1], 1), RIDGE * variance), torch.full((rhythm.shape[1], 1), OF_RHYTHM)
+    ])  # fmt: skip
+    unit = ridge.sqrt()  # so that every weight costs the same
+    x = x / unit.T
+    weights = torch.zeros(x.shape[1], y.shape[1], requires_grad=True)
+    bias = torch.logit(y.mean(0).clamp(LEAST, 1 - LEAST)).requires_grad_()
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        missed = F.binary_cross_entropy_with_logits(x @ weights + bias, y, reduction="sum")
+        loss = missed + weights.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    tokens_weights, of_rhythm = (weights.detach() / unit).split([tokens.shape[1], rhythm.shape[1]])
+    return tokens_weights, of_rhythm, bias.detach()
+
+
+@torch.no_grad()
+def _read(model: CLEARHUG, data: Corpus, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """(record, 12, width) lead tokens as HUG reads them, and (record, N_RHYTHM) the rhythm."""
+    model.eval()
+    device, tokens, rhythms = next(model.parameters()).device, [], []
+    for i in range(0, len(rows), 64):
+        encoded = model.encode(data.beats(rows[i : i + 64]).to(device), leads_only=True)
+        there = encoded.lead_there
+        centred = model.hug.centred(encoded.lead_tokens, there)
+        share = there / there.sum(1, keepdim=True).clamp_min(1)
+        tokens.append(centred[..., : model.hug.width].cpu())
+        rhythms.append((centred[..., -N_RHYTHM:] * share[..., None]).sum(1).cpu())
+    return torch.cat(tokens), torch.cat(rhythms)
