@@ -37,8 +37,8 @@ class HUG(nn.Module):
     Besides, each lead token reaches the logits straight, through no level, by `straight` (12, width, label):
     what ridge regression reads of it (`train/ridge.py`). So does what stands beside it (`Facts`). First its R
     and S in mV, less the usual, by `voltage` (12, 2, label), which is not learned with the rest either
-    (`train/voltage.py`). Then the record's rhythm, less the usual, by `rhythm` (N_RHYTHM, label): the mean over
-    the leads that are there, each of which counts for as much of it.
+    (`train/voltage.py`). Then the record's rhythm, less the usual, by `rhythm` (N_RHYTHM, label): the mean
+    over the leads that are there, each of which counts for as much of it.
     """
 
     reference: Tensor
