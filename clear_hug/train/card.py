@@ -103,7 +103,13 @@ def _voltage(checkpoint: Checkpoint) -> list[str]:
 def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     training, c = checkpoint.training, checkpoint.model.clear.config
     tuned = training.get("config", {})
-    million = sum(p.numel() for p in checkpoint.model.parameters()) / 1e6
+    model = checkpoint.model
+    million = sum(p.numel() for p in model.parameters()) / 1e6
+    ridge = ""
+    if model.hug.straight.any():
+        ridge = (
+            f" and {model.hug.straight.numel() / 1e6:.2f} M of ridge regression, which it is averaged with"
+        )
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
     stages = "; then ".join(map(_stage, pretraining(training))) or "none"
     how = "on a frozen encoder" if tuned.get("frozen") else "end to end, rebuilding beside it"
@@ -118,7 +124,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "## What it is",
         "",
         f"CLEAR, {c.depth} layers of width {c.width}, pattern {c.pattern!r}, decoder {c.decoder_depth} of "
-        f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters in all. "
+        f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters{ridge}. "
         f"Answers {', '.join(t.name for t in checkpoint.tasks)}.",
         "",
         *_voltage(checkpoint),
