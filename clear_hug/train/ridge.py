@@ -28,6 +28,7 @@ def average_with_ridge(
 ) -> None:
     """Make HUG the mean of itself and of ridge regression of (row, label) `labels` on its lead tokens.
 
+    A label that none of the records has stays HUG's alone, which may know it from changes that were planted.
     What voltage adds is weighed afterwards, beside the mean (`train/voltage.py`).
 
     share : of the regression in that mean
@@ -35,14 +36,17 @@ def average_with_ridge(
     if not share:
         return
     hug = model.hug
+    of_ridge = share * torch.from_numpy((labels > 0.5).any(axis=0)).to(hug.head.bias)
     tokens, rhythm = _read(model, data, rows)
     weights, of_rhythm, bias = regress(tokens.flatten(1), rhythm, torch.from_numpy(labels))
     with torch.no_grad():
-        for part in (hug.head.weight, hug.head.bias, hug.rhythm):
-            part.mul_(1 - share)
-        hug.straight.mul_(1 - share).add_(share * weights.view(hug.straight.shape).to(hug.straight))
-        hug.rhythm.add_(share * of_rhythm.to(hug.rhythm))
-        hug.head.bias.add_(share * bias.to(hug.head.bias))
+        for own, other in (
+            (hug.head.weight.T, 0.0),
+            (hug.head.bias, bias.to(of_ridge)),
+            (hug.rhythm, of_rhythm.to(of_ridge)),
+            (hug.straight, weights.view(hug.straight.shape).to(of_ridge)),
+        ):
+            own.mul_(1 - of_ridge).add_(of_ridge * other)
 
 
 def regress(tokens: Tensor, rhythm: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
