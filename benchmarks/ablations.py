@@ -178,7 +178,7 @@ def run_arm(split: Split, out: Path, arm: str, seed: int, epochs: int, tune: int
                 said[head] = learned(far, there_test).numpy()
     if arm in (FIRST, "not pre-trained", "full attention"):
         how = FinetuneConfig(
-            tasks=NAMES, train_folds=LEARNED, watch_folds=(), epochs=tune, seed=seed, rebuild=0.0
+            tasks=NAMES, train_folds=LEARNED, watch_folds=(), epochs=tune, seed=seed, rebuild=0.0, ridge=0.0
         )
         run = out / f"{name}-tuned"
         finetune(run, split.data.shards[0].parent, str(out / name / "checkpoint"), recipe=how, resume=True)

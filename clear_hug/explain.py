@@ -33,7 +33,10 @@ PATHS: tuple[str, ...] = (
     *(f"{_GROUP_NAMES[a]} + {_GROUP_NAMES[b]}" for a, b in PAIRS),
     "all",
 )
-"""The seven vectors of HUG that are averaged into the logits: three groups, three pairs, all."""
+"""The seven vectors of HUG that are averaged into the logits: three groups, three pairs, all.
+
+What goes straight from a lead to the logits counts as its group's.
+"""
 
 
 Floats = NDArray[np.float64]

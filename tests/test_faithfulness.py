@@ -362,6 +362,7 @@ def test_weights_are_drawn_anew_from_the_head_down(checkpoint, tokens):
     for _, model in steps:
         changed = {k for k, p in model.named_parameters() if not torch.equal(p, before[k])}
         new.append({k.split(".")[0] if "blocks" not in k else k[:14] for k in changed})
+    assert checkpoint.model.hug.straight.any() and not steps[0][1].hug.straight.any()
     assert new[0] == {"hug"} and new[1] == {"hug", "facts"}
     assert new[2] == {"hug", "facts", f"clear.blocks.{depth - 1}"}
     assert {k for k, p in steps[-1][1].named_parameters() if torch.equal(p, before[k])} == set()

@@ -73,7 +73,6 @@ def test_the_mean_lies_half_way_and_its_contributions_are_complete(
         hug, encoded = models[0.5].hug, models[0.5].encode(beats)
         bias, parts = hug.decompose(encoded.lead_tokens, encoded.lead_there)
     torch.testing.assert_close(bias + parts.sum((1, 2)), said[0.5], atol=1e-4, rtol=0)
-    assert torch.equal(models[0.0].hug.head.weight, random_model().hug.head.weight)
     # by itself the regression knows the records that it has seen
     some = labels.any(axis=1)
     for truth, logit in zip(labels[some].T, said[1.0][torch.from_numpy(some)].T, strict=True):

@@ -28,7 +28,7 @@ from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.rhythm import by_rhythm, rhythms
-from clear_hug.train.voltage import CRITERIA, LEAST, evidence, usual_r_and_s, weigh, weigh_criteria
+from clear_hug.train.voltage import CRITERIA, LEAST, RIDGE, evidence, usual_r_and_s, weigh, weigh_criteria
 from tests.simulated_ptbxl import write_wfdb
 
 pytestmark = pytest.mark.long  # each trains
@@ -90,6 +90,7 @@ def test_finetuning_learns_and_ships_the_tasks_it_names(finetuned: Path, corpus:
     assert log[-1]["train/diagnosis"] < 0.8 * log[0]["train/diagnosis"]
     checkpoint = ch.load_checkpoint(finetuned / "checkpoint")
     assert [task.name for task in checkpoint.tasks] == ["superdiagnostic"]
+    assert checkpoint.model.hug.straight.any()  # averaged with ridge regression
     data = Corpus(corpus)
     logits = np.array([ch.diagnose(checkpoint, data.tokens(i)).logits for i in range(len(data))])
     labels = data.labels(checkpoint.tasks, np.arange(len(data)))
@@ -147,6 +148,8 @@ def test_a_fraction_of_the_labels_is_all_that_is_learned_from(
     assert ch.load_checkpoint(tmp_path / "run" / "checkpoint").training["records"] == -(-len(whole) // 4)
     with pytest.raises(CorpusError, match="label_fraction = 0; expected above 0"):
         finetune(tmp_path / "none", corpus, recipe=replace(recipe, label_fraction=0.0))
+    with pytest.raises(CorpusError, match="ridge = -1; expected from 0"):
+        finetune(tmp_path / "none", corpus, recipe=replace(recipe, ridge=-1.0))
 
 
 def test_teachers_stand_in_for_labels_that_are_not_there(
@@ -267,7 +270,7 @@ def test_calibration_comes_from_folds_that_no_model_had_learned(
 
 
 def test_voltage_is_weighed_by_runs_that_had_not_learned_the_records(
-    corpus: Path, pretrained: Path, tmp_path: Path
+    corpus: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     init, data, tasks = str(pretrained / "checkpoint"), Corpus(corpus), (TASKS["superdiagnostic"],)
     a, b = tmp_path / "a", tmp_path / "b"
@@ -288,6 +291,11 @@ def test_voltage_is_weighed_by_runs_that_had_not_learned_the_records(
     usual = after.model.facts.usual.double().numpy()
     weights = weigh_criteria(data, told.rows, tasks, usual, told.logits)
     np.testing.assert_allclose(after.model.hug.voltage, weights, rtol=1e-5)
+    # a disease is decided by more than voltage: beside an answer its criteria count for less than they could
+    monkeypatch.setattr("clear_hug.train.voltage.DIAGNOSES", RIDGE)
+    freely = weigh_criteria(data, told.rows, tasks, usual, told.logits)
+    monkeypatch.undo()
+    assert 0 < np.abs(weights).sum() < np.abs(freely).sum()
     with pytest.raises(CorpusError, match="would be judged by weights fitted on them"):
         voltage(a, (a,), corpus)
     # and of the last by all of them

@@ -108,7 +108,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     ridge = ""
     if model.hug.straight.any():
         ridge = (
-            f" and {model.hug.straight.numel() / 1e6:.2f} M of ridge regression, which it is averaged with"
+            f" and {model.hug.straight.numel() / 1e6:.2f} M of ridge regression, which HUG is averaged with"
         )
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
     stages = "; then ".join(map(_stage, pretraining(training))) or "none"

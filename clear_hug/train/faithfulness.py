@@ -230,7 +230,7 @@ def _drawn_anew(model: CLEARHUG) -> Iterator[tuple[str, CLEARHUG]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         hug = HUG(model.hug.head.in_features, model.hug.head.out_features, model.hug.per_lead)
-        # not learned with the rest, yet weights
+        # not learned with the rest, yet weights: none, as before they were fitted
         fresh: dict[str, Tensor] = {"hug.voltage": hug.voltage, "hug.straight": hug.straight}
         fresh.update(CLEARHUG(CLEAR(model.clear.config), hug).named_parameters())
     layers = [(f"clear.blocks.{k}.", f"layer {k + 1}") for k in range(len(model.clear.blocks))]

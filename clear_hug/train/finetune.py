@@ -67,7 +67,8 @@ class FinetuneConfig:
         additive: weight of the squared gap between that answer and what is left of the whole record's
             contributions without theirs; the two pull apart where a group loses some of its leads, for it is
             read by their mean
-        ridge: share of ridge regression on the lead tokens in the answer, once all else is learned
+        ridge: share of ridge regression on the lead tokens in the answer, once all else is learned; 0 is HUG
+            alone, which is what the figures of the epochs are of
         rebuild: weight of the masked loss
         rebuild_records: how many records of a batch it is taken over
         few_leads: chance that of such a record one to three whole leads are hidden, not 75 % of the tokens
@@ -154,6 +155,10 @@ def finetune(
     unknown = set(recipe.ship) - set(recipe.tasks)
     if unknown:
         raise CorpusError(f"ship names {', '.join(sorted(unknown))}, which is not among the tasks learned.")
+    if not 0 <= recipe.ridge <= 1:
+        raise CorpusError(
+            f"ridge = {recipe.ridge:g}; expected from 0 (HUG alone) to 1 (the regression alone)."
+        )
     accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(0)  # the head starts alike whatever the seed
     source = load_checkpoint(init) if init else None

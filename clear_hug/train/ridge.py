@@ -2,7 +2,7 @@
 
 HUG is learned in a few passes over records that are changed each time. Ridge regression, of records as they
 are, has one best answer, and finds it. Both are affine in the same lead tokens, and so is their mean, which
-is right more often than either, most of all about labels that few records have (docs/ablations.md).
+ranks records better than either, most of all for labels that few records have (docs/ablations.md).
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ def average_with_ridge(
 ) -> None:
     """Make HUG the mean of itself and of ridge regression of (row, label) `labels` on its lead tokens.
 
-    A label that none of the records has stays HUG's alone, which may know it from changes that were planted.
-    What voltage adds is weighed afterwards, beside the mean (`train/voltage.py`).
+    A label that all or none of the records have stays HUG's alone, which may know it from changes that were
+    planted. What voltage adds is weighed afterwards, beside the mean (`train/voltage.py`).
 
-    share : of the regression in that mean
+    share : of the regression in that mean, from 0 to 1
     """
-    if not share:
+    both = (labels > 0.5).any(axis=0) & (labels < 0.5).any(axis=0)
+    if not share or not both.any():
         return
     hug = model.hug
-    of_ridge = share * torch.from_numpy((labels > 0.5).any(axis=0)).to(hug.head.bias)
+    of_ridge = share * torch.from_numpy(both).to(hug.head.bias)
     tokens, rhythm = _read(model, data, rows)
     weights, of_rhythm, bias = regress(tokens.flatten(1), rhythm, torch.from_numpy(labels))
     with torch.no_grad():
@@ -58,7 +59,7 @@ def regress(tokens: Tensor, rhythm: Tensor, labels: Tensor) -> tuple[Tensor, Ten
 
     """
     x, y = torch.cat([tokens, rhythm], 1).float(), labels.float()
-    variance = float(tokens.float().var(0, correction=0).sum())
+    variance = max(float(tokens.float().var(0, correction=0).sum()), 1e-9)
     ridge = torch.cat([
         torch.full((tokens.shape[1], 1), RIDGE * variance), torch.full((rhythm.shape[1], 1), OF_RHYTHM)
     ])  # fmt: skip
