@@ -93,7 +93,7 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
         hug.head.weight.mul_(100)
         hug.level_1_bias.normal_()
         hug.reference.normal_()
-        hug.straight.normal_()
+        hug.straight.normal_(std=0.1)
         hug.voltage.normal_()
         hug.rhythm.normal_()
     x, there = lead_tokens(), which([])
