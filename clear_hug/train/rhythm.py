@@ -11,14 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from clear_hug.embed import rhythm_in_tents
 from clear_hug.train.corpus import Corpus
+from clear_hug.train.ridge import LEAST, logistic
 
 RIDGE = 0.5  # on each squared weight, where a record's cross-entropy counts 1
-LEAST = 1e-3  # no label is thought rarer than that to begin with
-STEPS = 200  # of L-BFGS, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,20 +49,6 @@ def by_rhythm(data: Corpus, rows: NDArray[np.int64], labels: NDArray[np.float32]
     """Regression of (row, label) `labels` on `rhythm_in_tents`; what is not known of it says nothing."""
     x, y = torch.from_numpy(rhythms(data, rows)).double(), torch.from_numpy(labels).double()
     usual = x.nanmean(0).nan_to_num()
-    x = (x - usual).nan_to_num()
-    weights = torch.zeros(x.shape[1], y.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.logit(y.mean(0).clamp(LEAST, 1 - LEAST)).requires_grad_()
-    optimizer = torch.optim.LBFGS([weights, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        missed = F.binary_cross_entropy_with_logits(x @ weights + bias, y, reduction="sum")
-        loss = missed + RIDGE * weights.square().sum()
-        loss.backward()
-        return loss
-
-    if labels.shape[1]:
-        optimizer.step(closure)
+    weights, bias = logistic((x - usual).nan_to_num(), y, RIDGE)
     least = float(torch.logit(torch.tensor(LEAST)))
-    bias = bias.detach().clamp_min(least)
-    return ByRhythm(*(part.float().numpy() for part in (usual, weights.detach(), bias)))
+    return ByRhythm(*(part.float().numpy() for part in (usual, weights, bias.clamp_min(least))))

@@ -64,21 +64,30 @@ def regress(tokens: Tensor, rhythm: Tensor, labels: Tensor) -> tuple[Tensor, Ten
         torch.full((tokens.shape[1], 1), RIDGE * variance), torch.full((rhythm.shape[1], 1), OF_RHYTHM)
     ])  # fmt: skip
     unit = ridge.sqrt()  # so that every weight costs the same
-    x = x / unit.T
-    weights = torch.zeros(x.shape[1], y.shape[1], requires_grad=True)
+    weights, bias = logistic(x / unit.T, y, 1.0)
+    tokens_weights, of_rhythm = (weights / unit).split([tokens.shape[1], rhythm.shape[1]])
+    return tokens_weights, of_rhythm, bias
+
+
+def logistic(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """(number, label) weights and (label,) bias of y (record, label) on x (record, number).
+
+    ridge : on each squared weight, where a record's cross-entropy counts 1
+    """
+    weights = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype, requires_grad=True)
     bias = torch.logit(y.mean(0).clamp(LEAST, 1 - LEAST)).requires_grad_()
     optimizer = torch.optim.LBFGS([weights, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         missed = F.binary_cross_entropy_with_logits(x @ weights + bias, y, reduction="sum")
-        loss = missed + weights.square().sum()
+        loss = missed + ridge * weights.square().sum()
         loss.backward()
         return loss
 
-    optimizer.step(closure)
-    tokens_weights, of_rhythm = (weights.detach() / unit).split([tokens.shape[1], rhythm.shape[1]])
-    return tokens_weights, of_rhythm, bias.detach()
+    if y.shape[1]:
+        optimizer.step(closure)
+    return weights.detach(), bias.detach()
 
 
 @torch.no_grad()
