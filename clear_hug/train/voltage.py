@@ -87,9 +87,8 @@ def weigh_criteria(
             criteria = np.array(CRITERIA.get(names[k], ()))
             if criteria.size and LEAST <= y.sum() < len(y):
                 x = np.einsum("rlv,clv->rc", found[some], criteria)
-                names_voltage = logits is None or task.name == "form"
-                found_weights = weigh(answer[some, k], x, y, RIDGE if names_voltage else DIAGNOSES)
-                weights[..., k] = np.tensordot(found_weights, criteria, 1)
+                ridge = RIDGE if logits is None or task.name == "form" else DIAGNOSES
+                weights[..., k] = np.tensordot(weigh(answer[some, k], x, y, ridge), criteria, 1)
         start += len(task.labels)
     return weights
 
