@@ -31,6 +31,7 @@ from clear_hug.attention import (
 from clear_hug.batch import Beats
 from clear_hug.embed import N_RHYTHM, TYPICAL_SCALE, LeadScale, Rhythm, Timing, rhythm_in_tents
 from clear_hug.hug import HUG, N_VOLTS
+from clear_hug.kernel import LeadKernel
 from clear_hug.leads import N_LEADS
 from clear_hug.regression import LeadRegression
 
@@ -38,7 +39,8 @@ DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 """What the names of the parameters of CLEAR that serve rebuilding alone begin with."""
 VOLTAGE_WEIGHTS = (0.05, 25.0)  # how little and how much a lead's error may weigh in mV²
 DOUBT = 0.5
-"""By how much less what the decoder adds counts where all else is seen: held-out records say so."""
+"""How much less counts of what the decoder adds, where held-out records say so: see `CLEAR.rebuild`."""
+OF_A_LEAD_SEEN = 0.5  # how much of what the kernel adds counts in a lead of which some beat is seen: likewise
 FARTHEST_VOLTS = 1.5  # mV; farther from the usual counts as that: a wrong gain must not decide alone
 OF_A_RECORD = 4 + 2 * N_LEADS
 """Random numbers that a record's mask takes beside 13 a beat."""
@@ -48,7 +50,8 @@ OF_A_RECORD = 4 + 2 * N_LEADS
 class CLEARConfig:
     """Sizes and choices of a CLEAR encoder and decoder; `PRESETS` names the usual ones.
 
-    token_samples is the length of a beat token at 100 Hz; pattern one of `attention.PATTERNS`.
+    token_samples is the length of a beat token at 100 Hz; pattern one of `attention.PATTERNS`; centres: as
+    many beats as `LeadKernel` holds others against, 0 where it was not learned.
     """
 
     width: int = 192
@@ -61,11 +64,13 @@ class CLEARConfig:
     decoder_feed_forward: int = 256
     pattern: str = "paper"
     token_samples: int = 96
+    centres: int = 0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name != "pattern" and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} = {value!r}; expected a whole number of at least 1.")
+            least = 0 if name == "centres" else 1
+            if name != "pattern" and (type(value) is not int or value < least):
+                raise ValueError(f"{name} = {value!r}; expected a whole number of at least {least}.")
         for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
             if getattr(self, width) % getattr(self, heads):
                 raise ValueError(
@@ -107,7 +112,7 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What the decoder says of hidden tokens, in two parts of which the sum is the answer.
+    """What the decoder says of hidden tokens: where it starts, and what it adds; see `CLEAR.rebuild`.
 
     foretold : (batch, 12, beat, 96) by `LeadRegression`; mV where units are known, else in lead scales
     correction : (batch, 12, beat, 96) what the decoder adds, in units of the lead's scale
@@ -136,6 +141,7 @@ class CLEAR(nn.Module):
         self.norm = Norm(c.width)
 
         self.regression = LeadRegression()
+        self.kernel = LeadKernel(c.centres, c.token_samples)
         self.foretold = nn.Linear(c.token_samples + 1, c.decoder_width)
         self.bridge = nn.Linear(c.width, c.decoder_width)
         self.hidden = nn.Parameter(torch.zeros(c.decoder_width))
@@ -256,11 +262,17 @@ class CLEAR(nn.Module):
         narrow = self.training and torch.is_autocast_enabled(device)
         return x.to(torch.get_autocast_dtype(device)) if narrow else x
 
-    def rebuild(self, beats: Beats, wanted: Tensor, doubt: float = DOUBT) -> tuple[Tensor, Tensor, Tensor]:
-        """Rebuild hidden tokens in the record's own unit.
+    def renew_kernel(self, centres: int) -> None:
+        """A kernel of so many centres that has learned nothing yet; what the old one knew goes."""
+        self.config = replace(self.config, centres=centres)
+        self.kernel = LeadKernel(centres, self.config.token_samples)
 
-        What the decoder adds to the regression counts by 1 - `doubt` x the share of the record's tokens that
-        are seen: on records that it did not learn from, what it adds is too large where little is hidden.
+    def rebuild(self, beats: Beats, wanted: Tensor, doubt: float = DOUBT) -> tuple[Tensor, Tensor, Tensor]:
+        """Rebuild hidden tokens in the record's own unit: by both regressions, and what the decoder adds.
+
+        On records that they did not learn from, what kernel and decoder add is too large in part. Of a lead
+        that is wholly hidden the kernel counts in full and the decoder by 1 - `doubt`; of others the kernel
+        by half and the decoder by 1 - `doubt` x the share of the record's tokens that are seen.
 
         Parameters
         ----------
@@ -276,15 +288,18 @@ class CLEAR(nn.Module):
         """
         encoded = self.encode(beats)
         decoded = self.decode(beats, encoded, wanted)
+        with torch.autocast(encoded.x.device.type, enabled=False):
+            alike = self.kernel(self.regression, beats, encoded.scale, wanted)
         reference = reference_log_scale(encoded.scale, encoded.lead_there)
         scale = torch.where(encoded.lead_there, encoded.scale, (decoded.log_scale.float() + reference).exp())
         wide = scale[..., None, None]
-        foretold = torch.where(
-            beats.units_known[:, None, None, None], decoded.foretold, decoded.foretold * wide
-        )
+        hold = torch.where(encoded.lead_there, OF_A_LEAD_SEEN, 1.0)
+        foretold = decoded.foretold + hold[..., None, None] * alike
+        foretold = torch.where(beats.units_known[:, None, None, None], foretold, foretold * wide)
         slots = (beats.there | wanted).any(1).sum(1).clamp_min(1)
-        trust = 1 - doubt * beats.there.sum((1, 2)) / (N_LEADS * slots)
-        added = decoded.correction.float() * (trust[:, None, None, None] * wide)
+        share = beats.there.sum((1, 2)) / (N_LEADS * slots)
+        trust = 1 - doubt * torch.where(encoded.lead_there, share[:, None], 1.0)
+        added = decoded.correction.float() * (trust[..., None, None] * wide)
         return foretold + added, scale, encoded.lead_there
 
 

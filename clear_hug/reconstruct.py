@@ -33,7 +33,7 @@ AT_ONCE = 1200  # tokens in a batch of `reconstruct_each`: more of them leave th
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What the decoder makes of hidden beats.
+    """What the model makes of hidden beats.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ def reconstruct_each(
     checkpoint, tokens : as for `reconstruct`
     beats : (beat,) bool, those whose tokens are asked for; None = all
     tick : told the share that is done
-    doubt : as for `CLEAR.rebuild`; as each is hidden alone, how much less what the decoder adds counts
+    doubt : as for `CLEAR.rebuild`: how much less counts of what the decoder adds
 
     Returns
     -------

@@ -3,8 +3,8 @@
 A beat is what the beats of its record share and what is its own. Two matrices of second moments tell how
 these two go together over leads, and over some samples before and after, for a wave does not reach all
 leads at once. From them follows, for whatever is visible, the best linear guess of a hidden beat: from the
-same beat in the other leads, and from the mean of each lead's visible beats. The decoder adds what is not
-linear.
+same beat in the other leads, and from the mean of each lead's visible beats. `LeadKernel` and the decoder add
+what is not linear.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ FLOOR = 1e-3  # the same where records are weighed
 FREEDOM = 4.0  # of the Student t distribution
 REWEIGHTED = 4  # times; then the weights stand still
 UNITS = 2  # mV, and each lead's own scale
+FARTHEST = (
+    20.0  # of those scales; what lies farther counts as that: a lead may be all but flat where it is seen
+)
 
 
 class LeadRegression(nn.Module):
@@ -90,7 +93,8 @@ class LeadRegression(nn.Module):
         known = beats.units_known[:, None, None, None]
         inside = beats.there[..., None] & beats.inside[:, None]
         seen = torch.where(inside, beats.values.float(), 0.0)
-        seen = torch.where(known, seen, seen / scale[..., None, None])
+        by_shape = (seen / scale[..., None, None]).clamp(-FARTHEST, FARTHEST)
+        seen = torch.where(known, seen, by_shape)
         mean = seen.sum(2) / inside.sum(2).clamp_min(1)  # (batch, 12, 96)
         record, beat = wanted.any(1).nonzero(as_tuple=True)
         weights, share = self._weights(beats, record, beat)

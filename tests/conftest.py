@@ -1,6 +1,7 @@
 """Shared by all tests: simulated ECGs, random batches, and a tiny checkpoint of random weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def tokens(tokens_of: Callable[..., BeatTokens]) -> BeatTokens:
 def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, seed: int = 0) -> CLEARHUG:
     """A model whose every part has a say: no bias, embedding or reference is left at zero."""
     torch.manual_seed(seed)
-    model = CLEARHUG(CLEAR(config), HUG(config.width, n_labels, per_lead))
+    model = CLEARHUG(CLEAR(replace(config, centres=8)), HUG(config.width, n_labels, per_lead))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name != "hug.rhythm":
@@ -69,6 +70,8 @@ def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, see
         for moments, share in ((regression.shared, 0.8), (regression.own, 0.2)):
             made = torch.randn(2, N_READ, 4 * N_READ)
             moments.copy_(share * made @ made.mT / made.shape[2])
+        for name, buffer in model.clear.kernel.named_buffers():
+            buffer.fill_(1e3) if name == "reach" else buffer.normal_(std=0.1)
         model.hug.rhythm.normal_(std=0.5)
         model.hug.straight.normal_(std=0.1)
     return model.eval()

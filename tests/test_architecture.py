@@ -18,6 +18,7 @@ ROWS = [
     {"measure", "datasets", "display", "trend"},
     {"batch", "attention", "embed", "norms"},
     {"regression", "hug"},
+    {"kernel"},
     {"model"},
     {"checkpoint"},
     {"diagnosis"},
@@ -37,7 +38,7 @@ ROWS = [
 ]
 ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 ALONE = {"leads", "tasks", "qrs", "store", "runs", "turns"}  # import nothing of the package
-NETWORK = {"batch", "attention", "embed", "regression", "hug", "model"}  # know leads, and no ECG
+NETWORK = {"batch", "attention", "embed", "regression", "kernel", "hug", "model"}  # know leads, and no ECG
 STREAMLIT = {"app.py", "benchmarks/load.py"}  # the latter speaks its protocol
 
 

@@ -388,28 +388,37 @@ def test_blocks_hand_on_bf16_in_training_alone(random_model, random_beats):
     assert seen == [torch.float32, torch.bfloat16, torch.float32]
 
 
-def test_what_the_decoder_adds_counts_less_the_more_is_seen(random_model, random_beats):
-    """From half of it, where all but a token is seen, to nearly all, however the record is padded."""
+@pytest.mark.parametrize(
+    ("case", "of_kernel", "of_decoder"), [("a token", 0.5, 0.5), ("most", 0.5, 0.9), ("a lead", 1.0, 0.5)]
+)
+def test_how_much_counts_of_what_decoder_and_kernel_add(
+    random_model, random_beats, case, of_kernel, of_decoder
+):
+    """However the record is padded; the two are told apart by least squares, on each record alone."""
     clear, beats = random_model().clear, random_beats(2)
-    counted = []
-    for many in (False, True):
-        wanted = torch.zeros_like(beats.there)
-        wanted[:, 1:] = many
-        wanted[:, 0, 0] = True
-        seen, wanted = pad(beats.hide(wanted), 3), torch.nn.functional.pad(wanted & beats.there, (0, 3))
-        encoded = clear.encode(seen)
-        decoded = clear.decode(seen, encoded, wanted)
-        values, scale, _ = clear.rebuild(seen, wanted)
-        known, wide = seen.units_known[:, None, None, None], scale[..., None, None]
-        added = values - torch.where(known, decoded.foretold, decoded.foretold * wide)
-        whole = decoded.correction * wide
-        trust = (added[wanted] * whole[wanted]).sum() / whole[wanted].square().sum()
-        torch.testing.assert_close(
-            added[:1], whole[:1] * (added[0] * whole[0]).sum() / whole[0].square().sum()
-        )
-        counted.append(trust.item())
-    few, most = counted
-    assert 0.5 < few < 0.52 and 0.9 < most < 1
+    wanted = torch.zeros_like(beats.there)
+    if case == "most":
+        wanted[:, :, 1:] = True
+        wanted[:, 0, 0] = wanted[:, 0, 1] = True
+        wanted[:, 0, 2] = False  # of each lead a beat is seen
+    else:
+        wanted[:, 3, slice(None) if case == "a lead" else 0] = True
+    seen, wanted = pad(beats.hide(wanted), 3), torch.nn.functional.pad(wanted & beats.there, (0, 3))
+    encoded = clear.encode(seen)
+    decoded = clear.decode(seen, encoded, wanted)
+    alike = clear.kernel(clear.regression, seen, encoded.scale, wanted)
+    values, scale, _ = clear.rebuild(seen, wanted)
+    wide = scale[..., None, None]
+    unit = torch.where(seen.units_known[:, None, None, None], torch.ones_like(wide), wide)
+    for record in range(2):
+        on = wanted[record]
+        parts = torch.stack([(alike * unit)[record][on], (decoded.correction * wide)[record][on]], -1)
+        added = (values - decoded.foretold * unit)[record][on]
+        found = torch.linalg.lstsq(parts.flatten(0, 1).double(), added.flatten()[:, None].double())
+        kernel, decoder = found.solution[:, 0].tolist()
+        assert kernel == pytest.approx(of_kernel, abs=1e-3)
+        assert decoder == pytest.approx(of_decoder, abs=0.1 if case == "most" else 0.03)
+        assert found.residuals.sum() < 1e-6 * added.square().sum()
 
 
 # --- training wrapper ---------------------------------------------------------------------------

@@ -390,7 +390,7 @@ def test_voltage_is_told_for_hypertrophy_of_records_in_mv_alone(with_unlabelled:
 def test_the_decoder_learns_anew_and_the_diagnosis_stays(
     corpus: Path, finetuned: Path, tmp_path: Path
 ) -> None:
-    recipe = DecoderConfig(epochs=4, batch_size=8, lr=3e-3, precision="no")
+    recipe = DecoderConfig(epochs=4, batch_size=8, lr=3e-3, precision="no", centres=200)
     decoder(tmp_path / "run", str(finetuned / "checkpoint"), corpus, recipe)
     before, after = (ch.load_checkpoint(run / "checkpoint") for run in (finetuned, tmp_path / "run"))
     assert after.training["decoder"]["config"]["epochs"] == 4
@@ -407,6 +407,13 @@ def test_the_decoder_learns_anew_and_the_diagnosis_stays(
     with torch.no_grad():
         old, new = (masked_loss(one.model.clear, beats, hidden, told, in_mv=True) for one in (before, after))
     assert new["loss"] < old["loss"] and new["mse"] < old["mse"]
+    # beside it stands a kernel, which another regression would not fit
+    clear = after.model.clear
+    assert clear.config.centres == 200 and clear.kernel.inner.any()
+    at_once = replace(recipe, centres=0, epochs=1)
+    decoder(tmp_path / "without", str(tmp_path / "run" / "checkpoint"), corpus, at_once)
+    plain = ch.load_checkpoint(tmp_path / "without" / "checkpoint").model.clear
+    assert plain.config.centres == 0 and not plain.kernel.state_dict()
 
 
 def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_path: Path) -> None:

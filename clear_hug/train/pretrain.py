@@ -140,9 +140,18 @@ def rebuilding(clear: CLEAR, recipe: RebuildConfig, in_mv: bool) -> tuple[Rebuil
 
 
 def fit_regression(clear: CLEAR, data: Corpus, rows: NDArray[np.int64], seed: int) -> None:
-    """Fit the regression that the decoder starts from on `rows`, or as many of them as it needs."""
-    some = np.random.default_rng(seed).permutation(rows)[:FITTED]
+    """Fit the regression that the decoder starts from on `rows`, or as many of them as it needs.
+
+    What the kernel had learned of another regression goes.
+    """
+    clear.renew_kernel(0)
+    some = some_of(rows, seed)
     clear.regression.fit(read_batch(data, part).beats for part in np.split(some, range(64, len(some), 64)))
+
+
+def some_of(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """As many of the records as the regressions need, in random order."""
+    return np.random.default_rng(seed).permutation(rows)[:FITTED]
 
 
 class Rebuilding(Objective):
