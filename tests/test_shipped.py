@@ -5,13 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from pydicom.data import get_testdata_file
 
 import clear_hug as ch
+from clear_hug.beats import split_windows
 from clear_hug.checkpoint import CHECKPOINTS, list_checkpoints
+from clear_hug.diagnosis import collate
 from clear_hug.reconstruct import hide_at_random, hide_beats
 from clear_hug.train.answers import pretraining
+from clear_hug.train.rebuilt import CHEST
+from tests.real_data import DATA, needs_data
 
 GOLDEN = Path(__file__).parent / "golden" / "waveform_ecg.json"
 PARAMETERS = 3_000_000
@@ -93,6 +99,31 @@ def test_hidden_beats_are_rebuilt_in_millivolt(shipped, real):
     assert rebuilt.r2 > 0.75
     one = ch.reconstruct(shipped, real, hide_beats(real, [4]))
     assert one.r2 > 0.75
+
+
+@needs_data
+def test_the_kernel_rebuilds_chest_leads_of_records_it_has_not_seen(shipped):
+    """Of 40 records of fold 9 each chest lead from the other eleven: by both regressions, and by one."""
+    folder = Path(DATA) / "ptbxl"
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    named = (folder / f"{name}.hea" for name in table.filename_lr[table.strat_fold == 9])
+    files = [path for path in named if path.exists()][:40]
+    assert len(files) == 40
+    clear = shipped.model.clear
+    left = torch.zeros(2)
+    for file in files:
+        tokens = ch.tokenize_beats(ch.read_ecg(file))
+        beats = collate(split_windows(tokens))
+        for lead in CHEST:
+            hidden = torch.zeros_like(beats.there)
+            hidden[:, lead] = True
+            seen, hidden = beats.hide(hidden), hidden & beats.there
+            scale, _ = seen.lead_scale()
+            foretold, _ = clear.regression(seen, scale, hidden)
+            added = clear.kernel(clear.regression, seen, scale, hidden)
+            errors = [(told - beats.values)[hidden].square().sum() for told in (foretold, foretold + added)]
+            left += torch.stack(errors)
+    assert beats.units_known.all() and left[1] < 0.95 * left[0]
 
 
 @pytest.mark.parametrize("kind", ["normal", "bradycardia", "long", "lead_off"])

@@ -105,15 +105,14 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     tuned = training.get("config", {})
     model = checkpoint.model
     million = sum(p.numel() for p in model.parameters()) / 1e6
-    beside = ""
+    beside = []
     if model.hug.straight.any():
-        beside += (
-            f", {model.hug.straight.numel() / 1e6:.2f} M of ridge regression, which HUG is averaged with"
-        )
+        numbers = model.hug.straight.numel() / 1e6
+        beside.append(f"{numbers:.2f} M of ridge regression, which HUG is averaged with")
     if c.centres:
         numbers = sum(buffer.numel() for buffer in model.clear.kernel.buffers()) / 1e6
-        beside += (
-            f", {numbers:.2f} M of kernel regression on {c.centres:,} beats, which rebuilds with the decoder"
+        beside.append(
+            f"{numbers:.2f} M of kernel regression on {c.centres:,} beats, which rebuilds with the decoder"
         )
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
     stages = "; then ".join(map(_stage, pretraining(training))) or "none"
@@ -129,7 +128,9 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "## What it is",
         "",
         f"CLEAR, {c.depth} layers of width {c.width}, pattern {c.pattern!r}, decoder {c.decoder_depth} of "
-        f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters{beside}. "
+        f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters"
+        + (f", with {' and '.join(beside)}" if beside else "")
+        + ". "
         f"Answers {', '.join(t.name for t in checkpoint.tasks)}.",
         "",
         *_voltage(checkpoint),
