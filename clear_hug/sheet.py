@@ -673,7 +673,7 @@ def _plain(text: str) -> str:
 
 
 def _width(text: Text) -> float:
-    """In mm, as the font has it; a screen's letters may be a little wider."""
+    """In mm, as the font has it."""
     from matplotlib.textpath import text_to_path
 
     size: Any = text_to_path.get_text_width_height_descent(text.get_text(), text.get_fontproperties(), False)
@@ -681,7 +681,13 @@ def _width(text: Text) -> float:
 
 
 def _shrink(text: Text, most: float) -> None:
-    """Letters so small that the text is no wider than `most`."""
-    wide = 1.02 * _width(text)
-    if wide > most:
-        text.set_fontsize(float(text.get_fontsize()) * most / wide)
+    """Letters so small that the text is no wider than `most`, in print as on a screen."""
+    while (wide := max(_width(text), _on_screen(text))) > most:
+        text.set_fontsize(float(text.get_fontsize()) * min(most / wide, 0.99))
+
+
+def _on_screen(text: Text) -> float:
+    """In mm, as a picture of the page has it, letter by letter on its pixels."""
+    figure = text.get_figure(root=True)
+    dots = figure.dpi if figure else 72.0
+    return float(text.get_window_extent().width) / dots * 25.4
