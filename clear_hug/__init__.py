@@ -16,8 +16,9 @@ from clear_hug.faithfulness import Proof, prove
 from clear_hug.hug import HUG
 from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
+from clear_hug.masked import MaskedCLEAR
 from clear_hug.measure import Measurements, measure
-from clear_hug.model import CLEAR, CLEARHUG, PRESETS, CLEARConfig, MaskedCLEAR
+from clear_hug.model import CLEAR, CLEARHUG, PRESETS, CLEARConfig
 from clear_hug.qrs import detect_qrs
 from clear_hug.quality import Quality, assess_quality
 from clear_hug.reconstruct import Reconstruction, reconstruct

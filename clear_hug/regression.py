@@ -25,9 +25,7 @@ FLOOR = 1e-3  # the same where records are weighed
 FREEDOM = 4.0  # of the Student t distribution
 REWEIGHTED = 4  # times; then the weights stand still
 UNITS = 2  # mV, and each lead's own scale
-FARTHEST = (
-    20.0  # of those scales; what lies farther counts as that: a lead may be all but flat where it is seen
-)
+FARTHEST = 20.0  # of those scales; more counts as that: a lead may be all but flat where it is seen
 
 
 class LeadRegression(nn.Module):

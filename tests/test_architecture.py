@@ -20,6 +20,7 @@ ROWS = [
     {"regression", "hug"},
     {"kernel"},
     {"model"},
+    {"masked"},
     {"checkpoint"},
     {"diagnosis"},
     {"removal", "gradients", "operating"},
@@ -38,7 +39,8 @@ ROWS = [
 ]
 ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 ALONE = {"leads", "tasks", "qrs", "store", "runs", "turns"}  # import nothing of the package
-NETWORK = {"batch", "attention", "embed", "regression", "kernel", "hug", "model"}  # know leads, and no ECG
+# know leads, and no ECG
+NETWORK = {"batch", "attention", "embed", "regression", "kernel", "hug", "model", "masked"}
 STREAMLIT = {"app.py", "benchmarks/load.py"}  # the latter speaks its protocol
 
 

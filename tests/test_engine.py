@@ -20,7 +20,8 @@ import pytest
 import torch
 
 from clear_hug.batch import Beats
-from clear_hug.model import CLEAR, PRESETS, MaskedCLEAR
+from clear_hug.masked import MaskedCLEAR
+from clear_hug.model import CLEAR, PRESETS
 from clear_hug.train import __main__ as command
 from clear_hug.train import run as run_module
 from clear_hug.train.augment import Augmentation

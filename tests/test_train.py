@@ -15,7 +15,8 @@ from scipy.special import expit
 
 import clear_hug as ch
 from clear_hug.checkpoint import save_checkpoint
-from clear_hug.model import CLEARHUG, DECODER, PRESETS, MaskedCLEAR, masked_loss
+from clear_hug.masked import MaskedCLEAR, masked_loss
+from clear_hug.model import CLEARHUG, DECODER, PRESETS
 from clear_hug.tasks import TASKS
 from clear_hug.train.answers import predict
 from clear_hug.train.augment import Augmentation
@@ -414,6 +415,8 @@ def test_the_decoder_learns_anew_and_the_diagnosis_stays(
     decoder(tmp_path / "without", str(tmp_path / "run" / "checkpoint"), corpus, at_once)
     plain = ch.load_checkpoint(tmp_path / "without" / "checkpoint").model.clear
     assert plain.config.centres == 0 and not plain.kernel.state_dict()
+    with pytest.raises(CorpusError, match="centres = -1; expected 0"):  # before hours are spent
+        decoder(tmp_path / "bad", str(finetuned / "checkpoint"), corpus, replace(recipe, centres=-1))
 
 
 def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_path: Path) -> None:

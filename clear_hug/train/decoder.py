@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from clear_hug.batch import Beats
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.leads import N_LEADS
-from clear_hug.model import CLEAR, DECODER, MaskedCLEAR
-from clear_hug.train.corpus import Corpus
+from clear_hug.masked import MaskedCLEAR
+from clear_hug.model import CLEAR, DECODER
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import EngineConfig, accelerate, epochs
 from clear_hug.train.pretrain import RebuildConfig, fit_regression, rebuilding, rows_of, some_of
 from clear_hug.train.reading import read_batch
@@ -70,6 +71,8 @@ def decoder(
         engine: by which means
         resume: go on with a run that was cut off, from its last good state
     """
+    if recipe.centres < 0:
+        raise CorpusError(f"centres = {recipe.centres}; expected 0 (no kernel) or more.")
     data = Corpus(corpus)
     rows = rows_of(data, recipe)
     accelerator = accelerate(recipe.precision, engine, run)

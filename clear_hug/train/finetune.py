@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
-from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS, MaskedCLEAR, masked_counts, masked_loss, mix
+from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
+from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import answers, predict
 from clear_hug.train.augment import Augmentation, augment, some_leads

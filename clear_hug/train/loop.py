@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from clear_hug.attention import Block
 from clear_hug.diagnosis import computes_bf16, pick_device
-from clear_hug.model import mix
+from clear_hug.masked import mix
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.reading import Batch, batches, count_batches, workers_beside
 from clear_hug.train.run import Run, RunError

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
-from clear_hug.model import CLEAR, CLEARHUG, PRESETS, CLEARConfig, MaskedCLEAR, masked_counts, masked_loss
+from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss
+from clear_hug.model import CLEAR, CLEARHUG, PRESETS, CLEARConfig
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import EngineConfig, Objective, accelerate, epochs, parameter_groups
 from clear_hug.train.reading import Batch, read_batch

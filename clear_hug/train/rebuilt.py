@@ -18,7 +18,8 @@ from torch import Tensor
 
 from clear_hug.batch import Beats
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
-from clear_hug.model import CLEAR, MaskedCLEAR
+from clear_hug.masked import MaskedCLEAR
+from clear_hug.model import CLEAR
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.linear import LinearLeads, fit_linear
 from clear_hug.train.metrics import draw_weights, number, with_interval
