@@ -61,9 +61,10 @@ def products(c: CLEARConfig, beats: int) -> list[tuple[int, int, int, int]]:
     shown = round((1 - HIDDEN) * N_LEADS * beats)
     encoded, hidden = N_LEADS + shown, N_LEADS * beats - shown
     out = [(1, shown, c.token_samples, c.width), (1, encoded, c.width, c.decoder_width)]
-    for depth, n, last, width, feed in (
-        (c.depth, encoded, encoded, c.width, c.feed_forward),
-        (c.decoder_depth, hidden + encoded, hidden, c.decoder_width, c.decoder_feed_forward),
+    # a hidden token is asked by itself alone
+    for depth, n, asked, last, width, feed in (
+        (c.depth, encoded, encoded, encoded, c.width, c.feed_forward),
+        (c.decoder_depth, hidden + encoded, encoded + 1, hidden, c.decoder_width, c.decoder_feed_forward),
     ):
         out += [(depth, n, width, 2 * width)]  # keys and values
         for times, rows in ((depth - 1, n), (1, last)):  # who asks and goes on in the last layer is fewer
@@ -71,7 +72,7 @@ def products(c: CLEARConfig, beats: int) -> list[tuple[int, int, int, int]]:
             out += [
                 (2 * times, rows, width, width),
                 (2 * times, rows, width, feed),
-                (2 * times, rows, n, width),
+                (2 * times, rows, asked, width),
             ]
     ends = [(1, hidden, c.token_samples + 1, c.decoder_width), (1, hidden, c.decoder_width, c.token_samples)]
     return [*out, *ends]
@@ -262,7 +263,7 @@ def fed(data: Corpus, device: torch.device, steps: int = 200, most: float = 8.0)
 
     def rate(todo: Iterator[Batch]) -> float:
         """ECG/s over `steps`, or as many as `most` seconds hold."""
-        for part in islice(todo, 5):
+        for part in islice(todo, 8):  # each shape that is held once: something is compiled for some
             step(part.beats, part.drawn["hidden"], part.drawn["told"])
         start, seen = time.perf_counter(), 0
         for part in islice(todo, steps):
@@ -275,7 +276,7 @@ def fed(data: Corpus, device: torch.device, steps: int = 200, most: float = 8.0)
 
     held = [parts[0].to(device) for parts in reading(data, device, 8)]
     alone = rate(cycle(held))
-    with_reading = rate(parts[0].to(device) for parts in reading(data, device, steps + 5))
+    with_reading = rate(parts[0].to(device) for parts in reading(data, device, steps + 8))
     print(
         f"small, batch {READ}, records of the corpus: {alone:.0f} ECG/s on batches held, {with_reading:.0f} "
         "read ahead",

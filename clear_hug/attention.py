@@ -6,6 +6,7 @@ is never attended to, whatever the pattern, and every row sees at least itself.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,18 @@ from clear_hug.leads import N_LEADS
 PATTERNS: tuple[str, ...] = ("paper", "conduction", "full")
 """What one beat token may see of the other beats: all of them ("paper"), the same beat in the other
 leads ("conduction"), or, for comparison only, no structure at all ("full")."""
+
+HAS_TRITON = find_spec("triton") is not None
+
+
+class Among(NamedTuple):
+    """Which tokens others look at: so many from one of each record on; those beside see themselves alone.
+
+    start : (batch,) long;  many : how many
+    """
+
+    start: Tensor
+    many: int
 
 
 class Layout(NamedTuple):
@@ -132,7 +145,12 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, weights: bool = False, first: int | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        weights: bool = False,
+        first: int | None = None,
+        among: Among | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend.
 
@@ -142,20 +160,24 @@ class Attention(nn.Module):
         mask : (batch, query, key) bool, True = may attend; None = all may
         weights : also return the (batch, head, query, key) weights; the output is the same
         first : only so many tokens ask, the first ones; None = all. All may be asked
+        among : what `mask` is known to obey, where something is known; spares a GPU the rest
 
         """
         batch, n, width = x.shape
-        w = None
-        if first is None:
-            q, k, v = self.qkv(x).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mask = mask if mask is None or first is None else mask[:, :first]
+        asks, packed = self._project(x, first)
+        if x.is_cuda and HAS_TRITON and not weights:
+            from clear_hug.fused import attend, fits, works
+
+            start, many = among or (None, n)
+            if fits(packed.dtype, many, width // self.heads) and works(x.device.index):
+                return self.out(attend(asks, packed, mask, self.heads, start, many)), None
+        if asks is None:
+            q, k, v = packed.view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         else:
-            mask = None if mask is None else mask[:, :first]
-            asks, asked = (
-                F.linear(part, self.qkv.weight[rows], self.qkv.bias[rows])
-                for part, rows in ((x[:, :first], slice(width)), (x, slice(width, None)))
-            )
-            q = asks.view(batch, first, self.heads, width // self.heads).transpose(1, 2)
-            k, v = asked.view(batch, n, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+            q = asks.view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
+            k, v = packed.view(batch, n, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        w = None
         # torch's fused attention has a slow gradient in bf16 on a CPU
         if weights or (torch.is_grad_enabled() and q.dtype is torch.bfloat16 and not x.is_cuda):
             y, w = _in_steps(q, k, v, mask)
@@ -163,6 +185,14 @@ class Attention(nn.Module):
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None])
         y = self.out(y.transpose(1, 2).reshape(batch, q.shape[2], width))
         return y, w if weights else None
+
+    def _project(self, x: Tensor, first: int | None) -> tuple[Tensor | None, Tensor]:
+        """Queries of the first tokens, and keys and values of all; of all together where all ask."""
+        if first is None:
+            return None, self.qkv(x)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        own, rest = slice(x.shape[-1]), slice(x.shape[-1], None)
+        return F.linear(x[:, :first], weight[own], bias[own]), F.linear(x, weight[rest], bias[rest])
 
 
 def _in_steps(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -193,9 +223,14 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, weights: bool = False, first: int | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        weights: bool = False,
+        first: int | None = None,
+        among: Among | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """As `Attention.forward`; (batch, first, width) where only the first tokens go on."""
-        y, w = self.attention(self.norm_1(x), mask, weights, first)
+        y, w = self.attention(self.norm_1(x), mask, weights, first, among)
         x = x[:, :first] + self.dropout(y)
         return x + self.dropout(self.feed_forward(self.norm_2(x))), w

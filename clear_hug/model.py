@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from clear_hug.attention import (
     PATTERNS,
+    Among,
     Block,
     Layout,
     Norm,
@@ -237,12 +238,15 @@ class CLEAR(nn.Module):
         kept = torch.cat([here[..., 0], encoded.layout.there], 1)  # who hides much shows little
         kept[:, index.shape[1] : index.shape[1] + N_LEADS] = True
         order = places(kept)
+        start = torch.full_like(index[:, 0], index.shape[1])  # of what is seen
         if order.shape != kept.shape:
             x, layout = take(x, order), Layout(*(torch.gather(part, 1, order) for part in layout))
+            start = here.sum((1, 2))
         mask = decoder_mask(layout, self.config.pattern)
+        among = Among(start, encoded.x.shape[1])
         for i, block in enumerate(self.decoder_blocks):
             last = index.shape[1] if i == len(self.decoder_blocks) - 1 else None
-            x, _ = block(x, mask, first=last)
+            x, _ = block(x, mask, first=last, among=among)
         x = self.decoder_norm(x)
         in_lead = nn.functional.one_hot(lead, N_LEADS).to(x.dtype) * here
         pooled = in_lead.transpose(1, 2) @ x / in_lead.sum(1)[..., None].clamp_min(1)

@@ -1,5 +1,6 @@
 """Shared by all tests: simulated ECGs, random batches, and a tiny checkpoint of random weights."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ import torch
 from clear_hug.batch import Beats
 from clear_hug.beats import BeatTokens, tokenize_beats
 from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from clear_hug.diagnosis import diagnose
+from clear_hug.diagnosis import diagnose, pick_device
 from clear_hug.ecg import ECG
 from clear_hug.explain import explain
 from clear_hug.hug import HUG
@@ -23,6 +24,8 @@ from clear_hug.simulate import simulate_ecg
 from clear_hug.tasks import TASKS
 from tests.simulated_ptbxl import write_folder
 
+if pick_device().type == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"  # where it is installed; it looks at this when it is imported
 torch.set_num_threads(1)  # a tiny model gains nothing from more, and the machine is shared
 
 

@@ -345,6 +345,35 @@ def test_hug_is_exact_whatever_the_precision_around_it(random_model, random_beat
     assert not torch.equal(logits, model(beats))  # the encoder did run in bf16
 
 
+@pytest.mark.parametrize("config", PATTERNED, ids=PATTERNS)
+@pytest.mark.parametrize("alike", [True, False], ids=["all hide as much", "some hide more"])
+def test_what_is_hidden_in_the_decoder_is_seen_by_itself_alone(random_model, random_beats, config, alike):
+    """A GPU looks for the keys of a record among so many alone: see `attention.Among`."""
+    beats = random_beats(4, 6)
+    hidden = holes(beats)
+    if not alike:
+        hidden[0] = False
+        hidden[0, 7] = True
+        hidden[1, :, 1:] = True
+    told = []
+
+    def look(_, args, options):
+        told.append((args[1], options["among"]))
+
+    clear = random_model(config).clear
+    hooks = [block.register_forward_pre_hook(look, with_kwargs=True) for block in clear.decoder_blocks]
+    visible = beats.hide(hidden)
+    clear.decode(visible, clear.encode(visible), hidden & beats.there)
+    for hook in hooks:
+        hook.remove()
+    assert len(told) == len(clear.decoder_blocks)
+    for mask, (start, many) in told:
+        at = torch.arange(mask.shape[-1])
+        among = (at >= start[:, None]) & (at < start[:, None] + many)
+        assert not (mask & ~among[:, None] & ~torch.eye(len(at), dtype=torch.bool)).any()
+        assert many < len(at), "else nothing is spared"
+
+
 def test_blocks_hand_on_bf16_in_training_alone(random_model, random_beats):
     model, beats, seen = random_model(), random_beats(2), []
     model.clear.blocks[0].register_forward_hook(lambda _, __, out: seen.append(out[0].dtype))

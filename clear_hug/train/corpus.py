@@ -368,37 +368,40 @@ class Corpus:
         As `collate` makes it of `split_windows`, many times as fast; its values are float16, as they lie on
         the disk.
         """
-        traces, found, starts = zip(*(self._window(int(i), epoch) for i in rows), strict=True)
-        n = np.array([len(beats) for beats in found])
-        beats = np.concatenate(found)
+        found = [self._window(int(i), epoch) for i in rows]
+        n = np.array([len(beats) for _, _, beats, _ in found])
+        beats = np.frombuffer(b"".join(beats.tobytes() for _, _, beats, _ in found), BEAT)
         record, first = np.repeat(np.arange(n.size), n), np.cumsum(n) - n
         beat = np.arange(n.sum()) - first[record]
         centre, (begin, end) = _samples(beats["r_peak"]), _samples(beats["window"]).T
-        # where a sample of a record stands when all traces stand one after another
-        shift = np.cumsum([0, *(len(trace) for _, trace in traces[:-1])]) - [start for start, _ in traces]
-        trace = np.concatenate([trace for _, trace in traces])
         sample = centre[:, None] - TOKEN_SAMPLES // 2 + np.arange(TOKEN_SAMPLES)
         within = (sample >= begin[:, None]) & (sample < end[:, None])
-        cut = trace[np.where(within, sample + shift[record, None], 0)].transpose(0, 2, 1)
+        cut = np.empty((len(beats), TOKEN_SAMPLES, N_LEADS), np.float16)
+        for (trace, shift, _, _), at, many in zip(found, first, n, strict=True):
+            _cut_runs(trace, shift + sample[at : at + many, 0], cut[at : at + many])
+        cut[~within] = 0
         valid = beats["valid"]
+        for lead in np.flatnonzero(~valid.all(0)):
+            cut[~valid[:, lead], :, lead] = 0
         shape = (n.size, n.max())
-        values = np.zeros((*shape, N_LEADS, TOKEN_SAMPLES), np.float16)
-        values[record, beat] = np.where(valid[..., None] & within[:, None], cut, np.float16(0))
+        values = np.zeros((n.size, N_LEADS, n.max(), TOKEN_SAMPLES), np.float16)
+        for i, (at, many) in enumerate(zip(first, n, strict=True)):
+            values[i, :, :many] = cut[at : at + many].transpose(2, 0, 1)
         there, inside = np.zeros((*shape, N_LEADS), bool), np.zeros((*shape, TOKEN_SAMPLES), bool)
         seconds = np.zeros(shape, np.float32)
         there[record, beat], inside[record, beat] = valid, within
-        seconds[record, beat] = beats["r_peak"] - np.array(starts)[record]
+        seconds[record, beat] = beats["r_peak"] - np.repeat([start for *_, start in found], n)
         return Beats(
-            torch.from_numpy(values).transpose(1, 2).contiguous(),
+            torch.from_numpy(values),
             torch.from_numpy(there).transpose(1, 2).contiguous(),
             torch.from_numpy(seconds),
             torch.from_numpy(inside),
             torch.from_numpy(self.units_known[rows]),
         )
 
-    def _window(self, i: int, epoch: int) -> tuple[tuple[int, NDArray[np.float16]], NDArray[np.void], float]:
-        """Of a window of record i: its first sample and its trace, its beats, its start in s."""
-        traces, every = self._arrays(i)
+    def _window(self, i: int, epoch: int) -> tuple[NDArray[np.float16], int, NDArray[np.void], float]:
+        """The trace of record i's part, where the record begins in it, and a window's beats and start, s."""
+        trace, every = self._arrays(i)
         first_sample, first_beat = self._start[i]
         beats, start = every[first_beat : first_beat + self.n_beats[i]], 0.0
         edges = window_edges(float(self._duration[i]))
@@ -406,8 +409,7 @@ class Corpus:
             windows = windows_of(beats["r_peak"], beats["valid"].T, edges)
             which, mine = windows[epoch % len(windows)]
             beats, start = beats[mine], float(edges[which])
-        begin, end = _samples(beats["window"][:, 0].min()), _samples(beats["window"][:, 1].max())
-        return (int(begin), traces[first_sample + begin : first_sample + end]), beats, start
+        return trace, int(first_sample), beats, start
 
     def labelled_for(self, tasks: Sequence[Task]) -> NDArray[np.bool_]:
         """(record,) True where the statements are in the words of all tasks."""
@@ -495,6 +497,18 @@ def _stratify(has: NDArray[np.bool_]) -> NDArray[np.int64]:
             at[one] = turn - len(rarest_first)  # before all others
             covered |= has[one]
     return np.argsort(at, kind="stable")
+
+
+def _cut_runs(trace: NDArray[np.float16], starts: NDArray[np.int64], out: NDArray[np.float16]) -> None:
+    """Into `out` (run, 96, 12) what stands in a trace from each of `starts` on; anything beyond its ends."""
+    last = len(trace) - TOKEN_SAMPLES
+    if starts.min() >= 0 and starts.max() <= last:
+        runs = np.lib.stride_tricks.as_strided(
+            trace, (last + 1, TOKEN_SAMPLES, N_LEADS), (trace.strides[0], *trace.strides)
+        )
+        out[:] = runs[starts]
+    else:
+        out[:] = trace[(starts[:, None] + np.arange(TOKEN_SAMPLES)).clip(0, len(trace) - 1)]
 
 
 def _samples(seconds: Any) -> NDArray[np.int64]:

@@ -7,10 +7,10 @@ import os
 import pickle
 import shutil
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from clear_hug.train.run import RunError
 WORKERS = 10  # at most; more get in the way of the one that hands on what they read
 AHEAD = 4  # batches that each of them reads ahead
 SHARED = Path("/dev/shm")  # where they lay down what they read; on Linux alone
+ALIGNED = 64  # bytes
 RECORD_BYTES = 2**16  # there; more than all but the fastest hearts take
 
 
@@ -52,14 +53,55 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """On the device, its values in fp32, which until there take half of the way."""
-        drawn = {name: value.to(device, non_blocking=True) for name, value in self.drawn.items()}
-        beats = self.beats.to(device)
-        return replace(self, beats=replace(beats, values=beats.values.float()), drawn=drawn)
+        there = self.of([x.to(device, non_blocking=True) for x in self.tensors()])
+        return replace(there, beats=replace(there.beats, values=there.beats.values.float()))
 
-    def pin_memory(self) -> Batch:
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        return [*(getattr(self.beats, name) for name in Beats.__dataclass_fields__), *self.drawn.values()]
+
+    def of(self, tensors: Sequence[Tensor]) -> Batch:
+        """The same, of other tensors, in the order of `tensors`."""
+        n = len(Beats.__dataclass_fields__)
+        drawn = dict(zip(self.drawn, tensors[n:], strict=True))
+        return replace(self, beats=Beats(*tensors[:n]), drawn=drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class _Laid:
+    """Parts of a batch with their tensors one after another in one memory: one to share, and one to pin.
+
+    A process that hands on many tensors a batch has little time left for anything else.
+    """
+
+    parts: list[Batch]  # their tensors on no device: dtypes and shapes alone
+    memory: Tensor
+
+    @classmethod
+    def down(cls, parts: list[Batch]) -> _Laid:
+        tensors = [x for part in parts for x in part.tensors()]
+        starts = _starts(tensors)
+        memory = torch.empty(starts[-1], dtype=torch.uint8).share_memory_()
+        for x, start in zip(tensors, starts, strict=False):
+            _view(memory, start, x).copy_(x)
+        return cls([part.of([x.to("meta") for x in part.tensors()]) for part in parts], memory)
+
+    def pin_memory(self) -> _Laid:
         """In memory that a GPU copies from by itself."""
-        beats = Beats(**{name: getattr(self.beats, name).pin_memory() for name in Beats.__dataclass_fields__})
-        return replace(self, beats=beats, drawn={name: x.pin_memory() for name, x in self.drawn.items()})
+        return replace(self, memory=self.memory.pin_memory())
+
+    def up(self) -> list[Batch]:
+        begin = iter(_starts([x for part in self.parts for x in part.tensors()]))
+        return [part.of([_view(self.memory, next(begin), x) for x in part.tensors()]) for part in self.parts]
+
+
+def _starts(tensors: list[Tensor]) -> list[int]:
+    """Where each begins when they stand one after another, and where the last ends; bytes."""
+    return [0, *accumulate(-(-x.nbytes // ALIGNED) * ALIGNED for x in tensors)]
+
+
+def _view(memory: Tensor, start: int, like: Tensor) -> Tensor:
+    return memory[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
 class Drawing(Protocol):
@@ -167,20 +209,22 @@ def _by_a_thread(
 
 
 def _by_processes(
-    reading: _Reading, todo: Iterable[tuple[int, NDArray[np.int64]]], workers: int
+    reading: _Reading, what: Iterable[tuple[int, NDArray[np.int64]]], workers: int
 ) -> Iterator[list[Batch] | Exception]:
     """Forked, so that they begin at once; none of them touches a GPU, which would not survive the fork."""
-    yield from DataLoader(
+    todo = DataLoader(
         reading,
         batch_size=None,
-        sampler=todo,
+        sampler=what,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_laid_down,
         prefetch_factor=AHEAD,
         multiprocessing_context="fork",
         pin_memory=pick_device().type != "cpu",
         generator=torch.Generator(),  # or it would draw from the one that dropout draws from
     )
+    for laid in todo:
+        yield laid.up() if isinstance(laid, _Laid) else laid
 
 
 def _that_travels(error: Exception) -> Exception:
@@ -194,8 +238,8 @@ def _that_travels(error: Exception) -> Exception:
     return error
 
 
-def _as_it_is(parts: list[Batch] | Exception) -> list[Batch] | Exception:
-    return parts
+def _laid_down(parts: list[Batch] | Exception) -> _Laid | Exception:
+    return parts if isinstance(parts, Exception) else _Laid.down(parts)
 
 
 def workers_beside(asked: int | None, device: torch.device, batch_size: int) -> int:
