@@ -12,8 +12,8 @@ from jsonargparse import auto_cli
 
 from clear_hug.tasks import TASKS
 from clear_hug.train.corpus import Corpus
+from clear_hug.train.criteria import CRITERIA, evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.metrics import auroc
-from clear_hug.train.voltage import CRITERIA, evidence, usual_r_and_s, weigh_criteria
 
 FOLDS = range(1, 9)
 

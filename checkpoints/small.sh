@@ -42,12 +42,12 @@ learn cv12 '[3,4,5,6,7,8]' '[1,2]'
 learn cv34 '[1,2,5,6,7,8]' '[3,4]'
 learn cv56 '[1,2,3,4,7,8]' '[5,6]'
 
-# The voltage criteria, weighed in each by what the others say.
+# The criteria of voltage and QTc, weighed in each by what the others say.
 OTHERS='["runs/choice","runs/cv12","runs/cv34","runs/cv56"]'
-run voltage --run runs/choice --others '["runs/cv12","runs/cv34","runs/cv56"]'
-run voltage --run runs/cv12 --others '["runs/choice","runs/cv34","runs/cv56"]'
-run voltage --run runs/cv34 --others '["runs/choice","runs/cv12","runs/cv56"]'
-run voltage --run runs/cv56 --others '["runs/choice","runs/cv12","runs/cv34"]'
+run criteria --run runs/choice --others '["runs/cv12","runs/cv34","runs/cv56"]'
+run criteria --run runs/cv12 --others '["runs/choice","runs/cv34","runs/cv56"]'
+run criteria --run runs/cv34 --others '["runs/choice","runs/cv12","runs/cv56"]'
+run criteria --run runs/cv56 --others '["runs/choice","runs/cv12","runs/cv34"]'
 
 # Refit on folds 1-8 by the same recipe.
 learn final "$FINAL" '[]' --calibration "$OTHERS"
@@ -71,7 +71,7 @@ run evaluate --write true --baselines '{"ResNet": ["runs/resnet-0", "runs/resnet
 
 # How far its explanations may be believed; another seed of training, whose maps are held against those of the first.
 tune choice-seed-2 choice '[1,2,3,4,5,6]' '[7,8]' "${FROM[@]}" --recipe.seed 2
-run voltage --run runs/choice-seed-2 --others '["runs/cv12","runs/cv34","runs/cv56"]'
+run criteria --run runs/choice-seed-2 --others '["runs/cv12","runs/cv34","runs/cv56"]'
 run faithfulness --folds '[9]' --seeds '["runs/choice","runs/choice-seed-2"]' --write true
 .venv/bin/python -m tests.golden.make
 

@@ -166,11 +166,12 @@ class Attention(nn.Module):
         batch, n, width = x.shape
         mask = mask if mask is None or first is None else mask[:, :first]
         asks, packed = self._project(x, first)
-        if x.is_cuda and HAS_TRITON and not weights:
+        if _on_a_gpu(x) and HAS_TRITON and not weights:
             from clear_hug.fused import attend, fits, works
 
             start, many = among or (None, n)
-            if fits(packed.dtype, many, width // self.heads) and works(x.device.index):
+            shape = batch * self.heads, many, width // self.heads
+            if fits(packed.dtype, *shape) and works(x.device.index):
                 return self.out(attend(asks, packed, mask, self.heads, start, many)), None
         if asks is None:
             q, k, v = packed.view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
@@ -193,6 +194,10 @@ class Attention(nn.Module):
         weight, bias = self.qkv.weight, self.qkv.bias
         own, rest = slice(x.shape[-1]), slice(x.shape[-1], None)
         return F.linear(x[:, :first], weight[own], bias[own]), F.linear(x, weight[rest], bias[rest])
+
+
+def _on_a_gpu(x: Tensor) -> bool:
+    return x.is_cuda
 
 
 def _in_steps(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

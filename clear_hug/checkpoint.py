@@ -33,7 +33,7 @@ from clear_hug.hug import HUG
 from clear_hug.model import CLEAR, CLEARHUG, CLEARConfig, config_dict
 from clear_hug.tasks import TASKS, Task
 
-FORMAT = 5  # of config.json; raised when an older reader could misread it
+FORMAT = 6  # of config.json; raised when an older reader could misread it
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT = "small"
 FAITHFULNESS = "faithfulness.json"

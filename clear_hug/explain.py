@@ -61,8 +61,8 @@ class Attribution:
     error : standard error of `values` where they were sampled, else None
     seconds : spent on the look that it is read from, or on what had to be asked anew
     model, device : names;  note : a sentence or ""
-    rhythm : what the rhythm of the record adds, alike in every lead; exact contributions alone hold it, it is
-        NaN for others
+    rhythm, qtc : what the rhythm of the record and its QTc add, alike in every lead; exact contributions
+        alone hold them, they are NaN for others
 
     """
 
@@ -81,6 +81,7 @@ class Attribution:
     against: str = ""
     error: NDArray[np.float64] | None = None
     rhythm: float = float("nan")
+    qtc: float = float("nan")
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -94,7 +95,7 @@ class Look:
     ----------
     logits : (label,) and bias : (label,), both float64
     paths : (7, 12, label) contributions, mean over the windows
-    rhythm : (label,) what the rhythm adds in them, over all leads
+    rhythm, qtc : (label,) what the rhythm of the record and its QTc add in them, over all leads
     attention : (12, beat) weight of each lead token on its own beats, last layer, mean over heads
     rollout : (12, beat) the same through all layers, each layer's map and the path around it weighed
         alike; each None where it was not asked for
@@ -107,6 +108,7 @@ class Look:
     bias: NDArray[np.float64]
     paths: NDArray[np.float64]
     rhythm: NDArray[np.float64]
+    qtc: NDArray[np.float64]
     attention: NDArray[np.float64] | None
     rollout: NDArray[np.float64] | None
     hidden: NDArray[np.bool_]
@@ -118,7 +120,9 @@ class Look:
         freeze(self)
 
 
-_Pass = tuple[Floats, Floats, Floats, Floats, Floats]
+QTC_NOTE = "The QT interval, by which a long one is told, stays what it is: it is not in this map."
+
+_Pass = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 _LAST, _THROUGH = range(2)
 
 
@@ -143,7 +147,10 @@ def look(
     windows = split_windows(tokens)
 
     def work(model: CLEARHUG, device: torch.device) -> _Pass:
-        logits, paths, rhythm = [], [], []
+        logits: list[Floats] = []
+        paths: list[Floats] = []
+        rhythm: list[Floats] = []
+        qtc: list[Floats] = []
         looked = np.full((2, N_LEADS, tokens.n_beats), np.nan)
         for i in range(0, len(windows), BATCH):
             batch = windows[i : i + BATCH]
@@ -154,8 +161,9 @@ def look(
                 logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).double().cpu().numpy())
                 bias, parts = model.hug.decompose(encoded.lead_tokens, encoded.lead_there)
                 paths.append(parts.double().cpu().numpy())
-                by_rhythm = model.hug.by_rhythm(encoded.lead_tokens, encoded.lead_there).sum(1)
-                rhythm.append(by_rhythm.double().cpu().numpy())
+                for found, of_record in ((rhythm, model.hug.by_rhythm), (qtc, model.hug.by_qtc)):
+                    added = of_record(encoded.lead_tokens, encoded.lead_there).sum(1)
+                    found.append(added.double().cpu().numpy())
             maps = [weights.float().mean(1) for weights in encoded.attention]
             ways = {_LAST: maps[-1]} if attention else {}
             ways |= {_THROUGH: _rolled_out(maps)} if rollout else {}
@@ -164,13 +172,13 @@ def look(
                 for k, window in enumerate(batch):
                     looked[way][:, window.beats] = own[k, :, : window.beats.size].double().cpu().numpy()
         start = bias.double().cpu().numpy()
-        found = [np.concatenate(parts).mean(axis=0) for parts in (logits, paths, rhythm)]
-        return found[0], start, found[1], found[2], looked
+        mean = [np.concatenate(parts).mean(axis=0) for parts in (logits, paths, rhythm, qtc)]
+        return mean[0], start, *mean[1:], looked
 
-    (logits, bias, paths, rhythm, looked), where, note = run(checkpoint, work, device)
+    (logits, bias, paths, rhythm, qtc, looked), where, note = run(checkpoint, work, device)
     seconds = time.perf_counter() - started
     last, through = looked[_LAST] if attention else None, looked[_THROUGH] if rollout else None
-    return Look(logits, bias, paths, rhythm, last, through, hidden, seconds, where, note)
+    return Look(logits, bias, paths, rhythm, qtc, last, through, hidden, seconds, where, note)
 
 
 def _rolled_out(maps: list[torch.Tensor]) -> torch.Tensor:
@@ -355,6 +363,10 @@ def explain(
         values, names = _summed(seen.values, tokens, level)
         logit, start = seen.logit, seen.flat
     seconds = seen.seconds if isinstance(seen, Look) else time.perf_counter() - started
+    exact = seen if method == "hug" and isinstance(seen, Look) else None
+    note = seen.note
+    if isinstance(seen, Gradients) and checkpoint.model.hug.qtc.cpu().double().numpy() @ of:
+        note = f"{note} {QTC_NOTE}".strip()
     return Attribution(
         values=values,
         names=names,
@@ -367,10 +379,11 @@ def explain(
         seconds=seconds,
         model=checkpoint.name,
         device=seen.device,
-        note=seen.note,
+        note=note,
         against="" if other is None else checkpoint.targets[other],
         error=None if error is None else error.reshape(values.shape),
-        rhythm=float(seen.rhythm @ of) if method == "hug" and isinstance(seen, Look) else float("nan"),
+        rhythm=float(exact.rhythm @ of) if exact else float("nan"),
+        qtc=float(exact.qtc @ of) if exact else float("nan"),
     )
 
 

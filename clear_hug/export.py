@@ -200,6 +200,7 @@ def _explanation(checkpoint: Checkpoint, diagnosis: Diagnosis, why: Attribution)
         "logit": why.logit,
         "residual": why.residual,
         "rhythm": why.rhythm,
+        "qtc": why.qtc,
         "unit": "share of the lead token's attention" if are_shares(why) else "logit",
         "axes": AXES.get(why.level, (why.level,)),
         "names": why.names,

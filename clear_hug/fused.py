@@ -19,6 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 TILE = 8192  # numbers of a tile of keys at most; they and their gradient stand in registers
+HEADS = 2048  # of a batch, one by one, at least: of fewer torch's own attention is started faster
 ROWS = 64  # queries at a time
 WARPS = 4
 LENGTHS = ["n_asks", "n_asked", "keys", "mask_b", "mask_q"]
@@ -26,9 +27,9 @@ LENGTHS = ["n_asks", "n_asked", "keys", "mask_b", "mask_q"]
 LOG2_E = 1.4426950408889634
 
 
-def fits(dtype: torch.dtype, keys: int, width: int) -> bool:
-    """Whether so many keys of a head of `width` numbers are attended to here."""
-    return dtype is torch.bfloat16 and keys <= TILE // _power(width)
+def fits(dtype: torch.dtype, heads: int, keys: int, width: int) -> bool:
+    """Whether so many heads (over a batch) of `width` numbers are worth it, and their keys fit in a tile."""
+    return dtype is torch.bfloat16 and heads >= HEADS and keys <= TILE // _power(width)
 
 
 @torch.compiler.assume_constant_result
@@ -40,7 +41,13 @@ def works(device: int) -> bool:
 @functools.cache
 def _works(device: int) -> bool:
     try:
-        attend(None, torch.zeros(1, 2, 48, dtype=torch.bfloat16, device=device), None, 1)
+        x = torch.zeros(1, 256, 96, dtype=torch.bfloat16, device=device)
+        start = torch.zeros(1, dtype=torch.long, device=device)
+        for begin, packed in ((None, x), (start, x), (None, x.view(1, 64, 384)[..., :288].contiguous())):
+            y = attend(None, packed, None, 1, begin)
+            _gradient(y, None, packed, None, 1, begin, packed.shape[1])
+    except torch.OutOfMemoryError:
+        raise  # that says nothing of Triton
     except Exception as error:
         warnings.warn(
             f"Triton does not work here ({error}); attention is torch's own, and slower.", stacklevel=2
@@ -69,6 +76,7 @@ def attend(
 
     """
     keys = packed.shape[1] if keys is None else keys
+    asks = None if asks is None else asks.contiguous()
     return _attend(asks, packed.contiguous(), mask, heads, start, keys)
 
 

@@ -3,8 +3,8 @@
 The way runs from flat beats, at the times and with the lead scales of the record, to the record itself; so
 what is explained is the shape of the beats, not when they come or how tall the leads are as a whole. R and S
 in mV, where HUG reads them, begin at none, and go straight to where their bound lets them be: along the bound
-the way would have a bend that no number of steps adds up. Flat beats are nothing that the model was trained
-on: that is the price of going down to the sample.
+the way would have a bend that no number of steps adds up. The QTc is the record's all the way. Flat beats are
+nothing that the model was trained on: that is the price of going down to the sample.
 """
 
 from __future__ import annotations
@@ -93,13 +93,14 @@ def integrated_gradients(
         for window in windows:
             beats = hide([window], hidden).to(device)
             scale, _ = beats.lead_scale()
-            secant = model.facts.secant(beats)
+            secant, qtc = model.facts.secant(beats), model.facts.qtc(beats)
 
             def logits(
                 x: torch.Tensor,
                 beats: Beats = beats,
                 scale: torch.Tensor = scale,
                 secant: torch.Tensor = secant,
+                qtc: torch.Tensor = qtc,
             ) -> torch.Tensor:
                 nonlocal done
                 n = len(x)
@@ -109,7 +110,8 @@ def integrated_gradients(
                 many = {name: getattr(beats, name) for name in Beats.__dataclass_fields__}
                 many = {name: field.expand(n, *field.shape[1:]) for name, field in many.items()}
                 seen = replace(Beats(**many), values=x)
-                return model(seen, scale=scale.expand(n, -1), secant=secant.expand(n, -1, -1))
+                secant, qtc = secant.expand(n, -1, -1), qtc.expand(n)
+                return model(seen, scale=scale.expand(n, -1), secant=secant, qtc=qtc)
 
             def answer(
                 x: torch.Tensor, logits: Callable[[torch.Tensor], torch.Tensor] = logits

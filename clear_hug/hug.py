@@ -18,7 +18,8 @@ from clear_hug.leads import GROUP_OF, GROUPS, N_LEADS, PAIRS
 
 N_GROUPS = len(GROUPS)
 N_VOLTS = 2  # R and S of a lead, which HUG reads beside its token
-N_BESIDE = N_VOLTS + N_RHYTHM  # all that it reads beside a token: the voltage, then the record's rhythm
+N_OF_RECORD = 1 + N_RHYTHM  # what is the record's and no lead's: its QTc, then its rhythm
+N_BESIDE = N_VOLTS + N_OF_RECORD  # all that it reads beside a token: the voltage, then what is the record's
 
 
 class HUG(nn.Module):
@@ -37,13 +38,15 @@ class HUG(nn.Module):
     Besides, each lead token reaches the logits straight, through no level, by `straight` (12, width, label):
     what ridge regression reads of it (`train/ridge.py`). So does what stands beside it (`Facts`). First its R
     and S in mV, less the usual, by `voltage` (12, 2, label), which is not learned with the rest either
-    (`train/voltage.py`). Then the record's rhythm, less the usual, by `rhythm` (N_RHYTHM, label): the mean
-    over the leads that are there, each of which counts for as much of it.
+    (`train/criteria.py`). Then what is the record's: its QTc, less the usual, by `qtc` (label,), which is
+    weighed there too, and its rhythm, less the usual, by `rhythm` (N_RHYTHM, label): the mean over the leads
+    that are there, each of which counts for as much of it.
     """
 
     reference: Tensor
     straight: Tensor
     voltage: Tensor
+    qtc: Tensor
     group_of: Tensor
 
     def __init__(self, width: int, n_labels: int, per_lead: bool = True) -> None:
@@ -59,6 +62,7 @@ class HUG(nn.Module):
         self.rhythm = nn.Parameter(torch.zeros(N_RHYTHM, n_labels))
         self.register_buffer("straight", torch.zeros(N_LEADS, width, n_labels))
         self.register_buffer("voltage", torch.zeros(N_LEADS, N_VOLTS, n_labels))
+        self.register_buffer("qtc", torch.zeros(n_labels))
         self.register_buffer("reference", torch.zeros(N_LEADS, width + N_BESIDE))
         self.register_buffer("group_of", torch.tensor(GROUP_OF), persistent=False)
         nn.init.xavier_uniform_(self.level_1)
@@ -80,16 +84,24 @@ class HUG(nn.Module):
 
     def by_rhythm(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 12, label): what each lead's part of the rhythm adds to the logits."""
-        rhythm = self.centred(lead_tokens, lead_there)[..., -N_RHYTHM:]
+        rhythm = self._of_record(lead_tokens, lead_there)[..., 1:]
+        return rhythm @ self.rhythm.to(rhythm.dtype)
+
+    def by_qtc(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 12, label): what each lead's part of the QTc adds to the logits."""
+        return self._of_record(lead_tokens, lead_there)[..., :1] * self.qtc.to(lead_tokens.dtype)
+
+    def _of_record(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
+        """(batch, 12, N_OF_RECORD): each lead's part of what is the record's."""
         share = 1 / lead_there.sum(1).clamp_min(1)
-        return (rhythm @ self.rhythm.to(rhythm.dtype)) * share[:, None, None]
+        return self.centred(lead_tokens, lead_there)[..., -N_OF_RECORD:] * share[:, None, None]
 
     def _straight(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
-        """(batch, 12, label): what of each lead, its voltage and its part of the rhythm goes straight."""
+        """(batch, 12, label): what of each lead, its voltage and its part of the record goes straight."""
         centred = self.centred(lead_tokens, lead_there)
         read = torch.cat([self.straight, self.voltage], 1).to(centred.dtype)
         straight = torch.einsum("blv,lvn->bln", centred[..., : read.shape[1]], read)
-        return straight + self.by_rhythm(lead_tokens, lead_there)
+        return straight + self.by_rhythm(lead_tokens, lead_there) + self.by_qtc(lead_tokens, lead_there)
 
     def _mapped(self, lead_tokens: Tensor, lead_there: Tensor) -> Tensor:
         """(batch, 12, width): each lead's share of its group's level-1 vector; 0 where absent."""
@@ -168,10 +180,10 @@ class HUG(nn.Module):
     def centre(self, mean_lead_tokens: Tensor) -> None:
         """Move the reference to (12, width + N_BESIDE) mean lead tokens; no logit of a whole record moves.
 
-        That of the rhythm is one for all leads, though they may be the means of other records.
+        What is the record's is one for all leads, though they may be the means of other records.
         """
         mean_lead_tokens = mean_lead_tokens.clone()
-        mean_lead_tokens[:, -N_RHYTHM:] = mean_lead_tokens[:, -N_RHYTHM:].mean(0)
+        mean_lead_tokens[:, -N_OF_RECORD:] = mean_lead_tokens[:, -N_OF_RECORD:].mean(0)
         whole = torch.ones(1, N_LEADS, dtype=torch.bool, device=mean_lead_tokens.device)
         moved = self._mapped(mean_lead_tokens[None], whole)[0]
         for g, rows in enumerate(GROUPS.values()):

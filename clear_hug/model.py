@@ -33,6 +33,7 @@ from clear_hug.embed import N_RHYTHM, TYPICAL_SCALE, LeadScale, Rhythm, Timing, 
 from clear_hug.hug import HUG, N_VOLTS
 from clear_hug.kernel import LeadKernel
 from clear_hug.leads import N_LEADS
+from clear_hug.qt import qtc
 from clear_hug.regression import LeadRegression
 
 DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
@@ -40,6 +41,7 @@ DECODER = ("decoder_", "bridge", "hidden", "foretold", "to_")
 DOUBT = 0.5
 """How much less counts of what the decoder adds, where held-out records say so: see `CLEAR.rebuild`."""
 OF_A_LEAD_SEEN = 0.5  # how much of what the kernel adds counts in a lead of which some beat is seen: likewise
+USUAL_QTC, SPREAD_QTC, FARTHEST_QTC = 0.41, 0.03, 3.0  # s, s, and spreads
 FARTHEST_VOLTS = 1.5  # mV; farther from the usual counts as that: a wrong gain must not decide alone
 
 
@@ -336,7 +338,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 class Facts(nn.Module):
-    """Lead scale, voltage and rhythm as HUG reads them: not through the blocks.
+    """Lead scale, voltage, QTc and rhythm as HUG reads them: not through the blocks.
 
     Six layers that learn from a few thousand labels dilute them: without this, heart rate itself was
     hardly read from lead tokens, nor was voltage, which few of the records have. The lead scale is added to
@@ -365,13 +367,24 @@ class Facts(nn.Module):
     def _bounded(self, r_and_s: Tensor) -> Tensor:
         return (r_and_s - self.usual).clamp(-FARTHEST_VOLTS, FARTHEST_VOLTS)
 
+    def qtc(self, beats: Beats) -> Tensor:
+        """(batch,) QTc less the usual, in spreads of it, bounded; 0 where it is not known."""
+        off = (qtc(beats) - USUAL_QTC) / SPREAD_QTC
+        return torch.where(off.isfinite(), off, 0.0).clamp(-FARTHEST_QTC, FARTHEST_QTC)
+
     def forward(
-        self, encoded: Encoded, beats: Beats, secant: Tensor | None = None, rhythm: Tensor | None = None
+        self,
+        encoded: Encoded,
+        beats: Beats,
+        secant: Tensor | None = None,
+        rhythm: Tensor | None = None,
+        qtc: Tensor | None = None,
     ) -> Tensor:
         """(batch, 12, width + N_BESIDE) the lead tokens with the facts in and beside them.
 
         secant : go on it instead of along the bound, for records on the way from flat beats
         rhythm : (batch, N_RHYTHM) `rhythm_in_tents`, where it is not that of the beats that are there
+        qtc : (batch,) as `Facts.qtc`, likewise
         """
         if rhythm is None:
             rhythm = rhythm_in_tents(beats.seconds, beats.there.any(1))
@@ -382,7 +395,9 @@ class Facts(nn.Module):
             volts = self._bounded(torch.zeros_like(secant)) + secant * beats.r_and_s(math.inf)
         volts = torch.where(encoded.told[..., None], volts, 0.0)
         rhythm = torch.where(rhythm.isfinite(), rhythm - self.usual_rhythm, 0.0)
-        return torch.cat([tokens, volts, rhythm[:, None].expand(-1, N_LEADS, -1)], -1)
+        qtc = self.qtc(beats) if qtc is None else qtc
+        of_record = torch.cat([qtc[:, None], rhythm], 1)
+        return torch.cat([tokens, volts, of_record[:, None].expand(-1, N_LEADS, -1)], -1)
 
 
 class CLEARHUG(nn.Module):
@@ -403,11 +418,12 @@ class CLEARHUG(nn.Module):
         leads_only: bool = False,
         secant: Tensor | None = None,
         rhythm: Tensor | None = None,
+        qtc: Tensor | None = None,
     ) -> Encoded:
         """`CLEAR.encode`, with the lead tokens as HUG reads them: in fp32, with the facts (see `Facts`)."""
         encoded = self.clear.encode(beats, attention, scale_told, scale, leads_only)
         with torch.autocast(encoded.x.device.type, enabled=False):  # HUG is exact in fp32 only
-            return replace(encoded, lead_tokens=self.facts(encoded, beats, secant, rhythm))
+            return replace(encoded, lead_tokens=self.facts(encoded, beats, secant, rhythm, qtc))
 
     def forward(
         self,
@@ -415,19 +431,21 @@ class CLEARHUG(nn.Module):
         scale_told: Tensor | None = None,
         scale: Tensor | None = None,
         secant: Tensor | None = None,
+        qtc: Tensor | None = None,
     ) -> Tensor:
         """(batch, label) logits."""
-        return self.answer(self.encode(beats, 0, scale_told, scale, leads_only=True, secant=secant))
+        return self.answer(self.encode(beats, 0, scale_told, scale, leads_only=True, secant=secant, qtc=qtc))
 
     def foretell(self, encoded: Encoded, gone: Tensor) -> Tensor:
         """(batch, label) what contributions leave of the answer without leads `gone` (batch, 12).
 
-        The rhythm, which is the record's and not a lead's, stays.
+        The rhythm and the QTc, which are the record's and not a lead's, stay.
         """
         tokens, there = encoded.lead_tokens, encoded.lead_there
         with torch.autocast(encoded.x.device.type, enabled=False):
             bias, parts = self.hug.decompose(tokens, there)
-            stays = parts.sum(1) * ~gone[..., None] + self.hug.by_rhythm(tokens, there) * gone[..., None]
+            of_record = self.hug.by_rhythm(tokens, there) + self.hug.by_qtc(tokens, there)
+            stays = parts.sum(1) * ~gone[..., None] + of_record * gone[..., None]
             return bias + stays.sum(1)
 
     def answer(self, encoded: Encoded, gone: Tensor | None = None) -> Tensor:

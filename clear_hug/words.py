@@ -172,6 +172,8 @@ def sum_words(attribution: Attribution) -> str:
         line += f" · most against: **{names[low]}** ({_signed(values[low], 2)})"
     if abs(attribution.rhythm) >= LEAST_RHYTHM:
         line += f" · the rhythm alone, alike in every lead: {_signed(attribution.rhythm, 2)}"
+    if abs(attribution.qtc) >= LEAST_RHYTHM:
+        line += f" · the QT interval alone, likewise: {_signed(attribution.qtc, 2)}"
     return line
 
 
@@ -206,16 +208,25 @@ def runs_of_leads(rows: Iterable[int]) -> str:
 def evidence_words(lead: Attribution, label: str, beats: str) -> str:
     """One sentence: which leads an answer comes from, and `beats`, what `beat_words` says.
 
+    Where most of it is the record's rhythm or QT interval, which every lead holds alike, that is named.
+
     Parameters
     ----------
     lead : exact contributions of the leads (HUG);  label : in words
     """
-    sign, does = (1, "for") if np.nansum(lead.values) >= 0 else (-1, "against")
-    leads, share = _most_of(sign * lead.values, MOST_LEADS)
+    whole = float(np.nansum(lead.values))
+    sign, does = (1, "for") if whole >= 0 else (-1, "against")
+    for what, value in (("The rhythm", lead.rhythm), ("The QT interval", lead.qtc)):
+        if sign * value > abs(whole) / 2:
+            share = "all" if sign * value >= abs(whole) else f"{value / whole:.0%}"
+            return (
+                f"{what} carries {share} of the evidence {does} {label}, and every lead as much of it{beats}."
+            )
+    leads, part = _most_of(sign * lead.values, MOST_LEADS)
     if not leads:
         return f"No lead speaks {does} {label}."
     verb = "carries" if len(leads) == 1 else "carry"
-    said = f"{runs_of_leads(leads)} {verb} {share:.0%} of the evidence {does} {label}"
+    said = f"{runs_of_leads(leads)} {verb} {part:.0%} of the evidence {does} {label}"
     return f"{said}{beats}."
 
 
@@ -321,8 +332,8 @@ def _and(words: Sequence[str]) -> str:
 
 LEAD_TOKEN_WORDS = (
     "A contribution belongs to a lead token: the model's summary of a lead, beside it the lead's scale and "
-    "voltage, and the rhythm of the record, which counts with every lead. In the “paper” pattern of "
-    "attention the beats it reads have themselves seen other leads."
+    "voltage, and the rhythm of the record, which counts with every lead, as does the QT interval for a long "
+    "one. In the “paper” pattern of attention the beats it reads have themselves seen other leads."
 )
 LEFT_OUT_WORDS = (
     "How far the logit falls when the part alone is left out of the record; the model was trained with beats "

@@ -77,6 +77,7 @@ def _random_model(config: CLEARConfig, n_labels: int, per_lead: bool = True, see
             buffer.fill_(1e3) if name == "reach" else buffer.normal_(std=0.1)
         model.hug.rhythm.normal_(std=0.5)
         model.hug.straight.normal_(std=0.1)
+        model.hug.qtc.normal_(std=0.1)
     return model.eval()
 
 

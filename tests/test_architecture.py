@@ -17,7 +17,7 @@ ROWS = [
     {"quality"},
     {"measure", "datasets", "display", "trend"},
     {"batch", "attention", "embed", "norms"},
-    {"regression", "hug"},
+    {"regression", "hug", "qt"},
     {"kernel"},
     {"model"},
     {"masked"},
@@ -40,7 +40,7 @@ ROWS = [
 ROW = {module: row for row, modules in enumerate(ROWS) for module in modules}
 ALONE = {"leads", "tasks", "qrs", "store", "runs", "turns", "fused"}  # import nothing of the package
 # know leads, and no ECG
-NETWORK = {"batch", "fused", "attention", "embed", "regression", "kernel", "hug", "model", "masked"}
+NETWORK = {"batch", "fused", "attention", "embed", "qt", "regression", "kernel", "hug", "model", "masked"}
 STREAMLIT = {"app.py", "benchmarks/load.py"}  # the latter speaks its protocol
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from clear_hug.diagnosis import diagnose
-from clear_hug.embed import N_RHYTHM
 from clear_hug.explain import METHODS, PATHS, explain, look
+from clear_hug.hug import N_OF_RECORD
 from clear_hug.leads import GROUPS, LEADS
 from clear_hug.removal import Game, parts_of
 
@@ -79,21 +79,34 @@ def test_contributions_add_up_to_the_logit_of_the_diagnosis(checkpoint, tokens_o
                 assert np.nanmax(np.abs(why.values)) > 1e-3
 
 
-def test_what_the_rhythm_adds_is_what_is_missing_without_it(checkpoint, tokens):
+def test_what_rhythm_and_qtc_add_is_what_is_missing_without_it(checkpoint, tokens):
     with torch.no_grad():
         one = copy.deepcopy(checkpoint.model)
-        one.hug.reference[:, -N_RHYTHM:] = 0.2  # one for all leads, as `HUG.centre` leaves it
+        one.hug.reference[:, -N_OF_RECORD:] = 0.2  # one for all leads, as `HUG.centre` leaves it
         mute = copy.deepcopy(one)
         mute.hug.rhythm.zero_()
+        mute.hug.qtc.zero_()
     both = replace(checkpoint, model=one), replace(checkpoint, model=mute)
     for level in METHODS["hug"].levels:
         for against in (None, "NORM"):
             why, less = (explain(each, tokens, "MI", "hug", level, against=against) for each in both)
-            assert why.rhythm == pytest.approx(why.logit - less.logit, abs=1e-5) and less.rhythm == 0
-            assert abs(why.rhythm) > 1e-3
+            both_add = why.rhythm + why.qtc
+            assert both_add == pytest.approx(why.logit - less.logit, abs=1e-5)
+            assert less.rhythm == less.qtc == 0
+            assert abs(why.rhythm) > 1e-3 and abs(why.qtc) > 1e-3
             if level == "lead":
-                np.testing.assert_allclose(why.values - less.values, why.rhythm / 12, atol=1e-5)
-    assert np.isnan(explain(checkpoint, tokens, "MI", "ablation", "lead").rhythm)
+                np.testing.assert_allclose(why.values - less.values, both_add / 12, atol=1e-5)
+    other = explain(checkpoint, tokens, "MI", "ablation", "lead")
+    assert np.isnan(other.rhythm) and np.isnan(other.qtc)
+
+
+def test_a_map_of_samples_says_that_the_qtc_is_not_in_it(checkpoint, tokens):
+    muted = copy.deepcopy(checkpoint.model)
+    muted.hug.qtc.zero_()
+    for opened, said in ((checkpoint, True), (replace(checkpoint, model=muted), False)):
+        why = explain(opened, tokens, "MI", "integrated_gradients", "lead")
+        assert ("QT interval" in why.note) is said
+        assert abs(why.residual) < 1e-3 * max(1.0, np.abs(why.values).max())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ Where there is no GPU, Triton's interpreter runs them (`conftest.py`). Where Tri
 nothing to test; `.ci/run` installs it.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +13,9 @@ from torch.nn import functional as F
 from clear_hug.diagnosis import pick_device
 
 pytest.importorskip("triton")
-from clear_hug import fused  # noqa: E402
+from clear_hug import attention, fused  # noqa: E402
+from clear_hug.masked import MaskedCLEAR, masked_loss  # noqa: E402
+from clear_hug.model import CLEAR, PRESETS  # noqa: E402
 
 DEVICE = pick_device()
 OFF = 1e-5 if DEVICE.type == "cpu" else 2e-2  # a GPU multiplies in tf32
@@ -96,12 +100,13 @@ def test_lengths_that_differ_are_not_compiled_one_by_one():
 
     @torch.compile(dynamic=True, backend=backend)
     def ask(x):
-        return 2 * x if fused.fits(x.dtype, x.shape[1], 24) else x
+        return 2 * x if fused.fits(x.dtype, 4096 * x.shape[0], x.shape[1], 24) else x
 
     for n in range(20, 60):
         assert ask(torch.ones(2, n, dtype=torch.bfloat16))[0, 0] == 2
     assert len(seen) <= 2
-    assert not fused.fits(torch.float32, 20, 24) and not fused.fits(torch.bfloat16, 20 * 1024, 24)
+    assert not fused.fits(torch.float32, 4096, 20, 24)
+    assert not fused.fits(torch.bfloat16, 4096, 20 * 1024, 24) and not fused.fits(torch.bfloat16, 8, 20, 24)
 
 
 def test_where_triton_does_not_work_it_is_said_and_torch_serves(monkeypatch):
@@ -113,3 +118,60 @@ def test_where_triton_does_not_work_it_is_said_and_torch_serves(monkeypatch):
     with pytest.warns(UserWarning, match="torch's own, and slower"):
         assert not fused.works(0)
     fused._works.cache_clear()
+
+
+@pytest.mark.parametrize("pattern", attention.PATTERNS)
+def test_a_model_learns_the_same_by_it(random_model, random_beats, monkeypatch, pattern):
+    clear = random_model(replace(PRESETS["tiny"], pattern=pattern)).clear.requires_grad_(True).to(DEVICE)
+    beats = random_beats(6, 6).to(DEVICE)
+    masks = MaskedCLEAR(clear, 0.7, whole_lead=0.3, whole_beat=0.2, few_leads=0.4, seed=3)
+    hidden, told = masks.draw(beats.there, torch.arange(6), 0)
+    monkeypatch.setattr(fused, "works", lambda _: True)
+    asked = []
+
+    def learned(here):
+        monkeypatch.setattr(attention, "_on_a_gpu", lambda _: here)
+        monkeypatch.setattr(fused, "fits", lambda *sizes: asked.append(sizes) or True)
+        clear.zero_grad()
+        loss = masked_loss(clear, beats, hidden, told)["loss"]
+        loss.backward()
+        return loss, {name: p.grad.clone() for name, p in clear.named_parameters() if p.grad is not None}
+
+    monkeypatch.setattr(attention, "HAS_TRITON", True)
+    (loss, gradient), (expected, plain_gradient) = learned(True), learned(False)
+    blocks = len(clear.blocks) + len(clear.decoder_blocks)
+    assert len(asked) == blocks, "every layer asked, once"
+    torch.testing.assert_close(loss, expected, atol=OFF, rtol=OFF)
+    assert gradient.keys() == plain_gradient.keys()
+    for name, value in gradient.items():
+        size = plain_gradient[name].abs().max()
+        torch.testing.assert_close(
+            value, plain_gradient[name], atol=float(10 * OFF * size + 1e-6), rtol=1e-3, msg=name
+        )
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # torch's own tracing
+def test_compiled_blocks_take_batches_of_any_length(random_beats, monkeypatch):
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    clear = CLEAR(PRESETS["tiny"]).to(DEVICE)
+    for block in [*clear.blocks, *clear.decoder_blocks]:
+        block.compile(dynamic=True, backend=backend)
+    monkeypatch.setattr(attention, "_on_a_gpu", lambda _: True)
+    monkeypatch.setattr(attention, "HAS_TRITON", True)
+    monkeypatch.setattr(fused, "fits", lambda *_: True)
+    monkeypatch.setattr(fused, "_works", lambda _: True)
+    masks = MaskedCLEAR(clear, 0.7, whole_lead=0, whole_beat=0)
+    for batch, n in ((4, 6), (3, 7), (5, 9), (2, 12)):
+        beats = random_beats(batch, n).to(DEVICE)
+        hidden, told = masks.draw(beats.there, torch.arange(batch), 0)
+        masked_loss(clear, beats, hidden, told)["loss"].backward()
+    assert len(graphs) <= 3, "the encoder's blocks, the decoder's, and its last, which fewer tokens ask"
+    torch._dynamo.reset()

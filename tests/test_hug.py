@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from clear_hug.embed import N_RHYTHM
-from clear_hug.hug import HUG, N_BESIDE
+from clear_hug.hug import HUG, N_BESIDE, N_OF_RECORD
 from clear_hug.leads import GROUPS, LEADS, N_LEADS
 
 
@@ -67,6 +66,7 @@ def test_an_absent_lead_leaves_the_mean_of_its_group(random_model):
         hug.straight.zero_()  # each lead's own, whatever the maps
         hug.voltage.zero_()  # the same
         hug.rhythm.zero_()  # the mean over the leads, which here hold what no record's would
+        hug.qtc.zero_()  # the same
     x = lead_tokens()
     x[:, 6:] = x[:, 6:7]
     torch.testing.assert_close(hug(x, which([])), hug(x, which(["V2", "V5"])), atol=1e-5, rtol=0)
@@ -107,15 +107,15 @@ def test_centring_moves_the_bias_and_no_logit_of_a_whole_record(per_lead):
     )
 
 
-def test_the_rhythm_counts_as_much_however_many_leads_there_are(random_model):
+def test_rhythm_and_qtc_count_as_much_however_many_leads_there_are(random_model):
     hug = random_model().hug
     with torch.no_grad():
         hug.straight.zero_()
         hug.voltage.zero_()
         hug.level_1.zero_()
     x = lead_tokens()
-    x[..., -N_RHYTHM:] = x[:, :1, -N_RHYTHM:]
-    hug.reference[:, -N_RHYTHM:] = 0
+    x[..., -N_OF_RECORD:] = x[:, :1, -N_OF_RECORD:]
+    hug.reference[:, -N_OF_RECORD:] = 0
     for absent in THERE.values():
         if len(absent) < N_LEADS:
             there = which(absent)

@@ -239,6 +239,20 @@ def test_hug_reads_the_rhythm_beside_every_token_or_the_one_it_is_told(random_mo
     assert not model.encode(one).lead_tokens[:, :, -N_RHYTHM:].any()  # what is not known says nothing
 
 
+def test_hug_reads_the_qtc_beside_every_token_or_the_one_it_is_told(random_model, random_beats):
+    model, beats = random_model(), random_beats(3)
+    beside = 32 + N_VOLTS
+    read = model.encode(beats).lead_tokens[..., beside]
+    own = model.facts.qtc(beats)
+    assert torch.equal(read, own[:, None].expand(-1, N_LEADS)) and len(own.unique()) == 3
+    told = model.encode(beats, qtc=own + 1)
+    assert torch.equal(told.lead_tokens[..., beside], read + 1)
+    moved = model.answer(told) - model.answer(model.encode(beats))
+    torch.testing.assert_close(moved, model.hug.qtc.expand(3, -1), atol=1e-5, rtol=0)
+    one = beats.hide(torch.ones_like(beats.there).index_fill(2, torch.tensor([3]), False))
+    assert not model.encode(one).lead_tokens[..., beside].any()  # what is not known says nothing
+
+
 # --- scale --------------------------------------------------------------------------------------
 
 
@@ -319,15 +333,19 @@ def test_an_answer_without_some_leads_reads_the_others_tokens_as_they_are(random
     assert (without - read_anew).abs().max() > 1e-4  # where the others' tokens are made without them
 
 
-def test_contributions_foretell_the_answer_without_a_lead_and_the_rhythm_stays(random_model, random_beats):
+def test_contributions_foretell_the_answer_without_a_lead_and_what_is_of_the_record(
+    random_model, random_beats
+):
     model, beats = random_model(), random_beats(2)
     encoded = model.encode(beats)
     gone = torch.zeros(2, N_LEADS, dtype=torch.bool)
     gone[0, :3], gone[1, 7] = True, True
     with_rhythm = model.foretell(encoded, gone) - model.hug.bias()
-    rhythm = model.hug.by_rhythm(encoded.lead_tokens, encoded.lead_there).sum(1)
+    read = encoded.lead_tokens, encoded.lead_there
+    rhythm = (model.hug.by_rhythm(*read) + model.hug.by_qtc(*read)).sum(1)
     with torch.no_grad():
         model.hug.rhythm.zero_()
+        model.hug.qtc.zero_()
     parts = model.hug.contributions(encoded.lead_tokens, encoded.lead_there).sum(1)
     without = torch.einsum("bln,bl->bn", parts, (~gone).float())
     torch.testing.assert_close(with_rhythm, without + rhythm, atol=1e-5, rtol=1e-5)

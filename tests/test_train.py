@@ -16,20 +16,29 @@ from scipy.special import expit
 import clear_hug as ch
 from clear_hug.checkpoint import save_checkpoint
 from clear_hug.masked import MaskedCLEAR, masked_loss
-from clear_hug.model import CLEARHUG, DECODER, PRESETS
-from clear_hug.tasks import TASKS
+from clear_hug.model import CLEARHUG, DECODER, PRESETS, Facts
+from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import predict
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
-from clear_hug.train.calibration import out_of_fold, voltage
+from clear_hug.train.calibration import criteria, out_of_fold
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
+from clear_hug.train.criteria import (
+    CRITERIA,
+    LEAST,
+    RIDGE,
+    evidence,
+    usual_r_and_s,
+    weigh,
+    weigh_criteria,
+    weigh_qtc,
+)
 from clear_hug.train.decoder import DecoderConfig, decoder
 from clear_hug.train.finetune import LEAST_TAUGHT, FinetuneConfig, finetune, learn_from
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.rhythm import by_rhythm, rhythms
-from clear_hug.train.voltage import CRITERIA, LEAST, RIDGE, evidence, usual_r_and_s, weigh, weigh_criteria
 from tests.simulated_ptbxl import write_wfdb
 
 pytestmark = pytest.mark.long  # each trains
@@ -281,30 +290,54 @@ def test_voltage_is_weighed_by_runs_that_had_not_learned_the_records(
     rows = np.flatnonzero(np.isin(data.fold, (4, 5)))
     before = ch.load_checkpoint(a / "checkpoint")
     # of a run by the others, which changes the labels that have criteria, and calibrates them anew
-    voltage(a, (b,), corpus)
+    criteria(a, (b,), corpus)
     after = ch.load_checkpoint(a / "checkpoint")
     said = predict(after.model, data, rows)
     moved = (said != predict(before.model, data, rows)).any(axis=0)
     assert moved.tolist() == [label == "HYP" for label in tasks[0].labels]
     np.testing.assert_allclose(after.platt, fit_platt(said, data.labels(tasks, rows)), rtol=1e-6)
-    assert "[1, 2, 3]" in after.training["voltage_from"]
-    told = out_of_fold(data, tasks, (b,), voltage=False)
+    assert "[1, 2, 3]" in after.training["criteria_from"]
+    told = out_of_fold(data, tasks, (b,), criteria=False)
     usual = after.model.facts.usual.double().numpy()
     weights = weigh_criteria(data, told.rows, tasks, usual, told.logits)
     np.testing.assert_allclose(after.model.hug.voltage, weights, rtol=1e-5)
     # a disease is decided by more than voltage: beside an answer its criteria count for less than they could
-    monkeypatch.setattr("clear_hug.train.voltage.DIAGNOSES", RIDGE)
+    monkeypatch.setattr("clear_hug.train.criteria.DIAGNOSES", RIDGE)
     freely = weigh_criteria(data, told.rows, tasks, usual, told.logits)
     monkeypatch.undo()
     assert 0 < np.abs(weights).sum() < np.abs(freely).sum()
     with pytest.raises(CorpusError, match="would be judged by weights fitted on them"):
-        voltage(a, (a,), corpus)
+        criteria(a, (a,), corpus)
     # and of the last by all of them
-    voltage(b, (a,), corpus)
+    criteria(b, (a,), corpus)
     last = replace(recipe, train_folds=(1, 2, 3, 4, 5), watch_folds=())
     finetune(tmp_path / "final", corpus, init, (a, b), last)
     final = ch.load_checkpoint(tmp_path / "final" / "checkpoint")
-    assert "[1, 2, 3, 4, 5]" in final.training["voltage_from"] and final.model.hug.voltage.any()
+    assert "[1, 2, 3, 4, 5]" in final.training["criteria_from"] and final.model.hug.voltage.any()
+
+
+def test_a_long_qtc_speaks_for_the_label_that_it_defines_and_for_no_other(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, tasks, facts = Corpus(corpus), (TASKS["superdiagnostic"], TASKS["form"]), Facts(32)
+    rows = np.flatnonzero(data.labelled_for(tasks))
+    names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    long = facts.qtc(data.beats(rows)).numpy() > 0
+    made = np.zeros((len(rows), len(TASKS["form"].labels)), dtype=np.float32)
+    made[:, TASKS["form"].labels.index("LNGQT")] = long
+    made[:, TASKS["form"].labels.index("NDT")] = ~long
+    own = data.labels
+
+    def labels(asked: tuple[Task, ...], some: np.ndarray) -> np.ndarray:
+        return made[np.searchsorted(rows, some)] if asked[0].name == "form" else own(asked, some)
+
+    monkeypatch.setattr(data, "labels", labels)
+    assert 3 <= long.sum() < len(rows)
+    weights = weigh_qtc(data, rows, tasks, facts, np.zeros((len(rows), len(names)), dtype=np.float32))
+    told = dict(zip(names, weights, strict=True))
+    assert told.pop("form/LNGQT") > 0.3 and not any(told.values())
+    made[:] = 1 - made
+    assert not weigh_qtc(data, rows, tasks, facts, np.zeros((len(rows), len(names)), dtype=np.float32)).any()
 
 
 def test_intervals_are_learned_beside_the_labels_and_not_shipped(finetuned: Path) -> None:

@@ -85,9 +85,8 @@ def test_a_length_is_told_as_a_clock_tells_it(seconds, words):
 # Explanations in words
 
 
-def _lead(values):
-    values = np.array(values, dtype=float)
-    return SimpleNamespace(values=values)
+def _lead(values, rhythm=0.0, qtc=0.0):
+    return SimpleNamespace(values=np.array(values, dtype=float), rhythm=rhythm, qtc=qtc)
 
 
 def _facts(n, premature=(), wide=(), unlike=()):
@@ -109,6 +108,21 @@ def test_evidence_names_the_fewest_leads_that_hold_most_of_it():
     against = evidence_words(_lead([np.nan, -1, -2, -3, 0, 0, 0, 0, 0, 0, 0, 0.5]), "x", "")
     assert against == "aVR carries 50% of the evidence against x." or "against x" in against
     assert evidence_words(_lead([np.nan] * 12), "x", "") == "No lead speaks for x."
+
+
+def test_what_is_the_records_is_named_where_it_carries_most():
+    values = np.full(12, 0.5)
+    said = evidence_words(_lead(values, rhythm=1.0, qtc=4.5), "a long QT", "; no beat stands out")
+    assert said == (
+        "The QT interval carries 75% of the evidence for a long QT, and every lead as much of it; "
+        "no beat stands out."
+    )
+    assert evidence_words(_lead(-values, rhythm=-7.0), "x", "").startswith(
+        "The rhythm carries all of the evidence against"
+    )
+    assert "rhythm" not in evidence_words(_lead(values, rhythm=2.9), "x", "")
+    assert "rhythm" not in evidence_words(_lead(values, rhythm=-9.0), "x", "")
+    assert "QT" not in evidence_words(_lead(values, float("nan"), float("nan")), "x", "")
 
 
 def test_a_beat_is_named_only_where_it_counts():

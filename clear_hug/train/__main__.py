@@ -13,7 +13,7 @@ from jsonargparse import auto_cli
 
 from clear_hug.checkpoint import CheckpointError
 from clear_hug.train.baselines import baseline
-from clear_hug.train.calibration import voltage
+from clear_hug.train.calibration import criteria
 from clear_hug.train.corpus import CorpusError, prepare
 from clear_hug.train.decoder import decoder
 from clear_hug.train.evaluate import evaluate
@@ -27,7 +27,7 @@ COMMANDS: dict[str, Any] = {
     "prepare": prepare,
     "pretrain": pretrain,
     "finetune": finetune,
-    "voltage": voltage,
+    "criteria": criteria,
     "decoder": decoder,
     "baseline": baseline,
     "evaluate": evaluate,

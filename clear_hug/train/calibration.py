@@ -1,4 +1,4 @@
-"""What is fitted on answers to records that a model had not learned from: Platt maps and voltage."""
+"""What is fitted on answers to records that a model had not learned from: Platt maps and criteria."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from clear_hug.model import CLEARHUG
 from clear_hug.tasks import Task
 from clear_hug.train.answers import folds_of, predict
 from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.criteria import weigh_criteria, weigh_qtc
 from clear_hug.train.metrics import best_thresholds, fit_platt
-from clear_hug.train.voltage import weigh_criteria
 
 
-def voltage(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus")) -> None:
-    """Weigh the voltage criteria of a run's checkpoint by what other runs of the same recipe answer.
+def criteria(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus")) -> None:
+    """Weigh the criteria of voltage and QTc of a run's checkpoint by what other runs of its recipe answer.
 
     Args:
         run: a run of `finetune` that watched folds; its checkpoint is calibrated anew
@@ -34,7 +34,7 @@ def voltage(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus")) 
     watch = np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(opened.tasks))
     if not watch.size:
         raise CorpusError(f"{run} watched no labelled record of {corpus} to be calibrated on.")
-    told = {"voltage_from": weigh_voltage(opened.model, data, opened.tasks, others, watched)}
+    told = {"criteria_from": set_criteria(opened.model, data, opened.tasks, others, watched)}
     platt, thresholds, told["calibrated_on"] = calibrate(opened.model, data, opened.tasks, watch, watched, ())
     save_checkpoint(
         run / "checkpoint",
@@ -46,23 +46,24 @@ def voltage(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus")) 
     )
 
 
-def have_voltage(runs: Sequence[Path]) -> bool:
-    """All of the runs had their voltage criteria weighed by `voltage`."""
-    return all("voltage_from" in load_checkpoint(Path(run) / "checkpoint").training for run in runs)
+def have_criteria(runs: Sequence[Path]) -> bool:
+    """All of the runs had their criteria weighed by `criteria`."""
+    return all("criteria_from" in load_checkpoint(Path(run) / "checkpoint").training for run in runs)
 
 
-def weigh_voltage(
+def set_criteria(
     model: CLEARHUG, data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path], judged: Sequence[int] = ()
 ) -> str:
-    """Set HUG's weights of voltage by what `runs` answer without them; where from, in words.
+    """Set HUG's weights of voltage and QTc by what `runs` answer without them; where from, in words.
 
     judged : folds that the model is judged on, which must not be among those of the runs
     """
-    found = out_of_fold(data, tasks, runs, voltage=False)
+    found = out_of_fold(data, tasks, runs, criteria=False)
     if both := set(found.folds) & set(judged):
         raise CorpusError(f"folds {sorted(both)} would be judged by weights fitted on them; name other runs.")
     usual = model.facts.usual.cpu().double().numpy()
     model.hug.voltage.copy_(torch.from_numpy(weigh_criteria(data, found.rows, tasks, usual, found.logits)))
+    model.hug.qtc.copy_(torch.from_numpy(weigh_qtc(data, found.rows, tasks, model.facts, found.logits)))
     return found.words
 
 
@@ -104,11 +105,11 @@ class OutOfFold:
 
 
 def out_of_fold(
-    data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path], voltage: bool = True
+    data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path], criteria: bool = True
 ) -> OutOfFold:
     """Logits and labels of the folds that each run watched and did not learn from.
 
-    voltage : with what HUG's weights of voltage add
+    criteria : with what HUG's weights of voltage and QTc add
     """
     logits: list[NDArray[np.float32]] = []
     rows: list[NDArray[np.int64]] = []
@@ -124,8 +125,9 @@ def out_of_fold(
                 "that each watched folds of their own, which they did not learn from."
             )
         rows.append(np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(tasks)))
-        if not voltage:
+        if not criteria:
             opened.model.hug.voltage.zero_()
+            opened.model.hug.qtc.zero_()
         logits.append(predict(opened.model.to(pick_device()), data, rows[-1]))
         folds += watched
     words = f"folds {sorted(folds)}, by {len(runs)} models of the same recipe that did not learn from them"

@@ -94,10 +94,14 @@ def _stage(training: Mapping[str, Any]) -> str:
     )
 
 
-def _voltage(checkpoint: Checkpoint) -> list[str]:
-    words, told = checkpoint.training.get("voltage_from"), checkpoint.model.hug.voltage.flatten(0, 1).any(0)
-    named = [target for target, any_told in zip(checkpoint.targets, told.tolist(), strict=True) if any_told]
-    return [f"- Voltage criteria, for {_list(named)}, weighed on {words}."] if words else []
+def _criteria(checkpoint: Checkpoint) -> list[str]:
+    words, hug = checkpoint.training.get("criteria_from"), checkpoint.model.hug
+    lines = []
+    for what, told in (("Voltage criteria", hug.voltage.flatten(0, 1).any(0)), ("QTc", hug.qtc != 0)):
+        named = [target for target, yes in zip(checkpoint.targets, told.tolist(), strict=True) if yes]
+        if words and named:
+            lines.append(f"- {what}, for {_list(named)}, weighed on {words}.")
+    return lines
 
 
 def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
@@ -133,7 +137,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         + ". "
         f"Answers {', '.join(t.name for t in checkpoint.tasks)}.",
         "",
-        *_voltage(checkpoint),
+        *_criteria(checkpoint),
         f"- Pre-training: {stages}.",
         f"- Fine-tuning, {how}: {training.get('records', 0)} PTB-XL records of folds "
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "

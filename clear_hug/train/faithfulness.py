@@ -231,7 +231,9 @@ def _drawn_anew(model: CLEARHUG) -> Iterator[tuple[str, CLEARHUG]]:
         torch.manual_seed(SEED)
         hug = HUG(model.hug.head.in_features, model.hug.head.out_features, model.hug.per_lead)
         # not learned with the rest, yet weights: none, as before they were fitted
-        fresh: dict[str, Tensor] = {"hug.voltage": hug.voltage, "hug.straight": hug.straight}
+        fresh: dict[str, Tensor] = {
+            f"hug.{name}": getattr(hug, name) for name in ("voltage", "qtc", "straight")
+        }
         fresh.update(CLEARHUG(CLEAR(model.clear.config), hug).named_parameters())
     layers = [(f"clear.blocks.{k}.", f"layer {k + 1}") for k in range(len(model.clear.blocks))]
     left = set(fresh)

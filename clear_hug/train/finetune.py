@@ -24,8 +24,9 @@ from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import answers, predict
 from clear_hug.train.augment import Augmentation, augment, some_leads
-from clear_hug.train.calibration import calibrate, have_voltage, weigh_voltage
+from clear_hug.train.calibration import calibrate, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.criteria import usual_r_and_s
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.loop import Average, EngineConfig, Objective, accelerate, epochs
 from clear_hug.train.metrics import auroc, macro
@@ -33,7 +34,6 @@ from clear_hug.train.reading import Batch
 from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
-from clear_hug.train.voltage import usual_r_and_s
 
 LEAST_TAUGHT = 5  # positives that a teacher has learned from; of a label with fewer it knows nothing
 
@@ -129,8 +129,8 @@ def finetune(
         corpus: folder of prepared shards
         init: checkpoint to start from; untrained weights of the small preset when not given
         calibration: runs of the same recipe that each watched folds they did not learn from; what they said
-            of them together calibrates this one, where it watches none, and weighs its voltage criteria,
-            where theirs were weighed (`voltage`)
+            of them together calibrates this one, where it watches none, and weighs its criteria of voltage
+            and QTc, where theirs were weighed (`criteria`)
         recipe: how
         engine: by which means
         resume: go on with a run that was cut off, from its last good state
@@ -255,9 +255,9 @@ def _finish(
     final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
     average_with_ridge(final, data, train, data.labels(shipped, train), recipe.ridge)
     training = dict(about)
-    if calibration and have_voltage(calibration):
-        told = weigh_voltage(final, data, shipped, calibration, recipe.watch_folds)
-        training["voltage_from"] = told
+    if calibration and have_criteria(calibration):
+        told = set_criteria(final, data, shipped, calibration, recipe.watch_folds)
+        training["criteria_from"] = told
     platt, thresholds, training["calibrated_on"] = calibrate(
         final, data, shipped, watch, recipe.watch_folds, calibration
     )
@@ -447,7 +447,7 @@ def _rows_of(hug: HUG, rows: Tensor) -> HUG:
     other = HUG(hug.head.in_features, len(rows), hug.per_lead)
     state = hug.state_dict()
     state["head.weight"], state["head.bias"] = state["head.weight"][rows], state["head.bias"][rows]
-    for name in ("straight", "voltage", "rhythm"):
+    for name in ("straight", "voltage", "qtc", "rhythm"):
         state[name] = state[name][..., rows]
     other.load_state_dict(state)
     return other.to(hug.head.weight.device)

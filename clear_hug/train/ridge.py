@@ -29,7 +29,7 @@ def average_with_ridge(
     """Make HUG the mean of itself and of ridge regression of (row, label) `labels` on its lead tokens.
 
     A label that all or none of the records have stays HUG's alone, which may know it from changes that were
-    planted. What voltage adds is weighed afterwards, beside the mean (`train/voltage.py`).
+    planted. What voltage and QTc add is weighed afterwards, beside the mean (`train/criteria.py`).
 
     share : of the regression in that mean, from 0 to 1
     """

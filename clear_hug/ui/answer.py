@@ -63,7 +63,6 @@ def show_gate(page: Page) -> None:
 def show_called(page: Page, operated: Operated) -> None:
     """The called labels, the first thing to read of the answer."""
     answer, checkpoint, states = operated.diagnosis, page.checkpoint, operated.states
-    head, why = st.columns([6, 1], vertical_alignment="center")
     order = [row for row in page.ranking if answer.called[row]]
 
     def words(row: int) -> str:
@@ -79,21 +78,21 @@ def show_called(page: Page, operated: Operated) -> None:
     ]
     top = page.ranking[0]
     if lines:
-        head.markdown(f"#### Called\n{bullets(lines)}")
+        st.markdown(f"#### Called\n{bullets(lines)}")
     else:
         said = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
-        head.markdown(f"#### No label is called. {say(said)}")
+        st.markdown(f"#### No label is called. {say(said)}")
     missed = dict.fromkeys(  # a label may stand in two tasks
         page.words_of(target) + (f" ({TOO_RARE})" if answer.rare[row] else "")
         for target, there in page.known.items()
         if there and not answer.called[row := checkpoint.row(target)]
     )
     if page.known:
-        head.markdown("**Known of this record and not called:** " + (say("; ".join(missed)) or "nothing."))
+        st.markdown("**Known of this record and not called:** " + (say("; ".join(missed)) or "nothing."))
     if page.ecg.simulated and (planted := page.ecg.truth.get("change")):
-        head.markdown(f"**Planted in this simulated ECG:** {say(str(planted))}")
-    with why:
-        link("5_Explanation", "Why", target=checkpoint.targets[top])
+        st.markdown(f"**Planted in this simulated ECG:** {say(str(planted))}")
+    first = order[0] if order else top
+    link("5_Explanation", f"Why {page.words(first)} →", target=checkpoint.targets[first])
     show_rare(page, operated)
 
 

@@ -1,9 +1,10 @@
-"""What voltage tells of a label, by published criteria: HUG's weights of voltage.
+"""What voltage and the QT interval tell of a label, by published criteria: HUG's weights of them.
 
 Most records at hand have no voltage, and what learns from all of them finds in it little of what cardiology
 has long written down. So the labels that speak of voltage have its criteria, sums of R and S in mV. The
 labelled records in mV weigh these, one or two numbers a label, beside what a model answers that had not
-learned from those records. What voltage-blind teachers say is mended by the same, beside nothing.
+learned from those records. What voltage-blind teachers say is mended by the same, beside nothing. Likewise a
+long QT interval is one by its QTc, which a handful of records with that label do not teach.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from clear_hug.leads import LEADS, N_LEADS
-from clear_hug.model import FARTHEST_VOLTS
+from clear_hug.model import FARTHEST_VOLTS, Facts
 from clear_hug.tasks import Task
 from clear_hug.train.corpus import Corpus
 
@@ -51,6 +52,8 @@ CRITERIA = {
     "form/LVOLT": (-OF_ALL,),
 }
 """The labels that speak of voltage, and by which criteria; none speaks against its label."""
+BY_QTC = ("form/LNGQT",)
+"""The labels that a long QTc defines."""
 
 
 def weigh_criteria(
@@ -89,6 +92,24 @@ def weigh_criteria(
                 x = np.einsum("rlv,clv->rc", found[some], criteria)
                 ridge = RIDGE if logits is None or task.name == "form" else DIAGNOSES
                 weights[..., k] = np.tensordot(weigh(answer[some, k], x, y, ridge), criteria, 1)
+        start += len(task.labels)
+    return weights
+
+
+def weigh_qtc(
+    data: Corpus, rows: NDArray[np.int64], tasks: Sequence[Task], facts: Facts, logits: NDArray[np.float32]
+) -> Floats:
+    """(label,) logits a spread of `Facts.qtc`, of the labels in `BY_QTC`; else as `weigh_criteria`."""
+    parts = np.split(rows, range(64, len(rows), 64))
+    found = np.concatenate([facts.qtc(data.beats(part)).numpy() for part in parts])
+    weights, start = np.zeros(logits.shape[1]), 0
+    for task in tasks:
+        truth = data.labels([task], rows)
+        some = truth.any(axis=1)
+        for k, y in enumerate(truth[some].T.astype(np.float64), start):
+            if f"{task.name}/{task.labels[k - start]}" in BY_QTC and LEAST <= y.sum() < len(y):
+                x = found[some, None].astype(np.float64)
+                weights[k] = weigh(logits[some, k].astype(np.float64), x, y)[0]
         start += len(task.labels)
     return weights
 
