@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clear_hug.embed import rhythm_in_tents
-from clear_hug.train.augment import Augmentation, augment, some_leads
+from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 
 NOTHING = Augmentation(
     stretch=99, drop_beat=0, drop_token=0, drop_lead=0, amplitude=0, withhold=0, mix=0,
@@ -110,7 +110,7 @@ def test_some_leads_are_left_out_and_some_stay():
     there = torch.rand(200, 12, generator=torch.Generator().manual_seed(0)) < 0.5
     there[0] = False
     there[0, 3] = True
-    gone = some_leads(there, torch.Generator().manual_seed(1))
+    gone = some_leads(there, torch.rand(200, OF_LEADS, generator=torch.Generator().manual_seed(1)))
     left = there & ~gone
     several = there.sum(1) > 1
     assert not (gone & ~there).any() and not gone[0].any()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 
@@ -265,7 +265,10 @@ def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, mon
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
 
 
-PLAIN = {"augment": Augmentation(99, *[0.0] * 9), "dropout": 0.0}
+PLAIN = {
+    "augment": Augmentation(**{f.name: 0.0 for f in fields(Augmentation)} | {"stretch": 99}),
+    "dropout": 0.0,
+}
 
 
 @pytest.mark.slow

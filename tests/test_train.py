@@ -351,15 +351,19 @@ def test_answers_without_some_leads_are_what_was_learned_to_foretell_them(
     corpus: Path, random_model: Callable[..., CLEARHUG], tmp_path: Path, what: str
 ) -> None:
     data = Corpus(corpus)
-    init = save_checkpoint(tmp_path / "init", random_model(n_labels=0), ())  # whose leads hang on one another
+    model = random_model(n_labels=0)
+    with torch.no_grad():
+        for block in model.clear.blocks:  # so that leads hang on one another
+            block.attention.out.weight.mul_(8)
+    init = save_checkpoint(tmp_path / "init", model, ())
     beats = data.beats(np.flatnonzero(data.fold == 9))
     gone = torch.zeros(len(beats.there), 12, dtype=torch.bool)
     gone[:, ::2] = True  # some of each group
     missed = []
-    for weight in (0.0, 3.0):
+    for weight in (0.0, 30.0):
         weights = {"steady": 0.0, "additive": 0.0, what: weight}
         recipe = FinetuneConfig(
-            epochs=4, batch_size=8, lr=1e-2, encoder_lr=1e-2, precision="no", average=0.5, **weights
+            epochs=14, batch_size=8, lr=3e-3, encoder_lr=3e-3, precision="no", average=0.5, **weights
         )
         finetune(tmp_path / str(weight), corpus, str(init), recipe=recipe)
         model = ch.load_checkpoint(tmp_path / str(weight) / "checkpoint").model
@@ -370,7 +374,7 @@ def test_answers_without_some_leads_are_what_was_learned_to_foretell_them(
                 model.answer(encoded).var(dim=0).mean()
             )  # between records: a model that says nothing has none
             missed.append(float((without - foretold).square().mean() / spread))
-    assert missed[1] < 0.5 * missed[0]
+    assert missed[0] > 1e-4 and missed[1] < 0.3 * missed[0]
 
 
 def test_measured_intervals_are_those_of_measure(corpus: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clear_hug.batch import Beats
 from clear_hug.embed import rhythm_in_tents
+from clear_hug.leads import N_LEADS
 from clear_hug.train.plant import plant
 
 
@@ -97,14 +98,17 @@ def augment(
     return beats, target, told, rhythm
 
 
-def some_leads(there: Tensor, generator: torch.Generator) -> Tensor:
+OF_LEADS = N_LEADS + 1  # random numbers of a record that `some_leads` takes
+
+
+def some_leads(there: Tensor, drawn: Tensor) -> Tensor:
     """(batch, 12) bool: leads of those that are `there` (batch, 12) to leave out, from one to all but one.
 
-    None of a record of one lead.
+    None of a record of one lead. drawn : (batch, OF_LEADS) from 0 to 1
     """
-    score = torch.rand(there.shape, generator=generator).to(there.device).masked_fill(~there, 2.0)
+    score = drawn[:, :N_LEADS].masked_fill(~there, 2.0)
     count = there.sum(1, keepdim=True)
-    n = 1 + (torch.rand(len(there), 1, generator=generator).to(there.device) * (count - 1)).long()
+    n = 1 + (drawn[:, N_LEADS:] * (count - 1)).long()
     return (score.argsort(1).argsort(1) < torch.minimum(n, count - 1)) & there
 
 

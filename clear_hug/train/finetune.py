@@ -23,7 +23,7 @@ from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
 from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import answers, predict
-from clear_hug.train.augment import Augmentation, augment, some_leads
+from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 from clear_hug.train.calibration import calibrate, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.criteria import usual_r_and_s
@@ -35,6 +35,7 @@ from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
 
+HALF = 0.5  # of the records of a batch some leads are left out too
 LEAST_TAUGHT = 5  # positives that a teacher has learned from; of a label with fewer it knows nothing
 
 
@@ -327,14 +328,25 @@ class _Training(Objective):
     def draw(self, batch: Batch) -> dict[str, Tensor]:
         r = self.recipe
         target, intervals = (torch.from_numpy(x[batch.rows]) for x in (self.labels, self.intervals))
-        drawn = {"target": target, "intervals": intervals, "counts": torch.zeros(2)}
+        drawn = {"target": target, "intervals": intervals}
+        counts = [torch.zeros(2)]
+        if r.steady > 0 or r.additive > 0:
+            leave = torch.stack([self._of_record(int(row), batch.epoch) for row in batch.rows])
+            drawn |= {"leave": leave}
+            counts.append((leave[:, -1] < HALF).sum()[None])
         if r.rebuild > 0 and not r.frozen:
             which, of = batch.part
             n = max(1, len(range(which, r.rebuild_records, of)))  # of the whole batch's first records
             some, rows = batch.beats.first(n), torch.from_numpy(batch.rows[:n])
             hidden, told = self.masks.draw(some.there, rows, batch.epoch)
-            drawn |= {"hidden": hidden, "told": told, "counts": masked_counts(some, hidden)}
-        return drawn
+            drawn |= {"hidden": hidden, "told": told}
+            counts[0] = masked_counts(some, hidden)
+        return {**drawn, "counts": torch.cat(counts)}
+
+    def _of_record(self, row: int, epoch: int) -> Tensor:
+        """(OF_LEADS + 1,) random numbers of a record, whatever batch it stands in."""
+        generator = torch.Generator().manual_seed(mix(self.recipe.seed, epoch, row, OF_LEADS))
+        return torch.rand(OF_LEADS + 1, generator=generator)
 
     def forward(self, batch: Batch, counts: Tensor) -> dict[str, Tensor]:
         r, beats, drawn = self.recipe, batch.beats, batch.drawn
@@ -353,21 +365,24 @@ class _Training(Objective):
         out = {"loss": diagnosis + r.intervals * off, "diagnosis": diagnosis.detach()}
         out["intervals"] = off.detach()
         if r.steady > 0 or r.additive > 0:
-            gone = some_leads(encoded.lead_there, generator)
-            half = torch.randperm(len(target), generator=generator)[: -(-len(target) // 2)].to(target.device)
+            gone = some_leads(encoded.lead_there, drawn["leave"][:, :OF_LEADS])
+            half = (drawn["leave"][:, -1] < HALF).nonzero()[:, 0]
             left = seen.hide(gone[..., None]).take(half)
-            without = self.model.answer(
-                self.model.encode(left, scale_told=told[half], leads_only=True, rhythm=rhythm[half])
-            )
+            without = answer[:0]
+            if half.numel():
+                without = self.model.answer(
+                    self.model.encode(left, scale_told=told[half], leads_only=True, rhythm=rhythm[half])
+                )
             for name, weight, foretold in (
                 ("steady", r.steady, self.model.answer(encoded, gone)),
                 ("additive", r.additive, self.model.foretell(encoded, gone)),
             ):
-                gap = (without - foretold[half])[:, : target.shape[1]].square().mean() * batch.share
+                gaps = (without - foretold[half])[:, : target.shape[1]].square().mean(1)
+                gap = gaps.sum() / counts[2].clamp_min(1)
                 out |= {"loss": out["loss"] + weight * gap, name: gap.detach()}
         if "hidden" in drawn:
             some = beats.first(len(drawn["hidden"]))
-            rebuilt = masked_loss(self.model.clear, some, drawn["hidden"], drawn["told"], counts)
+            rebuilt = masked_loss(self.model.clear, some, drawn["hidden"], drawn["told"], counts[:2])
             out |= {"loss": out["loss"] + r.rebuild * rebuilt["loss"], "r2": rebuilt["r2"]}
         return out
 
