@@ -31,7 +31,7 @@ with guard():
         words.markdown("**Read first:** the answer is hidden until you commit yours on the Diagnosis page.")
     else:
         words.markdown(
-            "**Most probable:** "
+            f"**Most probable ({page.checkpoint.tasks[0].name}):** "
             + " · ".join(
                 ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}")
                 + (" (called)" if answer.called[row] else "")

@@ -171,9 +171,9 @@ def sum_words(attribution: Attribution) -> str:
     if values[low] < 0:
         line += f" · most against: **{names[low]}** ({_signed(values[low], 2)})"
     if abs(attribution.rhythm) >= LEAST_RHYTHM:
-        line += f" · the rhythm alone, alike in every lead: {_signed(attribution.rhythm, 2)}"
+        line += f" · the rhythm alone: {_signed(attribution.rhythm, 2)}"
     if abs(attribution.qtc) >= LEAST_RHYTHM:
-        line += f" · the QT interval alone, likewise: {_signed(attribution.qtc, 2)}"
+        line += f" · the QTc alone: {_signed(attribution.qtc, 2)}"
     return line
 
 
@@ -205,10 +205,19 @@ def runs_of_leads(rows: Iterable[int]) -> str:
     return _and(limb)
 
 
+def qtc_words(read: float, measured: float) -> str:
+    """The QTc that the model reads, and that of the trace, each in s and by Bazett; NaN where unknown."""
+    one, other = (f"{1000 * value:.0f} ms" if np.isfinite(value) else "unknown" for value in (read, measured))
+    return (
+        f"QTc (Bazett) as the model reads it from the beats, less what a wide QRS complex adds: {one}; as "
+        f"the ECG page measures it on the trace: {other}."
+    )
+
+
 def evidence_words(lead: Attribution, label: str, beats: str) -> str:
     """One sentence: which leads an answer comes from, and `beats`, what `beat_words` says.
 
-    Where most of it is the record's rhythm or QT interval, which every lead holds alike, that is named.
+    Where most of it is the record's rhythm or QTc, which every lead holds alike, that is named.
 
     Parameters
     ----------
@@ -216,12 +225,14 @@ def evidence_words(lead: Attribution, label: str, beats: str) -> str:
     """
     whole = float(np.nansum(lead.values))
     sign, does = (1, "for") if whole >= 0 else (-1, "against")
-    for what, value in (("The rhythm", lead.rhythm), ("The QT interval", lead.qtc)):
+    for what, value in (
+        ("Rate and regularity of the beats carry", lead.rhythm),
+        ("The QTc carries", lead.qtc),
+    ):
         if sign * value > abs(whole) / 2:
             share = "all" if sign * value >= abs(whole) else f"{value / whole:.0%}"
-            return (
-                f"{what} carries {share} of the evidence {does} {label}, and every lead as much of it{beats}."
-            )
+            ending = "" if lead.target.startswith("rhythm/") else beats  # of a rhythm no beat is the reason
+            return f"{what} {share} of the evidence {does} {label}, which belongs to no lead{ending}."
     leads, part = _most_of(sign * lead.values, MOST_LEADS)
     if not leads:
         return f"No lead speaks {does} {label}."

@@ -31,6 +31,7 @@ from clear_hug.words import (
     EXPORT_WORDS,
     GRADIENT_WORDS,
     LEAD_TOKEN_WORDS,
+    LEAST_RHYTHM,
     LEFT_OUT_WORDS,
     PROOF_WORDS,
     SEGMENT_WORDS,
@@ -39,6 +40,7 @@ from clear_hug.words import (
     beat_words,
     evidence_words,
     proof_figures,
+    qtc_words,
     sum_words,
     telling_beats,
 )
@@ -71,7 +73,10 @@ with guard():
         ending = beat_words(lead, rows, page.logit_without(hidden, target, against), page.beat_facts)
     st.markdown(f"#### {ui.say(evidence_words(lead, words, ending))}")
     trust = st.empty()  # filled at the end: the proof takes a second, and the picture need not wait for it
-    st.markdown(sum_words(lead))
+    if abs(lead.qtc) >= LEAST_RHYTHM:
+        st.caption(qtc_words(page.read_qtc, page.measured_qtc))
+    known = page.diagnosis.probabilities[page.checkpoint.row(target)]
+    st.markdown(sum_words(lead) + ("" if against else f" · calibrated {known:.0%}"))
 
     # only the tab that is open is computed and sent
     names = ["On the trace", "Leads × beats", "Groups", "Waterfall", "Left out", "Samples", "Attention",
@@ -114,6 +119,8 @@ with guard():
                 if by_lead and by_beat:
                     ui.show(plot_icicle(by_lead, by_beat.values, dark=page.dark), "icicle", alt)
                     st.markdown(sum_words(by_lead))
+                    if by_lead.note:
+                        st.info(ui.say(by_lead.note))
                 st.caption(GRADIENT_WORDS)
             else:
                 why = page.explain(target, level=level, against=against)
@@ -153,6 +160,8 @@ with guard():
                     figure, "samples", f"The ECG, each sample in the colour of what it adds to {words}"
                 )
                 st.markdown(sum_words(why))
+                if why.note:
+                    st.info(ui.say(why.note))
             st.caption(GRADIENT_WORDS)
     if tabs["Attention"].open:
         with tabs["Attention"], guard():

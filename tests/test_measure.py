@@ -14,6 +14,7 @@ from clear_hug.ecg import ECG, ECGError, resample
 from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.measure import measure, measure_beats
+from clear_hug.measure.edges import qrs_edges
 from clear_hug.simulate import simulate_ecg
 from tests.real_data import DATA, needs_data
 
@@ -123,6 +124,18 @@ def test_qrs_edges_are_ludbs():
     assert abs(np.median(onset)) <= 0.006 and onset.std() <= 0.012
     assert abs(np.median(offset)) <= 0.004 and offset.std() <= 0.010
     assert abs(np.median(found.duration)) <= 0.008 and found.duration.std() <= 0.016
+
+
+def test_a_wide_qrs_ends_although_its_st_slopes():
+    """As of a left bundle branch block: the slope stays above a twentieth of its height up to T."""
+    fs, zero = 500.0, 200
+    at = (np.arange(600) - zero) / fs
+    beat = np.where((at > -0.09) & (at < 0.09), 3 * np.sin(np.pi * (at + 0.09) / 0.18) ** 2, 0.0)
+    st = np.where((at >= 0.09) & (at < 0.3), -4.0 * (at - 0.09), 0.0)
+    t = np.where(at >= 0.3, -4.0 * 0.21 * (1 + np.cos(np.pi * np.clip((at - 0.3) / 0.1, 0, 1))) / 2, 0.0)
+    values = np.linspace(0.5, 1.5, 12)[:, None] * (beat + st + t)
+    onset, offset = qrs_edges(values, fs, zero)
+    assert -0.1 < onset < -0.06 and 0.06 < offset < 0.11
 
 
 TIMES = ("heart_rate", "p", "pr", "qrs", "qt", "qtc_bazett", "p_axis", "qrs_axis", "t_axis")

@@ -579,6 +579,17 @@ def test_the_waterfall_ends_at_the_logit():
     )
 
 
+def test_rhythm_and_qtc_have_bars_of_their_own_and_leads_the_rest():
+    whole, apart = attribution(CONTRIBUTIONS), replace(attribution(CONTRIBUTIONS), rhythm=1.2, qtc=0.05)
+    data = _fall_data(apart)
+    assert data.names[:3] == ("bias", "rhythm", "I") and "QTc" not in data.names
+    np.testing.assert_allclose(data.values[2:], np.array(CONTRIBUTIONS) - 0.1, atol=1e-12)
+    assert data.after[-1] == pytest.approx(_fall_data(whole).after[-1])
+    both = _fall_data(replace(apart, qtc=-2.4))
+    assert both.names[1:3] == ("rhythm", "QTc") and both.after[-1] == pytest.approx(apart.logit)
+    np.testing.assert_allclose(both.values[3:], np.array(CONTRIBUTIONS) + 0.1, atol=1e-12)
+
+
 def test_what_is_left_over_is_shown_when_it_is_more_than_rounding():
     data = _fall_data(attribution(CONTRIBUTIONS, residual=0.01))
     assert data.names[-1] == "residual" and data.values[-1] == pytest.approx(0.01)

@@ -17,6 +17,7 @@ from clear_hug.words import (
     evidence_words,
     facts,
     missing,
+    qtc_words,
     rests_on,
     runs_of_leads,
     sum_words,
@@ -85,8 +86,8 @@ def test_a_length_is_told_as_a_clock_tells_it(seconds, words):
 # Explanations in words
 
 
-def _lead(values, rhythm=0.0, qtc=0.0):
-    return SimpleNamespace(values=np.array(values, dtype=float), rhythm=rhythm, qtc=qtc)
+def _lead(values, rhythm=0.0, qtc=0.0, target="form/PVC"):
+    return SimpleNamespace(values=np.array(values, dtype=float), rhythm=rhythm, qtc=qtc, target=target)
 
 
 def _facts(n, premature=(), wide=(), unlike=()):
@@ -114,14 +115,16 @@ def test_what_is_the_records_is_named_where_it_carries_most():
     values = np.full(12, 0.5)
     said = evidence_words(_lead(values, rhythm=1.0, qtc=4.5), "a long QT", "; no beat stands out")
     assert said == (
-        "The QT interval carries 75% of the evidence for a long QT, and every lead as much of it; "
-        "no beat stands out."
+        "The QTc carries 75% of the evidence for a long QT, which belongs to no lead; no beat stands out."
     )
-    assert evidence_words(_lead(-values, rhythm=-7.0), "x", "").startswith(
-        "The rhythm carries all of the evidence against"
+    said = evidence_words(
+        _lead(-values, rhythm=-7.0, target="rhythm/AFIB"), "x", "; without beat 2 it is gone"
     )
-    assert "rhythm" not in evidence_words(_lead(values, rhythm=2.9), "x", "")
-    assert "rhythm" not in evidence_words(_lead(values, rhythm=-9.0), "x", "")
+    assert said == (
+        "Rate and regularity of the beats carry all of the evidence against x, which belongs to no lead."
+    )
+    assert "regularity" not in evidence_words(_lead(values, rhythm=2.9), "x", "")
+    assert "regularity" not in evidence_words(_lead(values, rhythm=-9.0), "x", "")
     assert "QT" not in evidence_words(_lead(values, float("nan"), float("nan")), "x", "")
 
 
@@ -153,7 +156,13 @@ def test_only_unusual_beats_are_marked():
 def test_the_sum_is_said_only_of_what_adds_up(checkpoint, tokens):
     assert sum_words(explain(checkpoint, tokens, "MI", "ablation", "beat")) == ""
     why = explain(checkpoint, tokens, "MI", "hug", "lead")
-    assert "the rhythm alone, alike in every lead: −2.13" in sum_words(replace(why, rhythm=-2.13))
+    assert "the rhythm alone: −2.13" in sum_words(replace(why, rhythm=-2.13))
     assert "rhythm" not in sum_words(replace(why, rhythm=0.04))
     segments = sum_words(explain(checkpoint, tokens, "MI", "integrated_gradients", "token"))
     assert "= logit" in segments and "most for" not in segments
+
+
+def test_both_qtcs_are_told():
+    said = qtc_words(0.492, 0.5421)
+    assert "492 ms" in said and "542 ms" in said and "unknown" not in said
+    assert qtc_words(float("nan"), float("nan")).count("unknown") == 2

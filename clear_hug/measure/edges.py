@@ -24,6 +24,8 @@ OFFSET_SD, OFFSET_SHARE = 0.007, 0.05
 QRS_PEAK = (-0.05, 0.08)  # s from the R peak, in which the slope is at its height
 QRS_REACH = 0.22  # s
 QRS_PAUSE = 0.02  # s; a shorter pause in the slope lies within the QRS
+QRS_LATE, QRS_LONG = 0.16, 0.20  # s after the R peak, s in all: an offset beyond both lies in ST or T
+QRS_FLOOR = 0.03  # share of the height: so near to where the slope is least the QRS has ended then
 REST_AROUND, REST_QUANTILE = (-0.25, 0.30), 0.15  # s, where rest is told, and its quantile
 
 # T: the tangent to its steepest descent meets the level after it
@@ -62,6 +64,10 @@ def qrs_edges(values: Floats, fs: float, zero: int, after: float = -np.inf) -> F
         rest = np.quantile(slope[low:high], REST_QUANTILE)
         limit = rest + share * (slope[peak] - rest)
         edges.append((_leaves(slope, peak, step, limit, QRS_REACH * fs, QRS_PAUSE * fs) - zero) / fs)
+    if edges[1] > QRS_LATE and edges[1] - edges[0] > QRS_LONG:  # a bundle branch block whose ST slopes
+        low, high = (zero + round(s * fs) for s in (QRS_PEAK[1] / 2, QRS_LATE))
+        limit = slope[low:high].min() + QRS_FLOOR * (slope[peak] - rest)
+        edges[1] = (_leaves(slope, peak, 1, limit, pause=QRS_PAUSE * fs) - zero) / fs
     return np.array([max(edges[0], after), edges[1]])
 
 

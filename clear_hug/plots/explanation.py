@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clear_hug.explain import Attribution
 
 SHOWN = 1e-5  # of a logit; a residual below it is rounding
+OF_RECORD = 0.1  # of a logit; what the rhythm or the QTc adds beyond it has a bar of its own
 WEIGHTS = {"attention": "last layer", "rollout": "through all layers"}  # methods whose values are shares
 LONGEST_TITLE = 80  # characters that fit over the figure
 ROOMY = 16  # rows up to which they stand far apart
@@ -193,10 +194,16 @@ class Fall:
 
 
 def _fall_data(attribution: Attribution) -> Fall:
-    """Bias, then each lead in order, then a residual where it is to be seen; `after` ends at the logit."""
+    """Bias, what is the record's, each lead in order without its part of that, a residual where it shows.
+
+    `after` ends at the logit.
+    """
     check(attribution, "lead", adds_up=True)
-    names = ["bias", *attribution.names]
-    values = [attribution.bias, *attribution.values.tolist()]
+    of_record = {"rhythm": attribution.rhythm, "QTc": attribution.qtc}
+    of_record = {name: value for name, value in of_record.items() if abs(value) >= OF_RECORD}
+    leads = attribution.values - sum(of_record.values()) / max(1, int(np.isfinite(attribution.values).sum()))
+    names = ["bias", *of_record, *attribution.names]
+    values = [attribution.bias, *of_record.values(), *leads.tolist()]
     if abs(attribution.residual) > SHOWN:
         names.append("residual")
         values.append(attribution.residual)
@@ -206,7 +213,7 @@ def _fall_data(attribution: Attribution) -> Fall:
 
 
 def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
-    """From the bias, lead by lead, to the logit.
+    """From the bias, by rhythm and QTc where they count, lead by lead, to the logit.
 
     Parameters
     ----------
@@ -248,7 +255,7 @@ def plot_waterfall(attribution: Attribution, dark: bool = False) -> go.Figure:
         height=400,
         xaxis=axis(
             look,
-            "bias, leads, logit",
+            "from the bias to the logit",
             tickmode="array",
             tickvals=list(range(len(names))),
             ticktext=[f"<b>{name}</b>" for name in names],

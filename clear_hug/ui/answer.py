@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ from clear_hug.operating import (
     LEVELS,
     MISSED,
     REFER,
+    RULED_IN,
+    RULED_OUT,
     WRONG,
     Curve,
     Operated,
@@ -51,8 +54,13 @@ AS_USUAL = ":green-badge[input: nothing unusual]"
 
 def show_gate(page: Page) -> None:
     """What is unusual, before any number."""
-    gate = page.gate
-    if gate.ok and gate.compared:
+    gate, paced = page.gate, False
+    with suppress(ValueError):  # of a record that nothing can be measured of the gate has said so
+        paced = page.measurements.paced
+    if paced:
+        few = "Pacing spikes were found; next to no record in training was paced. Read every label with care."
+        st.warning(f"**Before you read a number:**\n\n{bullets([*gate.sentences, few])}")
+    elif gate.ok and gate.compared:
         st.markdown(f"{AS_USUAL} Quality, leads, rate, length, scale and shape are as in training.")
     elif gate.ok:
         st.markdown(f"{AS_USUAL} The checkpoint does not tell what inputs it learned from.")
@@ -66,7 +74,7 @@ def show_called(page: Page, operated: Operated) -> None:
     order = [row for row in page.ranking if answer.called[row]]
 
     def words(row: int) -> str:
-        unsure = ", refer" if states[row] == REFER else ""
+        unsure = {REFER: ", refer", RULED_OUT: ", yet low enough to rule it out"}.get(states[row], "")
         known = page.known.get(checkpoint.targets[row])
         told = "" if known is None else ", known: yes" if known else ", known: no"
         return f"{page.words(row)} ({answer.probabilities[row]:.0%}{unsure}{told})"
@@ -77,11 +85,15 @@ def show_called(page: Page, operated: Operated) -> None:
         if any(answer.tasks[row] == task.name for row in order)
     ]
     top = page.ranking[0]
+    sure = [row for row in page.ranking if states[row] == RULED_IN and not answer.called[row]]
     if lines:
         st.markdown(f"#### Called\n{bullets(lines)}")
     else:
         said = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
         st.markdown(f"#### No label is called. {say(said)}")
+    if sure:
+        named = "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in sure)
+        st.markdown(f"**Ruled in, below the threshold from which it is called:** {say(named)}")
     missed = dict.fromkeys(  # a label may stand in two tasks
         page.words_of(target) + (f" ({TOO_RARE})" if answer.rare[row] else "")
         for target, there in page.known.items()
@@ -256,9 +268,9 @@ def show_one(page: Page, operated: Operated, target: str) -> None:
         show_point(page, operated, target, curve)
     elif page.checkpoint.operating:
         st.info(
-            f"{positives_of(page.checkpoint, target)} records with {say(page.words_of(target))} are too few "
-            f"to judge a threshold; {FEWEST} are needed. The label is never called: it has a probability "
-            "alone."
+            f"Of the records in training {positives_of(page.checkpoint, target)} had "
+            f"{say(page.words_of(target))}: too few to judge a threshold, for which {FEWEST} are needed. The "
+            "label is never called: it has a probability alone."
         )
     show_groups(page, operated, target)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from clear_hug.beats import BeatTokens, NoBeats, select_beats, tokenize_beats
+from clear_hug.beats import BeatTokens, NoBeats, select_beats, split_windows, tokenize_beats
 from clear_hug.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
@@ -27,7 +27,7 @@ from clear_hug.checkpoint import (
     load_checkpoint,
 )
 from clear_hug.datasets import known_labels
-from clear_hug.diagnosis import Diagnosis, Tick, diagnose
+from clear_hug.diagnosis import Diagnosis, Tick, collate, diagnose
 from clear_hug.ecg import ECG, WINDOW_SECONDS
 from clear_hug.edits import EditedPeaks
 from clear_hug.exchange import undo_reversal
@@ -36,6 +36,7 @@ from clear_hug.faithfulness import Proof, prove
 from clear_hug.gate import Gate, check_input
 from clear_hug.gradients import Gradients, integrated_gradients
 from clear_hug.measure import BeatFacts, Measurements, measure, measure_beats
+from clear_hug.qt import qtc
 from clear_hug.quality import Quality, assess_quality
 from clear_hug.reconstruct import Reconstruction, reconstruct_both
 from clear_hug.removal import Game, parts_of
@@ -203,6 +204,19 @@ class Page:
             return None
 
     @cached_property
+    def read_qtc(self) -> float:
+        """s; the QTc that the model reads, the mean over the record's windows. NaN where it is not known."""
+        found = qtc(collate(split_windows(self.tokens))).numpy()
+        return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+    @property
+    def measured_qtc(self) -> float:
+        """s; the QTc of the trace by Bazett, NaN where nothing can be measured."""
+        with suppress(ValueError):
+            return float(self.measurements.qtc_bazett) / 1000
+        return float("nan")
+
+    @property
     def measurements(self) -> Measurements:
         """Measured at the R peaks that are shown; without any, `measure` says why."""
         found = np.empty(0) if self.r_peaks is None else self.r_peaks
