@@ -9,7 +9,7 @@ long QT interval is one by its QTc, which a handful of records with that label d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,20 +79,14 @@ def weigh_criteria(
 
     """
     known = data.units_known[rows]
-    rows, names = rows[known], [f"{task.name}/{label}" for task in tasks for label in task.labels]
-    answer = np.zeros((len(rows), len(names))) if logits is None else logits[known].astype(np.float64)
-    found = volts(data, rows, usual)
-    weights, start = np.zeros((N_LEADS, 2, len(names))), 0
-    for task in tasks:
-        truth = data.labels([task], rows)
-        some = truth.any(axis=1)
-        for k, y in enumerate(truth[some].T.astype(np.float64), start):
-            criteria = np.array(CRITERIA.get(names[k], ()))
-            if criteria.size and LEAST <= y.sum() < len(y):
-                x = np.einsum("rlv,clv->rc", found[some], criteria)
-                ridge = RIDGE if logits is None or task.name == "form" else DIAGNOSES
-                weights[..., k] = np.tensordot(weigh(answer[some, k], x, y, ridge), criteria, 1)
-        start += len(task.labels)
+    rows, n_labels = rows[known], sum(len(task.labels) for task in tasks)
+    answer = np.zeros((len(rows), n_labels)) if logits is None else logits[known].astype(np.float64)
+    found, weights = volts(data, rows, usual), np.zeros((N_LEADS, 2, n_labels))
+    for k, target, some, y in _labels(data, rows, tasks):
+        if criteria := CRITERIA.get(target):
+            x = np.einsum("rlv,clv->rc", found[some], np.array(criteria))
+            ridge = RIDGE if logits is None or target.startswith("form/") else DIAGNOSES
+            weights[..., k] = np.tensordot(weigh(answer[some, k], x, y, ridge), np.array(criteria), 1)
     return weights
 
 
@@ -101,17 +95,26 @@ def weigh_qtc(
 ) -> Floats:
     """(label,) logits a spread of `Facts.qtc`, of the labels in `BY_QTC`; else as `weigh_criteria`."""
     parts = np.split(rows, range(64, len(rows), 64))
-    found = np.concatenate([facts.qtc(data.beats(part)).numpy() for part in parts])
-    weights, start = np.zeros(logits.shape[1]), 0
+    found = np.concatenate([facts.qtc(data.beats(part)).numpy() for part in parts]).astype(np.float64)
+    weights = np.zeros(logits.shape[1])
+    for k, target, some, y in _labels(data, rows, tasks):
+        if target in BY_QTC:
+            weights[k] = weigh(logits[some, k].astype(np.float64), found[some, None], y)[0]
+    return weights
+
+
+def _labels(
+    data: Corpus, rows: NDArray[np.int64], tasks: Sequence[Task]
+) -> Iterator[tuple[int, str, NDArray[np.bool_], Floats]]:
+    """Of each label with enough records: its column, its name, its task's records, which of them have it."""
+    column = 0
     for task in tasks:
         truth = data.labels([task], rows)
-        some = truth.any(axis=1)
-        for k, y in enumerate(truth[some].T.astype(np.float64), start):
-            if f"{task.name}/{task.labels[k - start]}" in BY_QTC and LEAST <= y.sum() < len(y):
-                x = found[some, None].astype(np.float64)
-                weights[k] = weigh(logits[some, k].astype(np.float64), x, y)[0]
-        start += len(task.labels)
-    return weights
+        some: NDArray[np.bool_] = np.asarray(truth.any(axis=1))
+        for label, y in zip(task.labels, truth[some].T.astype(np.float64), strict=True):
+            if LEAST <= y.sum() < len(y):
+                yield column, f"{task.name}/{label}", some, y
+            column += 1
 
 
 def evidence(data: Corpus, rows: NDArray[np.int64], usual: Floats, weights: Floats) -> Floats:

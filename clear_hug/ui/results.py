@@ -216,7 +216,7 @@ class Page:
             return float(self.measurements.qtc_bazett) / 1000
         return float("nan")
 
-    @property
+    @cached_property
     def measurements(self) -> Measurements:
         """Measured at the R peaks that are shown; without any, `measure` says why."""
         found = np.empty(0) if self.r_peaks is None else self.r_peaks
