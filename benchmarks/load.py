@@ -40,7 +40,7 @@ from clear_hug.simulate import simulate_ecg
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["", *sorted(re.sub(r"^\d+_", "", path.stem) for path in (ROOT / "pages").glob("*.py"))]
 MARKER = re.compile(r"visitor\d{3}x[0-9a-f]{8}")
-FOLLOWS = "the word follows by itself"  # what a page says of a map that is being put to the proof
+FOLLOWS = "the verdict will appear here"  # what a page says of a map that is being put to the proof
 PATIENCE = 120  # s that an answer is waited for
 ALARMS = ("Something unexpected went wrong", "Traceback (most recent call last)")
 

@@ -6,6 +6,7 @@ calibration.json    a Platt map and an operating threshold a label
 metrics.json        what was measured
 faithfulness.json   how far its explanations may be believed, where that was measured
 operating.json      what its labels miss and call falsely at other thresholds, and what inputs it learned from
+baselines.safetensors   what the models it is held against answered to the records it is judged on
 README.md           the model card
 """
 
@@ -38,6 +39,7 @@ CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT = "small"
 FAITHFULNESS = "faithfulness.json"
 OPERATING = "operating.json"
+BASELINES = "baselines.safetensors"
 
 
 class CheckpointError(ValueError):
@@ -131,11 +133,13 @@ def save_checkpoint(
     card: str | None = None,
     faithfulness: Mapping[str, Any] | None = None,
     operating: Mapping[str, Any] | None = None,
+    baselines: bytes | None = None,
 ) -> Path:
     """Write a checkpoint aside, then move it into place whole.
 
     faithfulness, operating : None keeps what was measured of the same weights and calibration, if it lies
         there
+    baselines : a safetensors file; None keeps the one that lies there
     """
     folder = Path(folder)
     labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
@@ -170,6 +174,10 @@ def save_checkpoint(
             measured = _kept(folder / file, digest) if measured is None else measured
             if measured:
                 _write_json(aside / file, dict(measured))
+        if baselines is not None:
+            (aside / BASELINES).write_bytes(baselines)
+        elif (folder / BASELINES).exists():
+            shutil.copyfile(folder / BASELINES, aside / BASELINES)
         (aside / "README.md").write_text(card or f"# {folder.name}\n\nNot measured yet.\n")
         aside.chmod(0o755)
         for path in aside.iterdir():
@@ -191,9 +199,9 @@ def save_measured(name: str, opened: Checkpoint, card: str | None = None, **meas
     ----------
     name : as of `load_checkpoint`, which gave `opened`
     card : None keeps the model card
-    measured : metrics, faithfulness or operating, as of `save_checkpoint`
+    measured : metrics, faithfulness, operating or baselines, as of `save_checkpoint`
     """
-    folder = _folder_of(name)
+    folder = folder_of(name)
     return save_checkpoint(
         folder,
         opened.model,
@@ -214,7 +222,7 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     CheckpointError : what is missing, torn or of another shape, by name
 
     """
-    folder = _folder_of(path)
+    folder = folder_of(path)
     if not folder.is_dir():
         known = ", ".join(list_checkpoints()) or "none"
         raise CheckpointError(f"no checkpoint {str(path)!r}; shipped: {known}. Or name a checkpoint folder.")
@@ -268,7 +276,7 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     )
 
 
-def _folder_of(path: str | Path) -> Path:
+def folder_of(path: str | Path) -> Path:
     """A folder as it is named, else that of a shipped checkpoint, whether there is one or not."""
     return Path(path) if Path(path).is_dir() else CHECKPOINTS / path
 

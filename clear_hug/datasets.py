@@ -116,16 +116,38 @@ def list_records(folder: Path) -> pd.DataFrame:
     ------
     CorpusError : no record, two records of one name, or a table that contradicts its arrays
     """
+    folder = folder.resolve()  # names and folds follow from it, however it is typed
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder; name a data set's folder.")
     name = next(name for name, layout in LAYOUTS.items() if layout.found(folder))
     names = [name, "files"] if name == "array" else [name]  # files may lie beside an array
-    table = pd.concat([_table(folder, name) for name in names], ignore_index=True)
+    try:
+        table = pd.concat([_table(folder, name) for name in names], ignore_index=True)
+    except CorpusError:
+        raise
+    except Exception as error:  # a table may hold anything
+        raise CorpusError(
+            f"{folder} looks like {name}, but its tables cannot be read ({_words(error)}); mend or fetch "
+            "them anew."
+        ) from error
     if not len(table):
         raise CorpusError(f"{folder} holds no ECG that can be read.")
     if (twice := table["record"].duplicated()).any():
         raise CorpusError(f"{folder} holds two records named {table['record'][twice].iloc[0]}; keep one.")
     return table
+
+
+def set_name(folder: Path) -> str:
+    """What a data set is called: its folder, or the one above where that is named by a version."""
+    folder = folder.resolve()
+    return folder.parent.name if re.fullmatch(r"v?\d+(\.\d+)*", folder.name) else folder.name
+
+
+def _words(error: Exception) -> str:
+    """An error in a line; a missing column or key is named as such."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def read_record(folder: Path, item: Item) -> tuple[ECG, Item]:
@@ -203,12 +225,15 @@ def label_tables(path: str | Path) -> list[Path]:
 def _tables(folder: Path) -> list[Path]:
     """Tables of labels in a folder, by name; other data sets have a REFERENCE.csv too, of other columns."""
     ptbxl, reference = folder / "ptbxl_database.csv", folder / "REFERENCE.csv"
-    found = [ptbxl] if ptbxl.is_file() else []
-    if reference.is_file():
-        with reference.open(encoding="utf-8-sig", errors="replace") as f:
-            if f.readline().startswith("Recording,First_label"):
-                found.append(reference)
-    return found
+    return [path for path, of in ((ptbxl, Path.is_file), (reference, _is_reference)) if of(path)]
+
+
+def _is_reference(path: Path) -> bool:
+    """A REFERENCE.csv of CPSC2018."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as f:
+        return f.readline().startswith("Recording,First_label")
 
 
 @lru_cache(maxsize=4)
@@ -221,8 +246,8 @@ def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
             return {Path(item.where).with_suffix("").as_posix(): item for item in items}
         rows = _rows(table)
         facts = pd.DataFrame(_ptbxl_facts(rows)).assign(layout="ptbxl", where="").to_dict("records")
-    except (CorpusError, OSError, KeyError, ValueError, SyntaxError) as error:
-        raise ECGError(f"{table.name} around the record cannot be read: {error}.") from error
+    except Exception as error:  # a table may hold anything
+        raise ECGError(f"{table.name} around the record cannot be read: {_words(error)}.") from error
     told = {}
     for row, fact in zip(rows, facts, strict=True):
         item = Item(**{str(key): value for key, value in fact.items()})
@@ -271,7 +296,7 @@ def _ptbxl_facts(rows: list[dict[str, str]]) -> dict[str, list[Any]]:
     patients = [(row.get("patient_id") or "").split(".")[0] for row in rows]
     return {
         "record": [f"ptbxl/{row['ecg_id']}" for row in rows],
-        "fold": [int(row["strat_fold"]) for row in rows],
+        "fold": [int(float(row["strat_fold"])) for row in rows],
         "patient": [f"ptbxl-{patient}" if patient else "" for patient in patients],
         "age": [_age(row.get("age")) for row in rows],
         "sex": [{"0": "M", "1": "F"}.get((row.get("sex") or "").split(".")[0], "") for row in rows],
@@ -349,11 +374,20 @@ def _array_read(folder: Path, item: Item) -> tuple[ECG, Item]:
 
 
 def _references(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("REFERENCE.csv"), *folder.glob("*/REFERENCE.csv")])
+    found = sorted([*folder.glob("REFERENCE.csv"), *folder.glob("*/REFERENCE.csv")])
+    return [path for path in found if _is_reference(path)]
 
 
 def _cpsc_table(folder: Path) -> dict[str, list[Any]]:
-    files = {path.stem: path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.mat"))}
+    paths = sorted(folder.rglob("*.mat"))
+    files = {path.stem: path.relative_to(folder).as_posix() for path in paths}
+    if len(files) < len(paths):
+        twice = next(path for path in paths if files[path.stem] != path.relative_to(folder).as_posix())
+        raise CorpusError(
+            f"{folder} holds two records named {twice.stem}, {twice.relative_to(folder)} and "
+            f"{files[twice.stem]}: whose labels are they? Name the folder of each as a source of its own, or "
+            "keep one."
+        )
     told: dict[str, str] = {}
     for reference in _references(folder):
         for row in _rows(reference):
@@ -363,7 +397,11 @@ def _cpsc_table(folder: Path) -> dict[str, list[Any]]:
                 raise CorpusError(
                     f"{reference}: label {unknown.pop()} of {row['Recording']}; expected 1 to 9."
                 )
-            told[row["Recording"]] = json.dumps([CPSC2018_CODES[number] for number in numbers])
+            said = json.dumps([CPSC2018_CODES[number] for number in numbers])
+            if told.setdefault(row["Recording"], said) != said:
+                raise CorpusError(
+                    f"{row['Recording']} has two sets of labels in {folder}; keep one REFERENCE.csv."
+                )
     names = sorted({*told, *files})
     return {
         "record": [f"cpsc2018/{name}" for name in names],
@@ -407,6 +445,7 @@ def _csn_table(folder: Path) -> dict[str, list[Any]]:
 
 def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
     records = pd.read_csv(folder / "record_list.csv", usecols=["subject_id", "study_id", "path"], dtype=str)
+    records = records.fillna("")
     columns = {
         "record": "mimic/" + records["study_id"],
         "where": records["path"] + ".hea",
@@ -432,7 +471,7 @@ def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
 def _files_table(folder: Path) -> dict[str, list[Any]]:
     paths = _paths(folder)
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
-    return {"record": [f"{folder.name}/{name}" for name in names], "where": _below(folder, paths)}
+    return {"record": [f"{set_name(folder)}/{name}" for name in names], "where": _below(folder, paths)}
 
 
 def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
@@ -441,7 +480,7 @@ def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
     notes = header_notes(path.with_suffix(".hea"))
     patient = notes.get("patient id", "")
     if not item.patient and patient:
-        item = replace(item, patient=f"{folder.name}-{patient}")
+        item = replace(item, patient=f"{set_name(folder)}-{patient}")
     codes = _codes(notes)
     if not item.statements and codes:
         item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED", fold=BY_PATIENT)
@@ -470,12 +509,12 @@ def _below(folder: Path, paths: list[Path]) -> list[str]:
 
 
 def _age(value: str | None) -> float:
-    """Years or NaN; PTB-XL writes 300 for "above 89"."""
+    """Years or NaN, as below 0; PTB-XL writes 300 for "above 89"."""
     try:
         age = float(value or "nan")
     except ValueError:
         return float("nan")
-    return 90.0 if age > 120 else age
+    return 90.0 if age > 120 else age if age >= 0 else float("nan")
 
 
 def _sex(value: Any) -> str:

@@ -120,5 +120,5 @@ def undo_reversal(ecg: ECG, reversal: str) -> ECG:
     rows, signs, words = REVERSALS[reversal]
     signal = ecg.signal[list(rows)] * np.array(signs, dtype=np.float32)[:, None]
     derived = tuple(lead for lead, row in zip(LEADS, rows, strict=True) if LEADS[row] in ecg.derived)
-    said = f"Set right by hand: {words}; the leads are no longer as recorded."
+    said = f"Corrected by hand: {words}; the leads are no longer as recorded."
     return replace(ecg, signal=signal, derived=derived, warnings=(*ecg.warnings, said))

@@ -430,8 +430,8 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
         said.append(f"The record has {n or 'no'} part at this level: no order to test.")
     else:
         gaps = [
-            ("Taken away", "falls", proof.curves.deletion.gap),
-            ("Put back", "rises", proof.curves.insertion.gap),
+            ("Removing parts", "lowers", proof.curves.deletion.gap),
+            ("Restoring parts", "raises", proof.curves.insertion.gap),
         ]
         said += [_gap_words(*gap) for gap in sorted(gaps, key=lambda gap: gap[2].low > NO_BETTER)]
         if math.factorial(n) * (1 - CONFIDENCE) / 2 < 1:
@@ -442,8 +442,8 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
     if n:
         scaled = ", scaled as suits it best," if proof.infidelity.scaled else ""
         said.append(
-            f"Parts left out at random change the logit by {change:.3g}; the map{scaled} misses that by "
-            f"{missed:.3g} (root mean squares)."
+            f"Leaving out random parts changes the logit by {change:.3g}; what the map{scaled} foretells of "
+            f"it is off by {missed:.3g} (root mean squares)."
         )
     against: list[str] = []
     for name, rho in proof.agreement.items():
@@ -452,14 +452,14 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
             if rho >= DISAGREES
             else "contradicts it"
             if _surely_against(rho, n)
-            else "leans against it"
+            else "points weakly the other way"
         )
         (said if rho >= DISAGREES else against).append(
             f"{_name(name)} {verb}: rank correlation {_signed(rho)} over {n} parts."
         )
     said = [*against, *said]
     if proof.residual is not None:
-        said.append(f"Bias and contributions miss the logit by {abs(proof.residual):.1g}.")
+        said.append(f"Bias plus contributions differ from the logit by {abs(proof.residual):.1g}.")
     if proof.sensitivity is not None:
         said.append(
             f"Noise of up to {NOISE:.0%} of each lead's SD moves the map by up to {proof.sensitivity:.1%} of "
@@ -469,10 +469,10 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
 
 
 def _gap_words(how: str, moves: str, gap: Gap) -> str:
-    faster = "faster than" if gap.low > 0 else "slower than" if gap.high < 0 else "no faster or slower than"
+    more = "more than" if gap.low > 0 else "less than" if gap.high < 0 else "not clearly more than"
     return (
-        f"{how} in the map's order, the most supporting first, the logit {moves} {faster} in random orders: "
-        f"mean gain {_signed(gap.value)} (95 % {_signed(gap.low)} to {_signed(gap.high)})."
+        f"{how} in the map's order, the most supporting first, {moves} the logit {more} in random order: "
+        f"mean difference {_signed(gap.value)} (95 % {_signed(gap.low)} to {_signed(gap.high)})."
     )
 
 

@@ -180,11 +180,13 @@ def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any
     if side(UNTOLD) == "above":
         low = 1 - limits[UNTOLD]["range"][1]
         said.append(
-            f"Beats are foretold by the others worse than in training{where} (R² {1 - measured[UNTOLD]:.2f}; "
-            f"99.5 % of the training records reach {low:.2f}): {why}"
+            f"Beats are predicted from the rest of the record less well than in training{where} (R² "
+            f"{1 - measured[UNTOLD]:.2f}; 99.5 % of the training records reach {low:.2f}): {why}"
         )
     elif rows:
-        said.append(f"{_of(rows)} foretold by the rest worse than in 99.5 % of the training records: {why}")
+        said.append(
+            f"{_of(rows)} predicted from the rest less well than in 99.5 % of the training records: {why}"
+        )
     return said
 
 

@@ -479,7 +479,7 @@ def _reasons(quality: Quality, n_beats: int) -> tuple[str, ...]:
             bad = int((quality.by_window < DOUBTFUL).sum())
             start, stop = quality.worst
             where = f" in {bad} of {len(quality.windows)} windows, worst from {start:.0f} to {stop:.0f} s"
-        said.append(f"Readers would rather not accept this record{where}.")
+        said.append(f"Human readers would probably reject this recording{where}.")
     if quality.reversal:
         also = "; dextrocardia looks alike" if quality.reversal == "LA/RA" else ""
         said.append(f"Suspected: {REVERSALS[quality.reversal].words}{also}.")

@@ -232,12 +232,12 @@ def evidence_words(lead: Attribution, label: str, beats: str) -> str:
         if sign * value > abs(whole) / 2:
             share = "all" if sign * value >= abs(whole) else f"{value / whole:.0%}"
             ending = "" if lead.target.startswith("rhythm/") else beats  # of a rhythm no beat is the reason
-            return f"{what} {share} of the evidence {does} {label}, which belongs to no lead{ending}."
+            return f"{what} {share} of the net evidence {does} {label}, which belongs to no lead{ending}."
     leads, part = _most_of(sign * lead.values, MOST_LEADS)
     if not leads:
         return f"No lead speaks {does} {label}."
     verb = "carries" if len(leads) == 1 else "carry"
-    said = f"{runs_of_leads(leads)} {verb} {part:.0%} of the evidence {does} {label}"
+    said = f"{runs_of_leads(leads)} {verb} {part:.0%} of what speaks {does} {label}"
     return f"{said}{beats}."
 
 
@@ -280,7 +280,7 @@ def beat_words(lead: Attribution, rows: Sequence[int], without: float, facts: Be
     ]
     share = (lead.logit - without) / (lead.logit - lead.bias)
     what = f"beat{'' if len(rows) == 1 else 's'} {_and(names)}" + (f", {alike}" if alike else "")
-    return f"; without {what}, {min(1.0, share):.0%} of it is gone"
+    return f"; without {what}, {min(1.0, share):.0%} of the net evidence is gone"
 
 
 def _most_of(values: NDArray[np.float64], most: int) -> tuple[list[int], float]:
@@ -342,19 +342,20 @@ def _and(words: Sequence[str]) -> str:
 
 
 LEAD_TOKEN_WORDS = (
-    "A contribution belongs to a lead token: the model's summary of a lead, beside it the lead's scale and "
-    "voltage, and the rhythm of the record, which counts with every lead, as does the QT interval for a long "
-    "one. In the “paper” pattern of attention the beats it reads have themselves seen other leads."
+    "A contribution is what one lead's token adds to the logit. The token sums up that lead's beats, which "
+    "have themselves attended to the other leads; the lead's scale and its R and S in mV count with it. The "
+    "rhythm, and for a long QT interval the QTc, belong to the whole record and are shared equally among the "
+    "leads."
 )
 LEFT_OUT_WORDS = (
-    "How far the logit falls when the part alone is left out of the record; the model was trained with beats "
-    "left out. Parts that say the same thing look small one by one, and the numbers add up to nothing."
+    "How far the logit falls when this part alone is left out; the model was trained with beats missing. "
+    "Parts that carry the same information look unimportant one by one, and the values do not add up to the "
+    "logit."
 )
 SHAPLEY_WORDS = (
-    "Shapley values: how far the logit moves when the part is left out of the record, the mean over the "
-    "orders in which parts can be left out; the line is the standard error where not all were asked. The "
-    "model was trained with beats left out. Unlike a contribution, this counts too what a part tells the "
-    "other leads."
+    "Shapley values: the change of the logit when a part is left out, averaged over the orders in which "
+    "parts can be left out; the line is the standard error where orders were sampled. Unlike a contribution, "
+    "this counts too what a part tells the other leads."
 )
 
 
@@ -376,14 +377,14 @@ EXPORT_WORDS = (
     "true millimetres. Files hold no name unless you ask for it."
 )
 WHAT_IF_WORDS = (
-    "Switched off means left out: the model was trained with beats and leads missing, so nothing stands in "
-    "for them. Hollow: with everything there; filled: without what is off."
+    "Switched off parts are left out, and nothing is put in their place: the model was trained with beats "
+    "and leads missing. Open circle: the whole record; filled: without what is switched off."
 )
 COMPARE_WORDS = {
     "labels": "Both sides on one scale: equal lengths are equal contributions, each to its label's logit.",
     "methods": "Both sides on one scale of the logit. Methods ask different questions: exact contributions "
-    "and Shapley values start from nothing there, integrated gradients from flat beats, and what is left "
-    "out one by one adds up to nothing; compare signs and order before lengths.",
+    "and Shapley values start from an empty record, integrated gradients from flat beats, and values left "
+    "out one by one do not add up; compare signs and order before lengths.",
     "records": "Both sides on one scale: equal lengths are equal contributions to the label's logit.",
 }
 PROOF_WORDS = (

@@ -42,7 +42,7 @@ def screenshots() -> None:
                 page.goto(f"{address}/{name}{QUERIES.get(name, '')}")
                 page.wait_for_selector(".js-plotly-plot .main-svg", timeout=120_000)
                 settled(page)
-                proof = page.get_by_text("being put to the proof")  # the word on a map follows by itself
+                proof = page.get_by_text("is being tested; the verdict")
                 proof.first.wait_for(state="hidden", timeout=120_000)
                 file = FOLDER / f"{re.sub(r'[^a-z]+', '_', (name or 'Home').lower())}_{scheme}.png"
                 page.screenshot(path=file)

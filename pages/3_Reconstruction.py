@@ -31,8 +31,9 @@ NOVELTY_WORDS = (
     "How to read this: each token was hidden alone and rebuilt from all others. A square says by how many "
     "robust SDs of its lead the error lies above the lead's median, so that a lead that is noisy throughout "
     "stays pale. A bar is the beat's score over its leads; above the dotted line it stands out. Click a "
-    "square to see that beat on paper. Surprising is not abnormal: what every beat does is foretold. "
-    "All that the decoder adds counts here, half of it where you hide a token: so the unusual shows more."
+    "square to see that beat on paper. Surprising is not abnormal: what every beat does is foretold. The "
+    "decoder's correction counts in full here, where you hide tokens yourself by half or more: unusual beats "
+    "stand out more."
 )
 TABLE_WORDS = (
     "R² and r over all hidden samples of the lead, MAE the mean absolute error; “lin.” is the linear baseline"

@@ -76,7 +76,7 @@ with guard():
     if abs(lead.qtc) >= LEAST_RHYTHM:
         st.caption(qtc_words(page.read_qtc, page.measured_qtc))
     known = page.diagnosis.probabilities[page.checkpoint.row(target)]
-    st.markdown(sum_words(lead) + ("" if against else f" · calibrated {known:.0%}"))
+    st.markdown(sum_words(lead) + ("" if against else f" · probability {known:.0%}"))
 
     # only the tab that is open is computed and sent
     names = ["On the trace", "Leads × beats", "Groups", "Waterfall", "Left out", "Samples", "Attention",
@@ -132,6 +132,11 @@ with guard():
         with tabs["Waterfall"], guard():
             alt = f"From the bias by leads to the logit of {words}"
             ui.show(plot_waterfall(lead, dark=page.dark), "waterfall", alt)
+            if max(abs(lead.rhythm), abs(lead.qtc)) >= LEAST_RHYTHM:
+                st.caption(
+                    "Here what belongs to the whole record has a bar of its own; on the trace and in the "
+                    "bars of the Groups tab it is part of each lead's number."
+                )
     if tabs["Left out"].open:
         with tabs["Left out"], guard():
             parts, how = st.columns(2)

@@ -15,8 +15,9 @@ MAP_WORDS = (
 )
 TABLE_WORDS = (
     "How to read this: the menus above sort and filter all records, the head of a column sorts this page "
-    "alone. p is the calibrated probability of the label; novelty is what the model could not foretell "
-    "of a hidden half of the beats; each trace is lead II (or the first there is), drawn to its own height."
+    "alone. p is the calibrated probability of the label; novelty is 1 - R² of a random half of the beat "
+    "tokens, hidden: 0 is foretold wholly; each trace is lead II (or the first there is), drawn to its own "
+    "height."
 )
 with guard():
     wait_while_reading_first()

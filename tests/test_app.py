@@ -451,7 +451,7 @@ def test_every_view_of_an_explanation_opens(view: str, record: str) -> None:
 
 def test_first_glance_says_which_leads_carry_it_and_how_far_to_trust_that() -> None:
     app = page(EXPLANATION, target="superdiagnostic/HYP")
-    assert re.search(r"(carry|carries) \d+% of the evidence (for|against) hypertrophy", plain(app))
+    assert re.search(r"(carry|carries) \d+% of what speaks (for|against) hypertrophy", plain(app))
     assert re.search("map of leads: (supported|weak)|Contradicted", words(app))
 
 

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import wfdb
@@ -20,7 +22,7 @@ from scipy.io import savemat
 import clear_hug as ch
 from clear_hug.batch import Beats
 from clear_hug.beats import split_windows
-from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, list_records, read_record
+from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, known, list_records, read_record
 from clear_hug.diagnosis import collate
 from clear_hug.io.identities import LIMB, misfit
 from clear_hug.tasks import TASKS
@@ -274,7 +276,7 @@ def test_sources_that_cannot_be_are_refused(source: Path, tmp_path: Path) -> Non
         prepare([tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(CorpusError, match="two sources"):
         prepare([source, tmp_path / "x" / "ptbxl"], tmp_path / "out")
-    with pytest.raises(CorpusError, match="own folder"):
+    with pytest.raises(CorpusError, match="own source"):
         prepare([source], source.parent)
 
 
@@ -482,3 +484,183 @@ def test_limb_leads_of_arrays_at_hand_obey_their_identities(name: str) -> None:
     assert all(x.shape[1] > 100 for x in limb)
     off = [misfit((x - np.median(x, axis=1, keepdims=True)).astype(float), LIMB) for x in limb]
     assert len(off) == 40 and np.median(off) < 0.05
+
+
+# What the wild holds
+
+
+def test_a_recording_has_one_fold_wherever_it_stands(
+    source: Path, tmp_path: Path, simulated: Simulated
+) -> None:
+    """PTB-XL in the challenges: what is kept to judge is not learned from under another name."""
+    challenge = tmp_path / "challenge"
+    for i in (3, 11, 16):  # 3 at another rate: known by its name; 11 under no name of PTB-XL: by its trace
+        fs = 500.0 if i == 3 else 100.0
+        name = "other" if i == 11 else f"HR{i:05d}"
+        write_wfdb(simulated(list(KINDS)[i % 3], i, fs=fs), challenge / name, ["Dx: 426783006"], data="mat")
+    for i in (5, 6):  # twice there, and not in PTB-XL
+        write_wfdb(simulated("normal", 50), challenge / f"E{i:05d}", ["Dx: 426783006"], data="mat")
+    prepare([challenge, source], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    fold = {record["record"]: int(data.fold[i]) for i, record in enumerate(data.records)}
+    assert fold["challenge/HR00003"] == fold["ptbxl/3"] == 2
+    assert fold["challenge/other"] == fold["ptbxl/11"] == 6
+    assert fold["challenge/HR00016"] == fold["ptbxl/16"] == 9
+    assert fold["challenge/E00005"] == fold["challenge/E00006"] == fold_of("challenge/E00005")
+    assert [record["fold"] for record in data.records] == data.fold.tolist()
+    assert data.twice == 3 and [fold[f"ptbxl/{i}"] for i in (0, 9, 19)] == [1, 5, 10]
+
+
+def test_names_and_folds_do_not_follow_from_how_a_path_is_typed(
+    tmp_path: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "georgia" / "1.0.2"  # a version, as PhysioNet's folders are named
+    write_wfdb(simulated("normal", 0), folder / "g1" / "E00001", ["Dx: 426783006"])
+    found = []
+    for here, typed in ((tmp_path, "georgia/1.0.2"), (folder, "."), (folder / "g1", "..")):
+        monkeypatch.chdir(here)
+        prepare([Path(typed)], tmp_path / "out", workers=1)
+        found.append([(r["record"], int(r["fold"])) for r in Corpus(tmp_path / "out").records])
+    assert found == [[("georgia/g1/E00001", fold_of("georgia/g1/E00001"))]] * 3
+
+
+def test_another_set_of_the_same_name_does_not_take_its_place(tmp_path: Path, simulated: Simulated) -> None:
+    for where in ("a", "b"):
+        write_wfdb(simulated("normal", len(where)), tmp_path / where / "ward" / f"{where}1")
+    out = tmp_path / "out"
+    prepare([tmp_path / "a" / "ward"], out, workers=1)
+    with pytest.raises(CorpusError, match="was prepared from"):
+        prepare([tmp_path / "b" / "ward"], out, workers=1)
+    assert [record["record"] for record in Corpus(out).records] == ["ward/a1"]
+    (tmp_path / "a").rename(tmp_path / "moved")  # the same set elsewhere is the same
+    prepare([tmp_path / "moved" / "ward"], out, workers=1)
+    write_wfdb(simulated("normal", 5), tmp_path / "moved" / "ward" / "a2")  # and may grow
+    prepare([tmp_path / "moved" / "ward"], out, workers=1)
+    assert len(Corpus(out)) == 2
+
+
+def test_a_corpus_does_not_lie_in_its_own_source(
+    tmp_path: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wfdb(simulated("normal", 0), tmp_path / "ward" / "a")
+    monkeypatch.chdir(tmp_path / "ward")
+    with pytest.raises(CorpusError, match="own source"):
+        prepare([Path(".")], workers=1)
+
+
+def test_what_reading_doubts_is_kept_and_a_doubtful_voltage_is_not_told(
+    tmp_path: Path, simulated: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "ward"
+    ecg = simulated("normal", 0)
+    write_wfdb(ecg, folder / "right")
+    write_wfdb(ecg, folder / "small")
+    header = folder / "small.hea"
+    header.write_text(header.read_text().replace("1000.0(0)/mV", "50000.0(0)/mV"))
+    prepare([folder], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    told = {record["record"]: bool(data.units_known[i]) for i, record in enumerate(data.records)}
+    assert told == {"ward/right": True, "ward/small": False}
+    with (tmp_path / "out" / "ward" / "warnings.csv").open() as f:
+        said = list(csv.DictReader(f))
+    assert {row["record"] for row in said} == {"ward/small"} and "gain" in said[0]["warning"]
+    assert "1 with a warning" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("factor", [1e7, 1e-7])
+def test_values_without_a_unit_survive_whatever_their_size(simulated: Simulated, factor: float) -> None:
+    ecg = simulated("normal", 0)
+    usual, odd = (corpus_module.in_float16(ecg.signal * np.float32(by), False) for by in (1.0, factor))
+    for one in (usual, odd):
+        together = np.corrcoef(one.astype(float).ravel(), ecg.signal.ravel())[0, 1]
+        assert together > 0.999999 and np.isfinite(one).all()
+    np.testing.assert_array_equal(usual, ecg.signal.astype(np.float16))
+    if factor > 1:
+        with pytest.raises(ch.ECGError, match="mV"):
+            corpus_module.in_float16(ecg.signal * np.float32(factor), True)
+
+
+def test_a_report_of_a_device_is_no_label(tmp_path: Path, simulated: Simulated) -> None:
+    folder = tmp_path / "mimic"
+    write_wfdb(simulated("normal", 0), folder / "files" / "a" / "1")
+    rows = [
+        {"subject_id": 1, "study_id": 1, "path": "files/a/1"},
+        {"subject_id": 2, "study_id": 2, "path": ""},
+    ]
+    write_csv(folder / "record_list.csv", rows)
+    write_csv(folder / "machine_measurements.csv", [{"study_id": 1, "report_0": "Sinus rhythm"}])
+    prepare([folder], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    assert data.statements == [("Sinus rhythm",)] and not data.labelled.any()
+    assert set(failures_of(tmp_path / "out" / "mimic")) == {"mimic/2"}
+
+
+def test_two_records_of_one_name_are_refused_in_cpsc2018(tmp_path: Path, simulated: Simulated) -> None:
+    folder = tmp_path / "cpsc"
+    for where in ("TrainingSet1", "validation_set"):
+        write_wfdb(simulated("normal", len(where)), folder / where / "A0001", data="mat")
+    write_csv(folder / "TrainingSet1" / "REFERENCE.csv",
+              [{"Recording": "A0001", "First_label": 1, "Second_label": "", "Third_label": ""}])  # fmt: skip
+    with pytest.raises(CorpusError, match="two records named A0001"):
+        prepare([folder], tmp_path / "out", workers=1)
+
+
+BROKEN = {
+    "semicolons": ("ptbxl_database.csv", "ecg_id;scp_codes\n1;{}\n"),
+    "codes": ("ptbxl_database.csv", "ecg_id,scp_codes,strat_fold,filename_hr,filename_lr\n1,{'NORM',1,a,a\n"),
+    "no fold": ("ptbxl_database.csv", "ecg_id,scp_codes,strat_fold,filename_hr,filename_lr\n1,{},,a,a\n"),
+    "cut": ("ptbxl_database.csv", "ecg_id,scp_codes,strat_fold,filename_hr,filename_lr\n1,{}\n"),
+    "not text": ("ptbxl_database.csv", b"\xff\xfe\x00ecg\xb0"),
+    "columns": ("record_list.csv", "a,b\n1,2\n"),
+    "empty": ("record_list.csv", ""),
+    "binary": ("record_list.csv", b"\x00\xff\x8b" * 40),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_table_is_told_in_a_sentence(tmp_path: Path, simulated: Simulated, what: str) -> None:
+    folder = tmp_path / "set"
+    name, content = BROKEN[what]
+    write_wfdb(simulated("normal", 0), folder / "a")
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CorpusError, match="cannot be read"):
+        prepare([folder], tmp_path / "out", workers=1)
+    if name == "ptbxl_database.csv":
+        with pytest.raises(ch.ECGError, match=name):
+            known(folder / "a.hea")
+
+
+def test_a_table_of_another_challenge_is_no_cpsc2018(tmp_path: Path, simulated: Simulated) -> None:
+    write_wfdb(simulated("normal", 0), tmp_path / "set" / "a")
+    (tmp_path / "set" / "REFERENCE.csv").write_text("A00001,N\nA00002,A\n")  # of 2017, without a header
+    prepare([tmp_path / "set"], tmp_path / "out", workers=1)
+    assert [record["record"] for record in Corpus(tmp_path / "out").records] == ["set/a"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path, simulated: Simulated) -> None:
+    for i in range(80):
+        write_wfdb(simulated("normal", 0), tmp_path / "ward" / f"{i:03d}")
+    command = [sys.executable, "-m", "clear_hug.train", "prepare", "--sources", f'["{tmp_path / "ward"}"]',
+               "--out", str(tmp_path / "out"), "--workers", "2"]  # fmt: skip
+    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    workers: list[psutil.Process] = []
+    until = time.monotonic() + 60
+    while len(workers) < 2 and time.monotonic() < until and parent.poll() is None:
+        workers = psutil.Process(parent.pid).children(recursive=True)
+        time.sleep(0.02)
+    assert len(workers) >= 2
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+
+
+def test_linked_folders_are_entered_once(tmp_path: Path, simulated: Simulated) -> None:
+    write_wfdb(simulated("normal", 0), tmp_path / "disk" / "a")
+    folder = tmp_path / "ward"
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk" / "round").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk" / "back").symlink_to(folder, target_is_directory=True)
+    assert list_records(folder)["record"].tolist() == ["ward/linked/a"]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +23,16 @@ from torchmetrics.functional.classification import (
 
 import clear_hug as ch
 from clear_hug.beats import split_windows
-from clear_hug.checkpoint import load_checkpoint, save_checkpoint
+from clear_hug.checkpoint import BASELINES, load_checkpoint, save_checkpoint, save_measured
 from clear_hug.diagnosis import collate
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 from clear_hug.train import rebuilt
+from clear_hug.train.answers import keep_answers, kept_answers
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError, prepare
 from clear_hug.train.elsewhere import LUDB, SNOMED, Means, challenge_records, elsewhere_figures, ludb_records
-from clear_hug.train.evaluate import evaluate, measure
+from clear_hug.train.evaluate import baseline_answers, evaluate, measure
 from clear_hug.train.linear import fit_linear
 from clear_hug.train.metrics import (
     FIGURES,
@@ -311,7 +313,9 @@ def answers(random_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def metrics(answers, corpus):
-    return measure(load_checkpoint(answers), Corpus(corpus), (9,), {"itself": answers})
+    opened, data = load_checkpoint(answers), Corpus(corpus)
+    beside = baseline_answers({"itself": answers}, opened, data, (9,))
+    return measure(opened, data, (9,), beside)
 
 
 @pytest.mark.long
@@ -336,7 +340,38 @@ def test_evaluate_prints_the_card_and_writes_it(answers, corpus, random_model, t
         assert set(kept["tasks"][task]["baselines"]) == set(runs)
         assert f"{kept['tasks'][task]['baselines']['from scratch']['difference']:+.3f}" in card
     assert "from scratch, mean of 2 runs" in card and "nan" not in card.lower().split()
-    assert "research" in card and "Not measured: no records of another hospital" in card
+    assert "research" in card and "Not measured: no records of another data set" in card
+    shutil.rmtree(tmp_path / "random"), shutil.rmtree(tmp_path / "scratch")
+    evaluate(str(copy), corpus, (9,))  # anyone, without the runs
+    assert capsys.readouterr().out.rstrip("\n") == card
+    save_measured(str(copy), opened)  # as `operating` and `faithfulness` do
+    assert (copy / BASELINES).exists()
+
+
+@pytest.mark.long
+def test_kept_baselines_speak_of_the_records_they_answered(answers, corpus, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("CLEAR_HUG_DATA", raising=False)
+    opened, data = load_checkpoint(answers), Corpus(corpus)
+    copy = tmp_path / "copy"
+    save_checkpoint(copy, opened.model, opened.tasks, training=opened.training)
+    said = baseline_answers({"itself": answers}, opened, data, (9,))
+    rows = np.flatnonzero((data.fold == 9) & data.labelled_for(opened.tasks))
+    records = [data.records[i]["record"] for i in rows]
+    file = keep_answers({"a": said["itself"] * 2, "b": said["itself"]}, records[::-1], opened.targets[::-1])
+    (copy / BASELINES).write_bytes(file)
+    kept = kept_answers(copy / BASELINES)
+    assert [(name, len(runs)) for name, runs in kept.items()] == [("a", 2), ("b", 1)]
+    turned = baseline_answers(kept, opened, data, (9,))["b"][0]
+    np.testing.assert_array_equal(turned.logits, said["itself"][0].logits[::-1, ::-1])
+    assert turned.train_folds == (1, 2, 3, 4, 5, 6, 7) and turned.watch_folds == (8,)
+
+    (copy / BASELINES).write_bytes(keep_answers({"a": said["itself"]}, ["x", *records[1:]], opened.targets))
+    evaluate(str(copy), corpus, (9,))
+    out = capsys.readouterr()
+    assert "did not answer all records of folds [9]" in out.err and "| baseline" not in out.out
+    (copy / BASELINES).write_bytes(file[:-9])
+    with pytest.raises(CorpusError, match="baselines.safetensors cannot be read"):
+        evaluate(str(copy), corpus, (9,))
 
 
 @pytest.mark.long

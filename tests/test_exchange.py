@@ -31,7 +31,7 @@ def test_setting_right_says_so_and_done_twice_changes_nothing(simulated, name):
     ecg = replace(simulated("normal"), derived=("III", "aVR", "aVL", "aVF"))
     once = undo_reversal(ecg, name)
     assert not np.array_equal(once.signal, ecg.signal)
-    assert once.warnings[-1].startswith("Set right by hand: ") and once.digest != ecg.digest
+    assert once.warnings[-1].startswith("Corrected by hand: ") and once.digest != ecg.digest
     twice = undo_reversal(once, name)
     np.testing.assert_array_equal(twice.signal, ecg.signal)
     assert twice.derived == ecg.derived

@@ -113,7 +113,7 @@ def test_a_lead_that_no_other_foretells_is_named(real, limited):
     found = input_measures(limited, tokenize_beats(replace(real, signal=signal)))
     assert max(LEADS, key=lambda lead: found[f"{UNTOLD}/{lead}"]) == "V4"
     sentence = " ".join(said(replace(real, signal=signal), limited).sentences)
-    assert "foretold by" in sentence and "V4" in sentence
+    assert "predicted from" in sentence and "V4" in sentence
 
 
 def test_units_and_simulation_are_said(simulated, limited):

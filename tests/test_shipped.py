@@ -42,7 +42,7 @@ def test_the_default_is_there_and_as_small_as_promised(shipped):
     files = {path.name: path.stat().st_size for path in (CHECKPOINTS / "small").iterdir()}
     assert set(files) == {
         "model.safetensors", "config.json", "metrics.json", "calibration.json", "README.md",
-        "faithfulness.json", "operating.json",
+        "faithfulness.json", "operating.json", "baselines.safetensors",
     }  # fmt: skip
     assert sum(files.values()) < BYTES
 

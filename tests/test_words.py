@@ -105,9 +105,9 @@ def test_chest_leads_that_neighbour_one_another_are_a_run():
 def test_evidence_names_the_fewest_leads_that_hold_most_of_it():
     lead = _lead([0, 0, 0, 0, 0, 0, 3, 3, 3, 1, -4, 1])
     said = evidence_words(lead, "a wide beat", "; no beat stands out")
-    assert said == "V1 and V2 carry 55% of the evidence for a wide beat; no beat stands out."
+    assert said == "V1 and V2 carry 55% of what speaks for a wide beat; no beat stands out."
     against = evidence_words(_lead([np.nan, -1, -2, -3, 0, 0, 0, 0, 0, 0, 0, 0.5]), "x", "")
-    assert against == "aVR carries 50% of the evidence against x." or "against x" in against
+    assert against == "aVR carries 50% of what speaks against x." or "against x" in against
     assert evidence_words(_lead([np.nan] * 12), "x", "") == "No lead speaks for x."
 
 
@@ -115,13 +115,13 @@ def test_what_is_the_records_is_named_where_it_carries_most():
     values = np.full(12, 0.5)
     said = evidence_words(_lead(values, rhythm=1.0, qtc=4.5), "a long QT", "; no beat stands out")
     assert said == (
-        "The QTc carries 75% of the evidence for a long QT, which belongs to no lead; no beat stands out."
+        "The QTc carries 75% of the net evidence for a long QT, which belongs to no lead; no beat stands out."
     )
     said = evidence_words(
         _lead(-values, rhythm=-7.0, target="rhythm/AFIB"), "x", "; without beat 2 it is gone"
     )
     assert said == (
-        "Rate and regularity of the beats carry all of the evidence against x, which belongs to no lead."
+        "Rate and regularity of the beats carry all of the net evidence against x, which belongs to no lead."
     )
     assert "regularity" not in evidence_words(_lead(values, rhythm=2.9), "x", "")
     assert "regularity" not in evidence_words(_lead(values, rhythm=-9.0), "x", "")
@@ -141,9 +141,9 @@ def test_what_beats_take_along_is_said_with_how_they_look():
     lead = SimpleNamespace(values=np.ones(12), logit=3.0, bias=-1.0)
     facts = _facts(8, premature=(2, 6), wide=(2, 6))
     said = beat_words(lead, [2, 6], 1.0, facts)
-    assert said == "; without beats 3 and 7, premature and wide, 50% of it is gone"
+    assert said == "; without beats 3 and 7, premature and wide, 50% of the net evidence is gone"
     one = beat_words(lead, [1], -2.0, _facts(3, premature=(1,), unlike=(1,)))
-    assert one == "; without beat 2, premature and of another shape, 100% of it is gone"
+    assert one == "; without beat 2, premature and of another shape, 100% of the net evidence is gone"
     assert beat_words(lead, [], 3.0, facts) == "; no beat stands out"
     assert beat_words(lead, [], 3.0, _facts(1)) == ", in its only beat"
 

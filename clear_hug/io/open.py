@@ -345,7 +345,12 @@ def find_records(folder: str | os.PathLike[str], limit: int = MOST_LISTED) -> li
     if not root.is_dir():
         raise ECGError(f"{root.name} is not a folder.")
     found: list[Path] = []
-    for where, folders, names in os.walk(root):
+    entered: set[str] = set()  # links to folders are followed, each folder once
+    for where, folders, names in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(where)) in entered:
+            folders.clear()
+            continue
+        entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         base = Path(where)
         for name in sorted(names):

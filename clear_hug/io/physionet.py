@@ -18,7 +18,17 @@ import numpy as np
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.private import private_folder
-from clear_hug.io.recording import Asked, Channel, NoSample, Recording, sex_of, some, within, years
+from clear_hug.io.recording import (
+    WRONG_GAIN,
+    Asked,
+    Channel,
+    NoSample,
+    Recording,
+    sex_of,
+    some,
+    within,
+    years,
+)
 from clear_hug.leads import canonical_lead
 
 DEFAULT_FS = 250.0  # Hz, of a header that names none
@@ -161,6 +171,12 @@ def read_wfdb(path: Path, asked: Asked, span: tuple[int, int] | None = None) -> 
             f"The samples of {some(changed)} do not give the checksum in the header: changed, or damaged."
         )
     said += _odd_gain(wave)
+    if _steps_for_gain(wave):
+        said.append(
+            f"{header.name} gives a gain of {STEPS_FOR_GAIN}/mV, but its samples are whole steps of "
+            f"{STEPS_FOR_GAIN / 1000:g} µV, counted in µV: a {WRONG_GAIN}, and all voltages are "
+            f"{STEPS_FOR_GAIN / 1000:g} times as high. The data set corrected this later (1000/mV)."
+        )
     comments = "\n".join(line.lstrip("# ") for line in head.lines if line.startswith("#"))
     age, sex = _age_sex_comments(comments)
     return Recording("WFDB", channels, age, sex, tuple(said))
@@ -201,7 +217,26 @@ def _odd_gain(wave: Any) -> list[str]:
     if len(odd) != 1 or len(gains) < 4:
         return []
     name, gain = wave.sig_name[leads[odd[0]]], gains[odd[0]]
-    return [f"{name[:30]} has a gain of its own in the header ({gain}; all others {usual}): a slip?"]
+    own = f"{name[:30]} has a gain of its own in the header ({gain}; all others {usual})"
+    return [f"{own}: a slip, or a {WRONG_GAIN}?"]
+
+
+STEPS_FOR_GAIN = 4880
+"""A step of the device in nV, which the first headers of the Georgia data set (Challenge of 2020) give as the
+gain; those of 2021 say 1000/mV of the same samples."""
+
+
+def _steps_for_gain(wave: Any) -> bool:
+    """All gains are `STEPS_FOR_GAIN`, and counts (of leads that are no sums of others) such steps in µV."""
+    if set(wave.adc_gain) != {STEPS_FOR_GAIN} or set(wave.units) != {"mV"}:
+        return False
+    sums = ("III", "aVR", "aVL", "aVF")
+    rows = [i for i, name in enumerate(wave.sig_name) if canonical_lead(name or "") not in (None, *sums)]
+    counts = [wave.e_p_signal[i] * wave.adc_gain[i] + wave.baseline[i] for i in rows]
+    sizes = np.unique(np.abs(np.rint(np.concatenate([np.empty(0), *counts]))))
+    sizes, step = sizes[np.isfinite(sizes)], STEPS_FOR_GAIN / 1000
+    # whole steps, written down without their fraction; by chance a fifth of all numbers are such
+    return len(sizes) >= 20 and bool((np.floor(np.ceil(sizes / step) * step) == sizes).all())
 
 
 def segment_rows(head: Header) -> list[tuple[str, int]]:

@@ -21,6 +21,15 @@ from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 HEAD_BYTES = 4096
 
 
+WRONG_GAIN = "wrong unit or gain in the file"
+"""What a warning says where a voltage may not be what the file makes of it; see `voltage_doubted`."""
+
+
+def voltage_doubted(warnings: Sequence[str]) -> bool:
+    """One of `ECG.warnings` doubts the unit or the gain."""
+    return any(WRONG_GAIN in said for said in warnings)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the caller says of a file, over what the file says; None: nothing.

@@ -18,6 +18,7 @@ from clear_hug.io.identities import limb_check
 from clear_hug.io.limits import MIN_SECONDS
 from clear_hug.io.recording import (
     SPAN_MV,
+    WRONG_GAIN,
     Asked,
     Channel,
     NeedsAnswer,
@@ -334,13 +335,13 @@ def _implausible(ecg: ECG) -> list[str]:
             highest = float(np.nanmax(np.abs(there - np.nanmedian(there, axis=1, keepdims=True))))
             if highest > HIGH_MV:
                 said.append(
-                    f"Deflections reach {highest:,.0f} mV, more than any heart's: an artefact, or a wrong "
-                    f"unit or gain in the file (µV taken for mV?).{_thousand(spans, 1e-3, 'uV')}"
+                    f"Deflections reach {highest:,.0f} mV, more than any heart's: an artefact, or a "
+                    f"{WRONG_GAIN} (µV taken for mV?).{_thousand(spans, 1e-3, 'uV')}"
                 )
         if span < LOW_MV:
             said.append(
-                f"No lead spans more than {span:.2g} mV: a very low voltage, or a wrong unit or gain "
-                f"in the file.{_thousand(spans, 1e3, 'V')}"
+                f"No lead spans more than {span:.2g} mV: a very low voltage, or a "
+                f"{WRONG_GAIN}.{_thousand(spans, 1e3, 'V')}"
             )
     return said
 

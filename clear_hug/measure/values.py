@@ -74,7 +74,7 @@ class Measurements:
     sokolow_lyon : mV, S in V1 and the taller R of V5 and V6
     cornell : mV, R in aVL and S in V3
     pacing_spikes : (spike,) s on the original trace
-    irregular_without_p : bool, irregular and no P wave found: atrial fibrillation is likely
+    irregular_without_p : bool, irregular and no P wave found, as in atrial fibrillation
     reasons : name -> sentence
         Why a value is absent, by the name of its attribute; by the name of a lead why it is not measured.
     qtc_doubt : sentence

@@ -46,7 +46,8 @@ def main() -> None:
     except (CorpusError, CheckpointError, RunError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped; the run so far is kept: go on with --resume.")
+        how = "run it again" if words[:1] == ["prepare"] else "go on with --resume"
+        sys.exit(f"stopped; what was done so far is kept: {how}.")
 
 
 if __name__ == "__main__":

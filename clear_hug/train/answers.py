@@ -1,7 +1,8 @@
-"""What a run answers for records of a corpus: by its checkpoint, or as a baseline kept it."""
+"""What a run answers for records of a corpus: by its checkpoint, or as it was kept in a file."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from clear_hug.beats import split_windows
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
@@ -51,33 +54,115 @@ class Answers:
     watch_folds: tuple[int, ...]
 
 
-def answers(run: Path, data: Corpus, rows: NDArray[np.int64], targets: Sequence[str]) -> Answers:
-    """What `run` (of `baseline` or `finetune`, or a checkpoint folder) says of `rows` for `targets`.
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Answers of a run as they lie in a file.
+
+    name : of the run, for sentences;  logits : (record, label);  records, targets : what the axes stand for
+    """
+
+    name: str
+    records: tuple[str, ...]
+    targets: tuple[str, ...]
+    logits: NDArray[np.float32]
+    train_folds: tuple[int, ...]
+    watch_folds: tuple[int, ...]
+
+
+Source = Path | Kept
+
+
+def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequence[str]) -> Answers:
+    """What `run` (of `baseline` or `finetune`, a checkpoint folder, or kept) says of `rows` for `targets`.
 
     Raises
     ------
     CorpusError : it holds no answers, not its folds, or not all targets
 
     """
-    kept = run / "predictions.npz"
-    if kept.exists():
-        try:
-            with np.load(kept) as saved:
-                folds = tuple(saved["train_folds"].tolist()), tuple(saved["watch_folds"].tolist())
-                names, records = saved["targets"].tolist(), saved["records"].tolist()
-                table = saved["logits"]
-        except (OSError, KeyError, ValueError) as error:
-            raise CorpusError(f"{kept} cannot be read ({error}); run `baseline` again.") from error
-        place = {record: k for k, record in enumerate(records)}
+    kept = run if isinstance(run, Kept) else _predictions(run)
+    if kept:
+        name, names, folds = kept.name, kept.targets, (kept.train_folds, kept.watch_folds)
+        place = {record: k for k, record in enumerate(kept.records)}
         at = np.array([place.get(data.records[i]["record"], -1) for i in rows], dtype=np.int64)
-        logits = np.where(at[:, None] >= 0, table[at], np.nan).astype(np.float32)
+        logits = np.where(at[:, None] >= 0, kept.logits[at], np.nan).astype(np.float32)
     else:
+        assert isinstance(run, Path)
         opened = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
-        folds, names = folds_of(opened), list(opened.targets)
+        name, names, folds = str(run), opened.targets, folds_of(opened)
         logits = predict(opened.model.to(pick_device()), data, rows)
     if missing := [target for target in targets if target not in names]:
-        raise CorpusError(f"{run} does not answer {', '.join(missing)}; train it on the same tasks.")
+        raise CorpusError(f"{name} does not answer {', '.join(missing)}; train it on the same tasks.")
     return Answers(logits[:, [names.index(target) for target in targets]], *folds)
+
+
+def _predictions(run: Path) -> Kept | None:
+    """What `baseline` kept in the folder of its run, if it is one's."""
+    path = run / "predictions.npz"
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as saved:
+            return Kept(
+                name=str(run),
+                records=tuple(saved["records"].tolist()),
+                targets=tuple(saved["targets"].tolist()),
+                logits=saved["logits"],
+                train_folds=tuple(saved["train_folds"].tolist()),
+                watch_folds=tuple(saved["watch_folds"].tolist()),
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read ({error}); run `baseline` again.") from error
+
+
+def keep_answers(
+    runs: Mapping[str, Sequence[Answers]], records: Sequence[str], targets: Sequence[str]
+) -> bytes:
+    """A safetensors file of what runs answered for the same records; `kept_answers` reads it.
+
+    runs : name of a baseline to its runs
+    """
+    tensors: dict[str, NDArray[np.float32]] = {}
+    told: list[dict[str, Any]] = []
+    for name, several in runs.items():
+        for run in several:
+            tensors[str(len(told))] = np.ascontiguousarray(run.logits, dtype=np.float32)
+            told.append({"name": name, "train_folds": run.train_folds, "watch_folds": run.watch_folds})
+    about = {"records": list(records), "targets": list(targets), "runs": told}
+    return save(tensors, {key: json.dumps(value) for key, value in about.items()})
+
+
+def kept_answers(path: Path) -> dict[str, list[Kept]]:
+    """Name of a baseline to what its runs answered, from a file of `keep_answers`; empty without the file.
+
+    Raises
+    ------
+    CorpusError : the file cannot be read
+
+    """
+    if not path.exists():
+        return {}
+    out: dict[str, list[Kept]] = {}
+    try:
+        with safe_open(path, "numpy") as file:
+            about = {key: json.loads(value) for key, value in file.metadata().items()}
+            records, targets = tuple(about["records"]), tuple(about["targets"])
+            for i, run in enumerate(about["runs"]):
+                logits = file.get_tensor(str(i))
+                if logits.shape != (len(records), len(targets)):
+                    raise ValueError(f"run {i} has {logits.shape} logits")
+                kept = Kept(
+                    f"{path.name}, {run['name']}",
+                    records,
+                    targets,
+                    logits,
+                    tuple(run["train_folds"]),
+                    tuple(run["watch_folds"]),
+                )
+                out.setdefault(run["name"], []).append(kept)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise CorpusError(f"{path} cannot be read ({error}); name runs with --baselines.") from error
+    return out
 
 
 def folds_of(checkpoint: Checkpoint) -> tuple[tuple[int, ...], tuple[int, ...]]:

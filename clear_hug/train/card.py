@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clear_hug.checkpoint import Checkpoint
+from clear_hug.checkpoint import BASELINES, Checkpoint
 from clear_hug.leads import LEADS
 from clear_hug.train.answers import pretraining
 from clear_hug.train.metrics import BOOTSTRAPS, INTERVAL_FROM
@@ -38,7 +38,11 @@ def model_card(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
     return "\n".join([
         *_what(checkpoint, metrics),
         *_summary(tasks, metrics["counted_from"]),
-        *(line for name, row in tasks.items() for line in _task(name, row, metrics["counted_from"])),
+        *(
+            line
+            for name, row in tasks.items()
+            for line in _task(name, row, metrics["counted_from"], checkpoint.description)
+        ),
         *_calibration(tasks),
         *_subgroups(tasks),
         *_rebuilt(metrics["reconstruction"]),
@@ -70,12 +74,25 @@ def _taught(training: Mapping[str, Any]) -> list[str]:
     if not pupils:
         return []
     told = _list(training["config"].get("taught") or training["config"]["tasks"])
-    many = "a teacher says it" if len(teachers) == 1 else f"{len(teachers)} teachers say it"
+    many = "a teacher" if len(teachers) == 1 else f"the mean of {len(teachers)} teachers"
     return [
-        f"- Beside them, {pupils} records without labels: {told} as {many} ({', '.join(teachers)}), which "
-        "learned from the same folds; where that is a baseline, of records in mV with what voltage criteria "
-        "add.",
+        f"- Beside them, {pupils} records without labels, whose targets for {told} are the probabilities of "
+        f"{many} ({', '.join(teachers)}) trained on the same folds. To those of a forest or a ResNet the "
+        "evidence of the voltage criteria is added where a record is in mV.",
     ]
+
+
+def _planted(tuned: Mapping[str, Any]) -> list[str]:
+    augment = tuned.get("augment") or {}
+    named = {
+        "premature_wide": "a premature wide beat (PVC)",
+        "premature_narrow": "a premature narrow beat (PAC)",
+        "st_elevation": "ST elevation (STE_)",
+    }
+    planted = [f"{words} into {augment[key]:.0%}" for key, words in named.items() if augment.get(key)]
+    if not planted:
+        return []
+    return [f"- Planted in fine-tuning, with the label that follows, of the records: {'; '.join(planted)}."]
 
 
 def _list(values: Any) -> str:
@@ -88,7 +105,7 @@ def _stage(training: Mapping[str, Any]) -> str:
     return (
         f"{training['records']} records, {recipe['epochs']} epochs, "
         f"{100 * recipe['mask_ratio']:.0f} % of the tokens hidden"
-        + (f" (of {100 * few:.0f} % of the records one to three leads instead)" if few else "")
+        + (f" (in {100 * few:.0f} % of the records one to three whole leads instead)" if few else "")
         + f", without folds {_list(recipe['leave_out_folds'])}"
         + (", the decoder starting from the regression over leads" if recipe.get("regression") else "")
     )
@@ -100,8 +117,15 @@ def _criteria(checkpoint: Checkpoint) -> list[str]:
     for what, told in (("Voltage criteria", hug.voltage.flatten(0, 1).any(0)), ("QTc", hug.qtc != 0)):
         named = [target for target, yes in zip(checkpoint.targets, told.tolist(), strict=True) if yes]
         if words and named:
-            lines.append(f"- {what}, for {_list(named)}, weighed on {words}.")
+            lines.append(f"- {what}, for {_list(named)}; weights fitted beside answers to {words}.")
     return lines
+
+
+def _beside(metrics: Mapping[str, Any]) -> list[str]:
+    named = any(row["baselines"] for row in metrics["tasks"].values())
+    if not named or "--baselines" in metrics["command"]:
+        return []
+    return [f"(What the baselines answered to the same records lies in `{BASELINES}`.)", ""]
 
 
 def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
@@ -112,15 +136,20 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     beside = []
     if model.hug.straight.any():
         numbers = model.hug.straight.numel() / 1e6
-        beside.append(f"{numbers:.2f} M of ridge regression, which HUG is averaged with")
+        beside.append(f"{numbers:.2f} M coefficients of the logistic regression that HUG is averaged with")
     if c.centres:
         numbers = sum(buffer.numel() for buffer in model.clear.kernel.buffers()) / 1e6
         beside.append(
-            f"{numbers:.2f} M of kernel regression on {c.centres:,} beats, which rebuilds with the decoder"
+            f"{numbers:.2f} M numbers of the kernel regression on {c.centres:,} beats that rebuilds with the "
+            "decoder"
         )
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
     stages = "; then ".join(map(_stage, pretraining(training))) or "none"
-    how = "on a frozen encoder" if tuned.get("frozen") else "end to end, rebuilding beside it"
+    how = (
+        "on a frozen encoder"
+        if tuned.get("frozen")
+        else "encoder and head together, rebuilding hidden tokens beside"
+    )
     return [
         f"# {checkpoint.name}",
         "",
@@ -129,12 +158,12 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "",
         f"    {metrics['command']}",
         "",
+        *_beside(metrics),
         "## What it is",
         "",
         f"CLEAR, {c.depth} layers of width {c.width}, pattern {c.pattern!r}, decoder {c.decoder_depth} of "
-        f"{c.decoder_width}; HUG with one level-1 map a {maps}; {million:.2f} M parameters"
-        + (f", with {' and '.join(beside)}" if beside else "")
-        + ". "
+        f"{c.decoder_width}; HUG with a first-level map of its own for each {maps}; {million:.2f} M trained "
+        "parameters" + (f", and beside them {' and '.join(beside)}" if beside else "") + ". "
         f"Answers {', '.join(t.name for t in checkpoint.tasks)}.",
         "",
         *_criteria(checkpoint),
@@ -142,9 +171,10 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         f"- Fine-tuning, {how}: {training.get('records', 0)} PTB-XL records of folds "
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "
         f"{_list(tuned.get('tasks'))}.",
+        *_planted(tuned),
         *_taught(training),
         *(
-            [f"- Decoder, anew on the encoder as it is: {_stage(training['decoder'])}."]
+            [f"- Decoder, trained anew on the finished, frozen encoder: {_stage(training['decoder'])}."]
             if "decoder" in training
             else []
         ),
@@ -161,6 +191,9 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "",
         f"95 % intervals: {BOOTSTRAPS:,} bootstrap draws of patients (of records, the patient unknown).",
         f"A label with fewer than {INTERVAL_FROM} positives or negatives among the judged records has none.",
+        "F1, sensitivity and specificity are at the checkpoint's default thresholds. ECE: expected",
+        "calibration error, 10 bins. Chance has an average precision of the share of positives.",
+        "*in training* and *here*: records with the label in the training folds, and among those judged.",
     ]
 
 
@@ -186,7 +219,7 @@ def _summary(tasks: Mapping[str, Any], counted_from: int) -> list[str]:
     ]  # fmt: skip
 
 
-def _task(name: str, row: Mapping[str, Any], counted_from: int) -> list[str]:
+def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[str, str]) -> list[str]:
     lines = [f"### {name}", ""]
     if "field" not in row:
         return [*lines, "No record of these folds has one of its labels.", ""]
@@ -212,12 +245,12 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int) -> list[str]:
     field, trained = row["field"]["labels"], row["positives_in_training"]
     if row["counted"]:
         lines += _table(
-            "| label | positives in training | here | AUROC (95 %) | average precision (95 %) | "
-            "F1 at threshold | sensitivity | specificity | ECE |",
+            "| label | in words | in training | here | AUROC (95 %) | average precision (95 %) | F1 at "
+            "threshold | sensitivity | specificity | ECE |",
             [
-                f"| {label} | {trained[label]} | {r['positives']} | {_interval(r, 'auroc')} | "
-                f"{_interval(r, 'average_precision')} | {_cell(r['f1'])} | {_cell(r['sensitivity'])} | "
-                f"{_cell(r['specificity'])} | {_cell(r['ece'])} |"
+                f"| {label} | {words[f'{name}/{label}']} | {trained[label]} | {r['positives']} | "
+                f"{_interval(r, 'auroc')} | {_interval(r, 'average_precision')} | {_cell(r['f1'])} | "
+                f"{_cell(r['sensitivity'])} | {_cell(r['specificity'])} | {_cell(r['ece'])} |"
                 for label, r in field.items()
                 if label in row["counted"]
             ],
@@ -225,9 +258,10 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int) -> list[str]:
     rare = [label for label in field if label not in row["counted"]]
     if rare:
         lines += _table(
-            f"| fewer than {counted_from} positives in training | in training | here | AUROC (95 %) |",
+            f"| fewer than {counted_from} positives in training | in words | in training | here | AUROC (95 "
+            "%) |",
             [
-                f"| {label} | {trained[label]} | {field[label]['positives']} | "
+                f"| {label} | {words[f'{name}/{label}']} | {trained[label]} | {field[label]['positives']} | "
                 f"{_interval(field[label], 'auroc')} |"
                 for label in rare
             ],
@@ -249,11 +283,11 @@ def _calibration(tasks: Mapping[str, Any]) -> list[str]:
     return [
         "## Calibration",
         "",
-        "Probabilities as the app shows them, all records, counted labels together: mean said / share that",
-        "was so (answers).",
+        "Probabilities as the app shows them, all records, counted labels together. Each cell: mean",
+        "predicted probability / share of positives among them (pairs of record and label).",
         "",
         *_table(
-            f"| said | {' | '.join(tasks)} |",
+            f"| predicted | {' | '.join(tasks)} |",
             [
                 f"| {100 * low:g} to {100 * high:g} % | "
                 + " | ".join(cell(found[name].get(low)) for name in tasks)
@@ -301,9 +335,10 @@ def _rebuilt(units: Mapping[str, Any]) -> list[str]:
         "## Reconstruction of hidden beats, same records",
         "",
         "Beside a linear regression fitted on the records of the training folds, which sees the same tokens:",
-        "each sample from the visible leads and from every lead's mean visible beat. R2 counts from 0, where",
-        "the band-pass puts the base line. Limb leads are linear in one another: to rebuild a single one of",
-        "them is simple arithmetic for the regression.",
+        "each sample from the visible leads and from every lead's mean visible beat. R2 is 1 - squared",
+        'error / squared signal: a flat line at the baseline has 0. r is Pearson\'s; MAE is in mV; "its"',
+        "is the regression's. Limb leads are sums of one another: to rebuild a single one is simple",
+        "arithmetic for the regression.",
         "",
     ]
     for unit, row in units.items():
@@ -369,9 +404,9 @@ def _r2_table(ways: Mapping[str, Any]) -> list[str]:
 
 
 def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
-    lines = ["## Another hospital", ""]
+    lines = ["## Other data sets", ""]
     if not sets:
-        return [*lines, "Not measured: no records of another hospital were at hand.", ""]
+        return [*lines, "Not measured: no records of another data set were at hand.", ""]
     lines += [
         "No label, threshold or choice was taken from these. A label is judged over the collections that",
         "state it; what means it stands in `clear_hug/train/elsewhere.py`. Intervals by record.",
@@ -407,14 +442,19 @@ def faithfulness_lines(figures: Mapping[str, Any]) -> list[str]:
         f"    {figures['command']}",
         "",
         f"{figures['records']} records of PTB-XL fold {_list(figures['folds'])}, {seen}, each explained for",
-        "its most probable called label; slow methods for one record in ten. Gap: how much lower (deletion)",
-        "or higher (insertion) the logit is, mean over the steps, than when parts go or come in one of",
-        f"{figures['random_orders']} random orders. Missed: share of the squared change of the logit that",
-        "the map does not foretell where parts are left out at random (captum's infidelity; a map that does",
-        "not start from an empty record is scaled as suits it best; above 1: worse than no map). Random",
-        "weights: mean |rank correlation| with the map of a wholly random model; above",
-        f"{figures['unmoved']:g} the method is unusable. Supported / weak / contradicted: records, by the",
-        "thresholds of `clear_hug/faithfulness.py`. Attention over beats is the sum over the leads.",
+        "its most probable called label; slow methods, and random weights, in one record of ten.",
+        "",
+        "- Deletion, insertion gap: how much lower or higher the logit is, mean over the steps, when parts",
+        f"  are removed or restored in the map's order than in one of {figures['random_orders']} random "
+        "orders; above 0 is better.",
+        "- Missed: the share of the squared change of the logit, where parts are left out at random, that",
+        "  the map does not foretell (captum's infidelity; a map that does not start from an empty record",
+        "  is first scaled as suits it best); above 1 is worse than no map.",
+        "- Random weights: mean |rank correlation| with the map of a model of random weights; near 0 is",
+        f"  good, above {figures['unmoved']:g} the method is unusable.",
+        "- Supported / weak / contradicted: records, by the thresholds of `clear_hug/faithfulness.py`.",
+        "",
+        "Attention over beats is the sum over the leads.",
         "",
     ]
     lines += _table(
@@ -439,7 +479,8 @@ def faithfulness_lines(figures: Mapping[str, Any]) -> list[str]:
         lines += ["Planted premature beats: not measured, the checkpoint does not answer PVC.", ""]
     if seeds:
         lines += _table(
-            f"| between {len(seeds['checkpoints'])} seeds of training | mean rank correlation (95 %) |",
+            f"| between {len(seeds['checkpoints'])} seeds of fine-tuning, the same pre-training | mean rank "
+            "correlation (95 %) |",
             [f"| {name} | {_interval(r, 'correlation', '+')} |" for name, r in seeds["maps"].items()],
         )
     else:
@@ -457,10 +498,10 @@ def _limits(metrics: Mapping[str, Any]) -> list[str]:
         f"{unseen['beats_dropped']} of their beats have no token; {unseen['records_lacking_a_lead']} of "
         f"{unseen['records']} records lack a lead.",
         "- P waves without a QRS, pauses without a beat, pacing spikes.",
-        '- Voltage, where a file does not tell its unit. AUROC of the flag "voltage known" alone, counted '
-        f"labels: {_flag_words(flag, metrics['tasks'])}.",
-        f"- Patients unlike PTB-XL's (one German centre, 1989-1996); {unseen['records']} of its records "
-        "are judged here.",
+        "- Voltage, where a file does not tell its unit. To know no more than whether a record has voltage "
+        f"is an AUROC (0.5: tells nothing), for counted labels, of {_flag_words(flag, metrics['tasks'])}.",
+        f"- Patients unlike PTB-XL's (Germany, 1989-1996); {unseen['records']} of its records are judged "
+        "here.",
     ]
 
 

@@ -4,12 +4,14 @@ A shard is a folder a source, in parts of some records each, so that memory does
 
     plan.json          how many records and parts, and a hash of the source's list of records
     failures.csv       a row a record that could not be tokenised, with the reason; its labels go with it
+    warnings.csv       what reading gave to doubt of the others: a guessed unit, leads set right; a voltage
+                       that may be wrong counts as unknown
     <hash>-<part>/
       trace.npy        (sample, 12) float16; 0.67-40 Hz at 100 Hz, mV or the source's unit
       beats.npy        (beat,) R peak, window start and stop (s), and in which leads there is a token
       lead_scale.npy   (record, 12) float32 mV; NaN for an absent lead or unknown units
       records.csv      a row a record: id, fold, patient, age, sex, units, statements, sizes, content hash
-      failures.csv     of this part
+      failures.csv, warnings.csv   of this part
 
 A part is written aside and then renamed: what is there is whole. Parts already there are kept, so that
 a run that was stopped goes on where it was, and any number of processes and machines may share the work.
@@ -21,14 +23,17 @@ import csv
 import hashlib
 import json
 import math
+import multiprocessing
 import os
 import re
 import shutil
 import socket
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -41,24 +46,26 @@ from tqdm import tqdm
 
 from clear_hug.batch import Beats
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens, cut_tokens, tokens_and_trace, windows_of
-from clear_hug.datasets import CorpusError, Item, list_records, read_record
-from clear_hug.ecg import window_edges
+from clear_hug.datasets import CorpusError, Item, list_records, read_record, set_name
+from clear_hug.ecg import ECGError, window_edges
+from clear_hug.io import voltage_doubted
 from clear_hug.leads import N_LEADS
-from clear_hug.tasks import Task
+from clear_hug.tasks import TASKS, Task
 
-FORMAT = 3  # of a shard; another one is prepared anew
+FORMAT = 4  # of a shard; another one is prepared anew
 PART_RECORDS = 32  # at least, and more in a large source:
 MAX_PARTS = 256  # a source; each is two open files while it is read
 OPEN_PARTS = 400
 BEAT = np.dtype([("r_peak", "<f8"), ("window", "<f8", (2,)), ("valid", "?", (N_LEADS,))])
 COLUMNS = ("record", "fold", "patient", "age", "sex", "units_known", "vocabulary", "statements",
-           "duration", "n_samples", "n_beats", "n_dropped", "digest")  # fmt: skip
+           "duration", "n_samples", "n_beats", "n_dropped", "digest", "trace")  # fmt: skip
 _TYPES: dict[str, type] = {
     **dict.fromkeys(COLUMNS, str),
     **dict.fromkeys(("fold", "units_known", "n_samples", "n_beats", "n_dropped"), np.int64),
     **dict.fromkeys(("age", "duration"), np.float64),
 }
-FAILURE = ("record", "reason")
+FAILURE, WARNING = ("record", "reason"), ("record", "warning")
+SMALLEST_PEAK = 0.06  # of a trace without a unit: 1,000 times the least that float16 holds to all its bits
 _OF_ITEM = ("record", "fold", "patient", "vocabulary", "statements")
 _OLD = ("trace.npy", "trace.raw", "beats.npy", "valid.npy", "records.csv")  # of format 1
 _AGAIN = "run `python -m clear_hug.train prepare` again"
@@ -76,37 +83,62 @@ def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None
         out: where the shards go, a folder a source
         workers: processes; the number of cores when not given
     """
-    folders = [Path(source) for source in sources]
-    names = [folder.resolve().name for folder in folders]
+    folders = [Path(source).resolve() for source in sources]
+    names = [set_name(folder) for folder in folders]
     if twice := {name for name in names if names.count(name) > 1}:
         raise CorpusError(f"two sources are called {twice.pop()}; rename one, a shard is named after it.")
     rank, ranks = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    workers = workers or max(1, (os.cpu_count() or 1) // here)
+    workers = workers or max(1, cores() // here)
     for source, name in zip(folders, names, strict=True):
         shard = Path(out) / name
-        if shard.resolve() == source.resolve():
-            raise CorpusError(f"the shard of {name} would lie in its own folder; name another --out.")
+        if shard.resolve().is_relative_to(source):
+            raise CorpusError(
+                f"the shard of {name} would lie in its own source; name an --out outside of it."
+            )
         try:
             _prepare(source, shard, workers, rank, ranks)
         except (OSError, BrokenProcessPool) as error:  # a full disk; a worker killed for its memory
             raise CorpusError(f"{name}: {error}. The parts prepared so far are kept; {_AGAIN}.") from error
+    if rank == 0:
+        _tell_twice(Path(out))
+
+
+def cores() -> int:
+    """As many as this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not everywhere
+        return os.cpu_count() or 1
+
+
+def _tell_twice(out: Path) -> None:
+    """Say which records stand in two data sets, once all of these are prepared."""
+    try:
+        twice = Corpus(out).twice
+    except CorpusError:  # parts are left to other processes
+        return
+    if twice:
+        print(
+            f"{twice} recordings stand in the corpus a second time, by another name or in another data set: "
+            "these have the fold of the first, PTB-XL's before all, whose own folds are as published."
+        )
 
 
 def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> None:
     table = list_records(source)
-    plan = _plan(table)
+    plan = _plan(table, source)
     _start(shard, plan)
     parts = _part_names(plan)
     size = plan["part_records"]
     mine = [k for k in range(rank, len(parts), ranks) if not (shard / parts[k]).is_dir()]
-    work = partial(_write_part, source.resolve(), shard)
+    work = partial(_write_part, source, shard)
     lots = ((parts[k], table.iloc[k * size : (k + 1) * size]) for k in mine)
     total = sum(min(size, len(table) - k * size) for k in mine)
     workers = min(workers, len(mine))
     with (
         tqdm(total=total, unit=" ECG", desc=shard.name, disable=not mine) as bar,
-        ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool,
+        ProcessPoolExecutor(workers, initializer=_end_with_parent) if workers > 1 else nullcontext() as pool,
     ):
         for n in pool.map(work, lots) if pool else map(work, lots):
             bar.update(n)
@@ -114,16 +146,37 @@ def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> 
     if missing:
         print(f"{shard.name}: {len(missing)} of {len(parts)} parts are left to other processes.")
         return
-    failures = [row for part in parts for row in _read_rows(shard / part / "failures.csv")]
-    aside = shard / ("failures.csv" + _aside())
-    _write_rows(aside, FAILURE, failures)
-    aside.replace(shard / "failures.csv")
-    if len(failures) == len(table):
+    failures, warnings = (
+        _gather(shard, parts, name, columns)
+        for name, columns in (("failures.csv", FAILURE), ("warnings.csv", WARNING))
+    )
+    if failures == len(table):
         raise CorpusError(f"none of the {len(table)} records of {shard.name} could be tokenised.")
-    print(f"{shard.name}: {len(table) - len(failures)} records, {len(failures)} failures -> {shard}")
+    doubtful = f", {warnings} with a warning (warnings.csv)" if warnings else ""
+    print(f"{shard.name}: {len(table) - failures} records{doubtful}, {failures} failures -> {shard}")
 
 
-def _plan(table: pd.DataFrame) -> dict[str, Any]:
+def _gather(shard: Path, parts: Sequence[str], name: str, columns: Sequence[str]) -> int:
+    """One table of those of all parts; how many records it names."""
+    rows = [row for part in parts for row in _read_rows(shard / part / name)]
+    aside = shard / (name + _aside())
+    _write_rows(aside, columns, rows)
+    aside.replace(shard / name)
+    return len({row["record"] for row in rows})
+
+
+def _end_with_parent() -> None:
+    """A worker of a process that was killed ends, too."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _plan(table: pd.DataFrame, source: Path) -> dict[str, Any]:
     """What a shard will hold, from its source's list alone: the same in every process and run."""
     content = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
     size = max(PART_RECORDS, math.ceil(len(table) / MAX_PARTS))
@@ -133,6 +186,7 @@ def _plan(table: pd.DataFrame) -> dict[str, Any]:
         "part_records": size,
         "parts": math.ceil(len(table) / size),
         "list": hashlib.sha256(bytes([FORMAT]) + content).hexdigest(),
+        "source": str(source),
     }
 
 
@@ -141,8 +195,15 @@ def _part_names(plan: dict[str, Any]) -> list[str]:
 
 
 def _start(shard: Path, plan: dict[str, Any]) -> None:
-    """Make the shard's folder; what lies there of an older format or another list is removed."""
+    """Make the shard's folder; what lies there of an older format or an older list is removed."""
     shard.mkdir(parents=True, exist_ok=True)
+    there = _read_plan(shard) or plan
+    other = there.get("source", plan["source"]) != plan["source"] and there["list"] != plan["list"]
+    if other and Path(there["source"]).exists():
+        raise CorpusError(
+            f"{shard} was prepared from {there['source']}, not from {plan['source']}; name another --out, or "
+            "delete it."
+        )
     if (shard / "trace.npy").exists() or (shard / "trace.raw").exists():
         for name in _OLD:
             (shard / name).unlink(missing_ok=True)
@@ -177,6 +238,7 @@ def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int
     name, table = lot
     rows: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
+    warnings: list[dict[str, str]] = []
     traces: list[NDArray[np.float16]] = []
     beats: list[NDArray[np.void]] = []
     scales: list[NDArray[np.float32]] = []
@@ -184,14 +246,17 @@ def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int
         item = Item(**fields)
         try:
             ecg, item = read_record(source, item)
+            if voltage_doubted(ecg.warnings):
+                ecg = replace(ecg, units_known=False)
             tokens, trace = tokens_and_trace(ecg)
+            narrow = in_float16(trace.T, tokens.units_known)
         except Exception as error:  # whatever ails one record must not stop the others; it is told by name
             failures.append({"record": item.record, "reason": str(error) or type(error).__name__})
             continue
         mine = np.empty(tokens.n_beats, BEAT)
         mine["r_peak"], mine["window"], mine["valid"] = tokens.r_peaks, tokens.windows, tokens.valid.T
-        bound = np.finfo(np.float16).max
-        traces.append(np.clip(trace.T, -bound, bound).astype(np.float16))
+        traces.append(narrow)
+        warnings += [{"record": item.record, "warning": said} for said in ecg.warnings]
         beats.append(mine)
         scales.append(tokens.lead_scale)
         said = {key: getattr(item, key) for key in _OF_ITEM}
@@ -199,6 +264,7 @@ def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int
             **said, "age": ecg.age, "sex": ecg.sex or "", "units_known": int(tokens.units_known),
             "duration": tokens.duration, "n_samples": len(traces[-1]), "n_beats": tokens.n_beats,
             "n_dropped": tokens.n_dropped, "digest": tokens.digest,
+            "trace": hashlib.sha256(narrow.tobytes()).hexdigest(),
         })  # fmt: skip
     aside = shard / (name + _aside())
     shutil.rmtree(aside, ignore_errors=True)
@@ -208,11 +274,27 @@ def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int
     np.save(aside / "lead_scale.npy", np.array(scales, np.float32).reshape(-1, N_LEADS))
     _write_rows(aside / "records.csv", COLUMNS, rows)
     _write_rows(aside / "failures.csv", FAILURE, failures)
+    _write_rows(aside / "warnings.csv", WARNING, warnings)
     if not (shard / name).is_dir():
         aside.replace(shard / name)
     for left in shard.glob(f"{name}.aside*"):  # of a run that was stopped
         shutil.rmtree(left, ignore_errors=True)
     return len(table)
+
+
+def in_float16(trace: NDArray[np.float32], units_known: bool) -> NDArray[np.float16]:
+    """A trace to be kept; without a unit, by a power of two where float16 would not hold it.
+
+    Raises
+    ------
+    ECGError : in mV, and beyond what float16 holds
+    """
+    most, bound = float(np.abs(trace).max(initial=0.0)), float(np.finfo(np.float16).max)
+    if units_known and most > bound:
+        raise ECGError(f"deflections reach {most:,.0f} mV: a wrong unit or gain in the file.")
+    if not units_known and most > 0 and not SMALLEST_PEAK <= most <= bound:
+        trace = trace * np.float32(2.0 ** -round(math.log2(most)))
+    return trace.astype(np.float16)
 
 
 def _write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -260,10 +342,12 @@ class Corpus:
     ----------
     shards : list of folders, one a source
     records : a dict a record, a row of records.csv each
-    fold : (record,) int; 1 to 10, 0 where the source has no folds (see `clear_hug.datasets`)
+    fold : (record,) int; 1 to 10, 0 where the source has no folds (see `clear_hug.datasets`); one and
+        the same for a recording that several sources hold
     statements : list of tuples, None for a record without labels
     vocabulary : (record,) str; what they are written in, "" without labels
-    labelled : (record,) bool; there are statements, in whatever vocabulary (see `labelled_for`)
+    labelled : (record,) bool; there are labels of some task (see `labelled_for`): a device's report is none
+    twice : how many records stand in the corpus a second time, by their trace
     patients : (record,) str; the record's own name where the patient is unknown
     units_known : (record,) bool
     n_beats : (record,) int
@@ -300,12 +384,15 @@ class Corpus:
         parts = table[["n_samples", "n_beats"]].groupby(self._part)
         self._start = (parts.cumsum() - table[["n_samples", "n_beats"]]).to_numpy()
         self._digests = np.array(table.pop("digest"), dtype="S64")
+        table["fold"] = _one_fold(table)
+        self.twice = int(table.pop("trace").duplicated().sum())
         codes, texts = pd.factorize(table["statements"])
         told = [tuple(json.loads(text)) if text else None for text in texts]
         self.statements = [told[code] for code in codes]
         self.fold = table["fold"].to_numpy()
         self.vocabulary = np.array(table["vocabulary"], dtype=str)
-        self.labelled = np.array([statements is not None for statements in self.statements])
+        words = {task.vocabulary for task in TASKS.values()}
+        self.labelled = np.isin(self.vocabulary, list(words))
         self.patients = np.array(table["patient"], dtype=str)
         self.units_known = table["units_known"].to_numpy() == 1
         self.n_beats = table["n_beats"].to_numpy()
@@ -514,6 +601,22 @@ def _cut_runs(trace: NDArray[np.float16], starts: NDArray[np.int64], out: NDArra
 def _samples(seconds: Any) -> NDArray[np.int64]:
     """The samples of a trace that stand nearest to times in s."""
     return np.rint(seconds * TOKEN_FS).astype(np.int64)
+
+
+def _one_fold(table: pd.DataFrame) -> NDArray[np.int64]:
+    """(record,) folds: a recording that stands in several places has that of the first, PTB-XL's before all.
+
+    It is known by its trace, or as PTB-XL's in the challenges, HR00001 and so on: what is kept to judge must
+    not be learned from there. PTB-XL's own folds stay as they are published.
+    """
+    fold, official = table["fold"], table["vocabulary"] == "SCP"
+    told = table[fold > 0].assign(after=~official).sort_values("after", kind="stable")
+    first = told.drop_duplicates("trace").set_index("trace")["fold"]
+    found = table["trace"].map(first).fillna(fold)
+    by_name = told.drop_duplicates("record").set_index("record")["fold"]
+    number = table["record"].str.extract(r"/HR(\d{5})$", expand=False)
+    named = "ptbxl/" + pd.to_numeric(number).astype("Int64").astype("string")
+    return fold.where(official, named.map(by_name).fillna(found)).to_numpy(dtype=np.int64)
 
 
 def _part_folders(shard: Path) -> list[Path]:

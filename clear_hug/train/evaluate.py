@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_measured
+from clear_hug.checkpoint import BASELINES, Checkpoint, folder_of, load_checkpoint, save_measured
 from clear_hug.diagnosis import probabilities
 from clear_hug.tasks import Task
-from clear_hug.train.answers import answers, folds_of, predict, pretraining
+from clear_hug.train.answers import (
+    Answers,
+    Source,
+    answers,
+    folds_of,
+    keep_answers,
+    kept_answers,
+    predict,
+    pretraining,
+)
 from clear_hug.train.card import model_card
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.elsewhere import elsewhere_figures
@@ -35,7 +45,7 @@ from clear_hug.train.rebuilt import Judged, reconstruction_figures
 COUNTED_FROM = 20  # positives in training: a label with fewer is told, and counts in no macro figure
 CALIBRATION_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 AGE_EDGES = (0, 40, 60, 75, 200)  # years
-Runs = Mapping[str, Path | list[Path]]
+Runs = Mapping[str, Source | Sequence[Source]]
 
 
 def evaluate(
@@ -53,27 +63,31 @@ def evaluate(
         corpus: folder of prepared shards
         folds: PTB-XL folds that the checkpoint did not learn from
         baselines: name to a run of `baseline`, or to a checkpoint or its run; several (of other seeds) count
-            as their mean
+            as their mean; when not given, the answers of those that the checkpoint keeps
         elsewhere: folder that holds other hospitals' records; CLEAR_HUG_DATA when not given
-        write: keep metrics.json and the model card in the checkpoint
+        write: keep metrics.json, the answers of the baselines and the model card in the checkpoint
     """
-    opened = load_checkpoint(checkpoint)
+    opened, data = load_checkpoint(checkpoint), Corpus(corpus)
     data_folder = elsewhere or os.environ.get("CLEAR_HUG_DATA")
-    metrics = measure(opened, Corpus(corpus), folds, baselines, Path(data_folder) if data_folder else None)
+    beside = baseline_answers(baselines or _kept(checkpoint, opened, data, folds), opened, data, folds)
+    metrics = measure(opened, data, folds, beside, Path(data_folder) if data_folder else None)
+    metrics["command"] = _command(opened.name, folds, {} if write else baselines)
     card = model_card(opened, metrics)
     print(card)
     if write:
-        save_measured(checkpoint, opened, card, metrics=metrics)
+        records = [data.records[i]["record"] for i in _judged(opened, data, folds)]
+        kept = keep_answers(beside, records, opened.targets) if beside else None
+        save_measured(checkpoint, opened, card, metrics=metrics, baselines=kept)
 
 
 def measure(
     opened: Checkpoint,
     data: Corpus,
     folds: tuple[int, ...] = (9,),
-    baselines: Runs = {},  # noqa: B006
+    beside: Mapping[str, Sequence[Answers]] = {},  # noqa: B006
     elsewhere: Path | None = None,
 ) -> dict[str, Any]:
-    """Every figure of a checkpoint, ready for metrics.json; see `evaluate`."""
+    """Every figure of a checkpoint, ready for metrics.json; see `evaluate` and `baseline_answers`."""
     train_folds, watch_folds = folds_of(opened)
     learned = {*train_folds, *watch_folds}
     if set(folds) & learned:
@@ -85,18 +99,14 @@ def measure(
     stages = pretraining(opened.training)
     stages += [opened.training["decoder"]] if "decoder" in opened.training else []
     left_out = [set(stage["config"]["leave_out_folds"]) for stage in stages]
-    rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
+    rows = _judged(opened, data, folds)
     if not rows.size:
         raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
     trained = np.flatnonzero(np.isin(data.fold, train_folds) & data.labelled_for(opened.tasks))
     logits = predict(opened.model, data, rows)
     withheld = predict(opened.model, data, rows, told=False)
-    others = {
-        name: [_predicted(name, Path(run), opened, data, rows, folds) for run in _several(runs)]
-        for name, runs in baselines.items()
-    }
     metrics: dict[str, Any] = {
-        "command": _command(opened.name, folds, baselines),
+        "command": _command(opened.name, folds, {}),
         "folds": list(folds),
         "pretrained_on_them": not all(set(folds) <= left for left in left_out),
         "data": data.digest,
@@ -107,7 +117,7 @@ def measure(
     for task in opened.tasks:
         part = slice(start, start + len(task.labels))
         start = part.stop
-        runs = {name: [run[:, part] for run in several] for name, several in others.items()}
+        runs = {name: [run.logits[:, part] for run in several] for name, several in beside.items()}
         metrics["tasks"][task.name] = _task_figures(
             opened, data, task, part, rows, trained, logits[:, part], withheld[:, part], runs
         )
@@ -119,8 +129,43 @@ def measure(
     return metrics
 
 
-def _several(runs: Path | list[Path]) -> list[Path]:
-    return list(runs) if isinstance(runs, list | tuple) else [runs]
+def baseline_answers(
+    baselines: Runs, opened: Checkpoint, data: Corpus, folds: tuple[int, ...]
+) -> dict[str, list[Answers]]:
+    """What each baseline says of the records that `opened` is judged on, in the order of its labels.
+
+    Raises
+    ------
+    CorpusError : one learned from other folds than `opened`, or has no answer to some of the records
+
+    """
+    rows = _judged(opened, data, folds)
+    return {
+        name: [_predicted(name, run, opened, data, rows, folds) for run in _several(runs)]
+        for name, runs in baselines.items()
+    }
+
+
+def _kept(checkpoint: str, opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> Runs:
+    """The baselines whose answers the checkpoint keeps, if they answered all records that it is judged on."""
+    kept = kept_answers(folder_of(checkpoint) / BASELINES)
+    asked = {data.records[i]["record"] for i in _judged(opened, data, folds)}
+    if all(asked <= set(run.records) for several in kept.values() for run in several):
+        return kept
+    print(
+        f"The baselines that {opened.name} keeps did not answer all records of folds {list(folds)}; name "
+        "their runs with --baselines to see them beside it.",
+        file=sys.stderr,
+    )
+    return {}
+
+
+def _judged(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
+
+
+def _several(runs: Source | Sequence[Source]) -> list[Source]:
+    return list(runs) if isinstance(runs, list | tuple) else [runs]  # type: ignore[list-item]
 
 
 def _command(name: str, folds: tuple[int, ...], baselines: Runs) -> str:
@@ -128,20 +173,20 @@ def _command(name: str, folds: tuple[int, ...], baselines: Runs) -> str:
     if tuple(folds) != (9,):
         command += f" --folds '{json.dumps(list(folds))}'"
     if baselines:
-        runs = {k: str(v) if not isinstance(v, list) else [str(p) for p in v] for k, v in baselines.items()}
+        runs = {k: [str(p) for p in v] if isinstance(v, list) else str(v) for k, v in baselines.items()}
         command += f" --baselines '{json.dumps(runs)}'"
     return command
 
 
 def _predicted(
     name: str,
-    run: Path,
+    run: Source,
     opened: Checkpoint,
     data: Corpus,
     rows: NDArray[np.int64],
     folds: tuple[int, ...],
-) -> NDArray[np.float32]:
-    """(row, label) logits of a baseline that learned from the same folds, in the checkpoint's order."""
+) -> Answers:
+    """What a baseline that learned from the same folds says, in the checkpoint's order."""
     told = answers(run, data, rows, opened.targets)
     if set(folds) & {*told.train_folds, *told.watch_folds}:
         raise CorpusError(f"baseline {name} learned from, or was chosen on, the folds {folds} themselves.")
@@ -157,7 +202,7 @@ def _predicted(
         raise CorpusError(
             f"baseline {name} has no prediction for {int(silent.sum())} records, such as {first}."
         )
-    return told.logits
+    return told
 
 
 def _task_figures(

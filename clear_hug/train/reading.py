@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from clear_hug.batch import Beats
 from clear_hug.diagnosis import pick_device
-from clear_hug.train.corpus import Corpus
+from clear_hug.train.corpus import Corpus, cores
 from clear_hug.train.run import RunError
 
 WORKERS = 10  # at most; more get in the way of the one that hands on what they read
@@ -251,10 +251,10 @@ def workers_beside(asked: int | None, device: torch.device, batch_size: int) -> 
     if device.type == "cpu" or not SHARED.is_dir():
         return 0
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # on this machine, as torchrun tells
-    cores = len(os.sched_getaffinity(0)) // beside - 1
+    free = cores() // beside - 1
     mine = math.ceil(batch_size / int(os.environ.get("WORLD_SIZE", 1)))
     room = shutil.disk_usage(SHARED).free // beside // (AHEAD * mine * RECORD_BYTES)
-    return max(0, min(WORKERS, cores, room))
+    return max(0, min(WORKERS, free, room))
 
 
 def count_batches(n: int, size: int) -> int:

@@ -38,14 +38,18 @@ if TYPE_CHECKING:
     from clear_hug.ui.results import Page
 
 POINT_WORDS = {
-    DEFAULT: "Default thresholds are half of the highest F1 that each label reached.",
-    "sensitivity": "Each label is called from the highest probability that found that share of its records.",
-    "specificity": "Each label is called from the lowest probability that spared that share of the others.",
+    DEFAULT: "Each default threshold is half of the label's highest F1: of calibrated probabilities the one "
+    "that F1 is highest at.",
+    "sensitivity": "Each label is called from the highest threshold that still reaches the sensitivity "
+    "chosen.",
+    "specificity": "Each label is called from the lowest threshold that reaches the specificity chosen.",
 }
 REFER_WORDS = (
-    f"**Refer**: between two probabilities the model neither rules out (misses at most {MISSED:.0%} of those "
-    f"with the label) nor rules in (calls at most {MISSED:.0%} of those without it), each with at most "
-    f"{WRONG:.0%} wrong. Told by models that had not learned from the records they judged."
+    "**Refer**: too probable to be ruled out, and not probable enough to be ruled in. *Ruled out*: below a "
+    f"threshold that misses at most {MISSED:.0%} of the records with the label, and of the records below it "
+    f"at most {WRONG:.0%} have it. *Ruled in*: from a threshold that flags at most {MISSED:.0%} of the "
+    f"records without the label, and of the records flagged at most {WRONG:.0%} are without it. Told by "
+    "models that had not learned from the records they judged."
 )
 
 
@@ -74,7 +78,7 @@ def show_called(page: Page, operated: Operated) -> None:
     order = [row for row in page.ranking if answer.called[row]]
 
     def words(row: int) -> str:
-        unsure = {REFER: ", refer", RULED_OUT: ", yet low enough to rule it out"}.get(states[row], "")
+        unsure = {REFER: ", refer", RULED_OUT: ", but low enough to be ruled out"}.get(states[row], "")
         known = page.known.get(checkpoint.targets[row])
         told = "" if known is None else ", known: yes" if known else ", known: no"
         return f"{page.words(row)} ({answer.probabilities[row]:.0%}{unsure}{told})"
@@ -93,14 +97,19 @@ def show_called(page: Page, operated: Operated) -> None:
         st.markdown(f"#### No label is called. {say(said)}")
     if sure:
         named = "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in sure)
-        st.markdown(f"**Ruled in, below the threshold from which it is called:** {say(named)}")
+        st.markdown(
+            f"**Probable enough to rule in, but below the threshold from which it is called:** {say(named)}"
+        )
     missed = dict.fromkeys(  # a label may stand in two tasks
         page.words_of(target) + (f" ({TOO_RARE})" if answer.rare[row] else "")
         for target, there in page.known.items()
         if there and not answer.called[row := checkpoint.row(target)]
     )
     if page.known:
-        st.markdown("**Known of this record and not called:** " + (say("; ".join(missed)) or "nothing."))
+        st.markdown(
+            "**Labels the data set gives this record that are not called:** "
+            + (say("; ".join(missed)) or "nothing.")
+        )
     if page.ecg.simulated and (planted := page.ecg.truth.get("change")):
         st.markdown(f"**Planted in this simulated ECG:** {say(str(planted))}")
     first = order[0] if order else top
@@ -157,7 +166,7 @@ def prevalence_input(page: Page, target: str, learned: float) -> float:
         st.session_state["prevalence"] = _percent(learned)
     st.session_state["prevalence_of"] = of
     shown = st.number_input(
-        "Your prevalence of it, %",
+        "Prevalence in your patients, %",
         0.01,
         99.0,
         _percent(learned),
@@ -202,8 +211,8 @@ def show_point(page: Page, operated: Operated, target: str, curve: Curve) -> Non
                 "Sensitivity": _share(point.sensitivity, point.sensitivity_95, point.found, point.positives),
                 "Specificity": _share(point.specificity, point.specificity_95,
                                       point.negatives - point.false, point.negatives),
-                f"Of those called, right (PPV) at {prevalence:.1%}": _or_none(positive),
-                f"Of those not called, right (NPV) at {prevalence:.1%}": _or_none(negative),
+                f"PPV at {prevalence:.1%} (of those called, have it)": _or_none(positive),
+                f"NPV at {prevalence:.1%} (of those not called, have it not)": _or_none(negative),
             }  # fmt: skip
             if point.held:
                 right, of = point.held

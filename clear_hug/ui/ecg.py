@@ -336,7 +336,10 @@ def show_first(m: Measurements) -> None:
         spikes = f"{n} pacing spike{'' if n == 1 else 's'} found, the first at {m.pacing_spikes[0]:.2f} s"
         st.warning(say(f"Paced: {spikes}. Intervals and axes are those of paced beats."))
     if m.irregular_without_p:
-        st.warning("The rhythm is irregular and no P wave was found: atrial fibrillation is likely.")
+        st.warning(
+            "The RR intervals are irregular and no P wave was found. This fits atrial fibrillation; flutter "
+            "with variable block, frequent atrial ectopy, or P waves lost in noise can look the same."
+        )
     said = [
         f"{m.heart_rate:.0f} beats/min" if np.isfinite(m.heart_rate) else "rate unknown",
         {True: "regular", False: "irregular", None: "regularity unknown"}[m.regular],

@@ -112,10 +112,10 @@ def _put_aside(page: Page) -> str:
     """That R peaks were edited with the leads the other way round, and do not count now; else ""."""
     if page.set_right:
         edits = edits_of(page.recorded, page.detector)
-        made, back = "before the leads were set right", "“As recorded” brings them back"
+        made, back = "before the leads were corrected", "“As recorded” brings them back"
     elif page.quality.reversal:
         edits = edits_of(page.undone(page.quality.reversal), page.detector)
-        made, back = "while the leads were set right", "“Set right” brings them back"
+        made, back = "while the leads were corrected", "“Correct the leads” brings them back"
     else:
         return ""
     return f"R peaks edited by hand {made} ({edits.summary}) are put aside; {back}." if edits else ""

@@ -168,7 +168,7 @@ def _show_along(along: Along, whole: LongRecord, start: float, dark: bool, grew:
             )  # fmt: skip
     st.caption(
         f"{_summary(trend)} How to read this: the line is the heart rate, the wash around it the slowest and "
-        "fastest 10 s; below, how likely a reader would accept the signal, striped where rather not. "
+        "fastest 10 s; below, how likely a reader would accept the signal, striped where that is doubtful. "
         "Rates and RR intervals are listed where the signal is sound. Click anywhere to look there."
     )
 

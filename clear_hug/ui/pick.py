@@ -66,7 +66,7 @@ def against_menu(page: Page, target: str) -> str:
     """A label of the same task that `target` is held against; "" for none."""
     task = target.split("/")[0]
     names = {
-        "": "nothing: why at all",
+        "": "no other: the label alone",
         **{
             page.checkpoint.targets[row]: page.words(row)
             for row in page.ranking

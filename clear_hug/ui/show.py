@@ -180,14 +180,14 @@ def show_quality(page: Page) -> None:
     quality, words = page.quality, []
     button = ""
     if page.set_right:
-        words.append(f":orange-badge[leads set right] {say(page.ecg.warnings[-1])}")
+        words.append(f":orange-badge[electrode exchange corrected] {say(page.ecg.warnings[-1])}")
         button = "As recorded"
     if quality.reasons:
         colour = "red" if quality.doubtful else "orange"
         value = "" if math.isnan(quality.acceptable) else f" {quality.acceptable:.2f}"
         words.append(f":{colour}-badge[signal quality{value}] {say(' '.join(quality.reasons))}")
     if quality.reversal and not button:
-        button = "Set right"
+        button = "Correct the leads"
     if not button:
         if words:
             st.markdown(words[0])
@@ -235,7 +235,7 @@ def _until_proven(page: Page, why: Attribution) -> None:
         waiting = False
     if not waiting:
         st.rerun()
-    st.markdown(":gray-badge[map of leads] is being put to the proof; the word follows by itself.")
+    st.markdown(":gray-badge[map of leads] is being tested; the verdict will appear here.")
 
 
 def _trust(proof: Proof) -> None:

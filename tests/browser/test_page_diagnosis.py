@@ -43,12 +43,12 @@ def test_an_operating_point_moves_the_thresholds_and_stands_in_the_link(page: Pa
 @pytest.mark.slow
 def test_a_prevalence_changes_what_a_call_is_worth_and_not_who_is_called(page: Page, address: str) -> None:
     open_page(page, address, "Diagnosis", "?target=superdiagnostic/MI")
-    called, worth = ticks(page), row(page, "(PPV)")
-    box = page.get_by_role("spinbutton", name=re.compile("Your prevalence"))
+    called, worth = ticks(page), row(page, "PPV at")
+    box = page.get_by_role("spinbutton", name=re.compile("Prevalence in your"))
     box.fill("1")
     box.press("Enter")
     settled(page)
-    rare = row(page, "(PPV)")
+    rare = row(page, "PPV at")
     percent = [float(re.findall(r"([\d.]+)%", text)[-1]) for text in (worth, rare)]
     assert percent[1] < percent[0] and ticks(page) == called and "prevalence=1" in page.url
     page.get_by_role("combobox", name="Label").first.click()

@@ -34,8 +34,8 @@ def test_exchanged_arms_are_said_on_every_page_and_set_right(
         page.get_by_role("link", name=name, exact=True).click()
         expect(said).to_be_visible(timeout=30_000)
         expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=30_000)
-    page.get_by_role("button", name="Set right").click()
-    expect(page.get_by_text("Set right by hand: arm electrodes exchanged").first).to_be_visible(
+    page.get_by_role("button", name="Correct the leads").click()
+    expect(page.get_by_text("Corrected by hand: arm electrodes exchanged").first).to_be_visible(
         timeout=30_000
     )
     settled(page)
@@ -54,4 +54,4 @@ def test_a_flat_lead_is_named_and_a_clean_record_is_not_warned_of(page: Page, ad
     expect(page.locator("[data-testid=stDataFrame]").last).to_be_visible()
     open_page(page, address, "ECG", "?record=simulated-normal")
     expect(page.get_by_text(re.compile(r"Signal quality: (0\.9\d|1\.00)"))).to_be_visible()
-    assert page.get_by_role("button", name="Set right").count() == 0
+    assert page.get_by_role("button", name="Correct the leads").count() == 0
