@@ -182,14 +182,37 @@ def save_checkpoint(
         aside.chmod(0o755)
         for path in aside.iterdir():
             path.chmod(0o644)
+            sync(path)
+        sync(aside)
         old = aside.with_name(f"{aside.name}-old")  # the old one goes only when the new one stands
         if folder.exists():
             os.replace(folder, old)
         os.replace(aside, folder)
+        sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def sync(path: Path) -> None:
+    """Force a file or folder to the disk."""
+    if path.is_dir() and os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    number = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def mend_checkpoint(folder: Path) -> None:
+    """Clear away what a save that was cut off left beside `folder`; what it had moved aside goes back."""
+    for left in sorted(folder.parent.glob(f".{folder.name}-*")):
+        if left.name.endswith("-old") and not folder.exists():
+            os.replace(left, folder)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def save_measured(name: str, opened: Checkpoint, card: str | None = None, **measured: Any) -> Path:

@@ -266,7 +266,8 @@ def _config(about: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(part, dict):
             between = " " if key == "versions" else "."
             flat |= {f"{title}{between}{name}": value for name, value in part.items()}
-    single = ("sources", "records", "data", "device", "precision", "processes", "revision")
+    origin = ("init_digest", "teachers", "pupils")
+    single = ("sources", "records", "data", "labels", *origin, "device", "precision", "processes", "revision")
     return flat | {name: about[name] for name in single if name in about}
 
 

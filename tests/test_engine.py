@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from clear_hug.batch import Beats
+from clear_hug.checkpoint import CheckpointError
 from clear_hug.masked import MaskedCLEAR
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.train import __main__ as command
@@ -30,7 +31,8 @@ from clear_hug.train.finetune import FinetuneConfig, finetune
 from clear_hug.train.loop import Average, EngineConfig, check_finite, learning_rate
 from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
 from clear_hug.train.reading import Batch, batches, read_batch, workers_beside
-from clear_hug.train.run import Run, RunError
+from clear_hug.train.run import Run
+from clear_hug.train.settings import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAIN = PretrainConfig(
@@ -256,13 +258,94 @@ def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, mon
         EngineConfig(accumulate=0)
     with pytest.raises(RunError, match="'paper_and_pencil' is not installed; there are tensorboard"):
         EngineConfig(track="paper_and_pencil")
-    with pytest.raises(CorpusError, match="ship names rhythm"):
+    with pytest.raises(RunError, match="ship names rhythm"):
         train("finetune", tmp_path / "b", ship=("rhythm",))
+    with pytest.raises(CorpusError, match=r"no labelled record in folds \[10\]"):
+        train("finetune", tmp_path / "b", watch_folds=(10,))
+    with pytest.raises(CheckpointError, match="nowhere"):  # before hours are spent
+        finetune(
+            tmp_path / "b", corpus, None, (tmp_path / "nowhere",), replace(FINETUNE, watch_folds=()), ENGINE
+        )
     labels = Corpus.labels
     monkeypatch.setattr(Corpus, "labels", lambda self, tasks, rows: labels(self, tasks, rows)[:, :4])
     with pytest.raises(CorpusError, match=r"labels \(33, 4\); expected \(33, 5\)"):
         train("finetune", tmp_path / "c")
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
+
+
+@pytest.mark.long
+def test_a_run_goes_on_with_the_labels_it_was_begun_with(train, cut_at, corpus, tmp_path) -> None:
+    cut_at(4)
+    with pytest.raises(Cut):
+        train("pretrain", tmp_path / "run")
+    other = tmp_path / "other"
+    shutil.copytree(corpus, other)
+    table = next((other / "ptbxl").glob("*-000/records.csv"))
+    table.write_text(table.read_text().replace("NORM", "IMI"))
+    assert Corpus(other).digest == Corpus(corpus).digest  # the same signals
+    with pytest.raises(RunError, match="labels was"):
+        pretrain(tmp_path / "run", other, PRETRAIN, ENGINE, resume=True)
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(RunError, match="states of a run and no run.json"):
+        train("pretrain", tmp_path / "run", lr=0.1)
+
+
+@pytest.mark.long
+def test_one_run_at_a_time_trains_in_a_folder(train, tmp_path, monkeypatch) -> None:
+    said: list[str] = []
+
+    def progress(self: Run, **values) -> None:
+        monkeypatch.undo()
+        with pytest.raises(RunError, match="goes on in"):
+            train("pretrain", tmp_path / "run", resume=True)
+        said.append("refused")
+        raise Cut
+
+    monkeypatch.setattr(Run, "progress", progress)
+    with pytest.raises(Cut):
+        train("pretrain", tmp_path / "run")
+    assert said
+    left = tmp_path / "run" / ".checkpoint-abc"  # of a save that was cut off
+    left.mkdir()
+    train("pretrain", tmp_path / "run", resume=True, epochs=PRETRAIN.epochs)
+    assert not left.exists() and not (tmp_path / "run" / ".lock").exists()
+    shutil.rmtree(tmp_path / "run" / "checkpoint")
+    with pytest.raises(RunError, match="its checkpoint is gone"):
+        train("pretrain", tmp_path / "run", resume=True)
+
+
+@pytest.mark.long
+def test_what_an_interrupted_run_says_is_kept_is_kept(train, tmp_path, monkeypatch) -> None:
+    def stop_at(step: int) -> None:
+        def progress(self: Run, **values) -> None:
+            if values["step"] == step:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Run, "progress", progress)
+
+    stop_at(2)
+    with pytest.raises(RunError, match="no state was saved yet: --resume begins anew"):
+        train("pretrain", tmp_path / "run")
+    stop_at(5)
+    with pytest.raises(RunError, match="up to state-000000003.safetensors is kept: --resume goes on"):
+        train("pretrain", tmp_path / "run")
+
+
+def test_a_damaged_record_is_named(train, corpus, tmp_path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(corpus, other)
+    data = Corpus(other)
+    part = next((other / "ptbxl").glob("*-000"))
+    trace = np.load(part / "trace.npy", mmap_mode="r+")
+    trace[300:340, 3] = np.nan
+    trace.flush()
+    name = data.records[0]["record"]
+    for read in (data.trace, data.tokens, lambda i: data.beats(np.array([1, 2, i]))):
+        with pytest.raises(CorpusError, match=f"{name} holds values that are no numbers"):
+            read(0)
+    data.beats(np.array([1, 2]))
+    with pytest.raises(CorpusError, match=f"{name} holds"):
+        pretrain(tmp_path / "run", other, PRETRAIN, ENGINE)
 
 
 PLAIN = {

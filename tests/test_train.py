@@ -18,7 +18,7 @@ from clear_hug.checkpoint import save_checkpoint
 from clear_hug.masked import MaskedCLEAR, masked_loss
 from clear_hug.model import CLEARHUG, DECODER, PRESETS, Facts
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import predict
+from clear_hug.train.answers import answers, predict
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.calibration import criteria, out_of_fold
@@ -39,6 +39,7 @@ from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.rhythm import by_rhythm, rhythms
+from clear_hug.train.settings import RunError
 from tests.simulated_ptbxl import write_wfdb
 
 pytestmark = pytest.mark.long  # each trains
@@ -156,9 +157,9 @@ def test_a_fraction_of_the_labels_is_all_that_is_learned_from(
     finetune(tmp_path / "run", corpus, str(pretrained / "checkpoint"), recipe=recipe)
     whole = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled_for(tasks))
     assert ch.load_checkpoint(tmp_path / "run" / "checkpoint").training["records"] == -(-len(whole) // 4)
-    with pytest.raises(CorpusError, match="label_fraction = 0; expected above 0"):
+    with pytest.raises(RunError, match="label_fraction = 0; expected above 0"):
         finetune(tmp_path / "none", corpus, recipe=replace(recipe, label_fraction=0.0))
-    with pytest.raises(CorpusError, match="ridge = -1; expected from 0"):
+    with pytest.raises(RunError, match="ridge = -1.0; expected from 0"):
         finetune(tmp_path / "none", corpus, recipe=replace(recipe, ridge=-1.0))
 
 
@@ -452,7 +453,7 @@ def test_the_decoder_learns_anew_and_the_diagnosis_stays(
     decoder(tmp_path / "without", str(tmp_path / "run" / "checkpoint"), corpus, at_once)
     plain = ch.load_checkpoint(tmp_path / "without" / "checkpoint").model.clear
     assert plain.config.centres == 0 and not plain.kernel.state_dict()
-    with pytest.raises(CorpusError, match="centres = -1; expected 0"):  # before hours are spent
+    with pytest.raises(RunError, match="centres = -1; expected 0"):  # before hours are spent
         decoder(tmp_path / "bad", str(finetuned / "checkpoint"), corpus, replace(recipe, centres=-1))
 
 
@@ -471,3 +472,32 @@ def test_tiny_is_what_tests_use_and_tasks_cover_the_field() -> None:
         "superdiagnostic": 5, "subdiagnostic": 23, "form": 19, "rhythm": 12, "diagnostic": 44, "all": 71,
         "cpsc2018": 9, "csn": 38,
     }  # fmt: skip
+
+
+def test_a_probe_reads_a_frozen_encoder(
+    corpus: Path, pretrained: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    recipe = BaselineConfig(kind="probe", tasks=("superdiagnostic",), watch_folds=(), weight_decay=0.01)
+    baseline(tmp_path / "a", corpus, recipe, str(pretrained / "checkpoint"))
+    baseline(tmp_path / "random", corpus, replace(recipe, kind="random"))
+    found = [np.load(tmp_path / name / "predictions.npz")["logits"] for name in ("a", "random")]
+    assert np.isfinite(found).all() and not np.allclose(*found)
+    with pytest.raises(RunError, match="--init"):
+        baseline(tmp_path / "b", corpus, recipe)
+    with pytest.raises(
+        RunError, match="share 8"
+    ):  # an encoder that was watched on what it would be judged on
+        baseline(tmp_path / "b", corpus, recipe, str(finetuned / "checkpoint"))
+    with pytest.raises(RunError, match="another kind of run"):
+        baseline(finetuned, corpus, recipe, str(pretrained / "checkpoint"))
+    (tmp_path / "a" / "predictions.npz").write_bytes(b"PK")
+    with pytest.raises(CorpusError, match="cannot be read"):
+        answers(tmp_path / "a", Corpus(corpus), np.array([0]), ["superdiagnostic/NORM"])
+
+
+def test_a_teacher_of_all_labels_does_not_teach_a_fraction(corpus: Path, tmp_path: Path) -> None:
+    recipe = FinetuneConfig(tasks=("superdiagnostic",), label_fraction=0.25)
+    data = Corpus(corpus)
+    labels = np.full((len(data), 5), np.nan, dtype=np.float32)
+    with pytest.raises(CorpusError, match="learned from 100 % of the labels"):
+        learn_from([tmp_path / "forest"], data, [TASKS["superdiagnostic"]], recipe, labels)

@@ -21,7 +21,7 @@ from clear_hug.train.faithfulness import faithfulness
 from clear_hug.train.finetune import finetune
 from clear_hug.train.operating import operating
 from clear_hug.train.pretrain import pretrain
-from clear_hug.train.run import RunError
+from clear_hug.train.settings import RunError
 
 COMMANDS: dict[str, Any] = {
     "prepare": prepare,
@@ -45,9 +45,9 @@ def main() -> None:
         auto_cli(COMMANDS, as_positional=False, args=args)
     except (CorpusError, CheckpointError, RunError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        how = "run it again" if words[:1] == ["prepare"] else "go on with --resume"
-        sys.exit(f"stopped; what was done so far is kept: {how}.")
+    except KeyboardInterrupt:  # a run that keeps states says so itself
+        kept = "the parts so far are kept: run it again" if words[:1] == ["prepare"] else "nothing is kept"
+        sys.exit(f"stopped; {kept}.")
 
 
 if __name__ == "__main__":

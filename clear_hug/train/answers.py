@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ def _predictions(run: Path) -> Kept | None:
                 train_folds=tuple(saved["train_folds"].tolist()),
                 watch_folds=tuple(saved["watch_folds"].tolist()),
             )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise CorpusError(f"{path} cannot be read ({error}); run `baseline` again.") from error
 
 

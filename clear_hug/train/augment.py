@@ -11,6 +11,7 @@ from clear_hug.batch import Beats
 from clear_hug.embed import rhythm_in_tents
 from clear_hug.leads import N_LEADS
 from clear_hug.train.plant import plant
+from clear_hug.train.settings import RunError, at_least, shares
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class Augmentation:
     premature_wide: float = 0.1
     premature_narrow: float = 0.05
     st_elevation: float = 0.04
+
+    def __post_init__(self) -> None:
+        names = ("drop_beat", "drop_token", "drop_lead", "withhold", "rhythm_holes", "mix")
+        shares(self, *names, *(planted := ("premature_wide", "premature_narrow", "st_elevation")))
+        at_least(self, stretch=1, amplitude=0)
+        if sum(getattr(self, name) for name in planted) > 1:
+            raise RunError(f"{', '.join(planted)} are shares of the records and add up to more than 1.")
 
     @property
     def planted(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 "resnet": a plain 1-D ResNet on the 100 Hz trace, each lead over its own SD (no voltage: most records
 at hand have none). "forest": trees over measured waves (`train/forest.py`). "random": a linear probe on the
-lead tokens of a CLEAR that was never trained.
+lead tokens of a CLEAR that was never trained. "probe": the same of a checkpoint's frozen encoder.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from clear_hug.checkpoint import load_checkpoint
 from clear_hug.diagnosis import computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
+from clear_hug.train.answers import folds_of
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
 from clear_hug.train.loop import Average, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
+from clear_hug.train.settings import RunError, apart, at_least, one_of, shares
 
 SAMPLES = 1000  # 10 s at 100 Hz
+KINDS = ("resnet", "forest", "random", "probe")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class BaselineConfig:
     """How to train a baseline.
 
     Args:
-        kind: resnet, forest or random
+        kind: resnet, forest, random or probe
         tasks: label sets, learned at once
         train_folds: learned from
         watch_folds: looked at after each epoch; may be empty
@@ -43,7 +47,7 @@ class BaselineConfig:
         epochs: passes over the records (resnet)
         batch_size: records a step (resnet)
         lr: peak learning rate (resnet)
-        weight_decay: of the matrices (resnet), or ridge of the probe's weights (random)
+        weight_decay: of the matrices (resnet), or ridge of the probe's weights (random, probe)
         amplitude: SD of the log of a factor on each lead
         shift: largest shift in time, s
         drop_lead: chance that a record loses some leads
@@ -68,6 +72,16 @@ class BaselineConfig:
     average: float = 0.99
     teach: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of(self, kind=KINDS)
+        at_least(self, epochs=1, batch_size=1, lr=0, weight_decay=0, amplitude=0, shift=0, seed=0)
+        shares(self, "drop_lead", "average")
+        if unknown := set(self.tasks) - set(TASKS) or not self.tasks:
+            named = ", ".join(sorted(unknown)) if isinstance(unknown, set) else "none"
+            raise RunError(f"tasks names {named}; expected of {', '.join(TASKS)}.")
+        apart(train_folds=self.train_folds, watch_folds=self.watch_folds)
+        apart(train_folds=self.train_folds, test_folds=self.test_folds)
 
 
 class Residual(nn.Module):
@@ -110,15 +124,25 @@ class ResNet(nn.Module):
         return self.head(self.dropout(torch.cat([x.mean(-1), x.amax(-1)], -1)))
 
 
-def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = BaselineConfig()) -> None:  # noqa: B008
+def baseline(
+    run: Path,
+    corpus: Path = Path("corpus"),
+    recipe: BaselineConfig = BaselineConfig(),  # noqa: B008
+    init: str | None = None,
+) -> None:
     """Train a baseline and write its logits on the test folds to <run>/predictions.npz.
 
     Args:
-        run: folder of the run
+        run: folder of the run; what a baseline wrote there before is replaced
         corpus: folder of prepared shards
         recipe: how
+        init: checkpoint whose frozen encoder is probed (probe)
     """
-    data = Corpus(corpus)
+    data, run = Corpus(corpus), Path(run)
+    if (run / "run.json").exists() or (run / "checkpoint").exists():
+        raise RunError(f"{run} holds another kind of run; name another folder.")
+    if (recipe.kind == "probe") != (init is not None):
+        raise RunError("--init names the encoder that --recipe.kind probe reads; give both or neither.")
     tasks = [TASKS[name] for name in recipe.tasks]
     rows = {
         name: np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(tasks))
@@ -141,25 +165,29 @@ def baseline(run: Path, corpus: Path = Path("corpus"), recipe: BaselineConfig = 
         case "forest":
             predict = forest(data, rows["train"], labels, rows["test"], recipe.seed)
         case "random":
-            predict = _random(data, rows, labels, recipe)
-        case kind:
-            raise CorpusError(f"kind = {kind!r}; expected one of resnet, forest, random.")
+            torch.manual_seed(recipe.seed)
+            predict = probe(CLEAR(PRESETS["small"]), data, rows, labels, recipe.weight_decay)
+        case _:
+            opened = load_checkpoint(init or "")
+            apart(test_folds=recipe.test_folds, folds_the_encoder_learned_from=sum(folds_of(opened), ()))
+            predict = probe(opened.model.clear, data, rows, labels, recipe.weight_decay)
     unseen = rows["test"][judged.size :]
     if recipe.teach:
         usual = usual_r_and_s(data, rows["train"])
         weights = weigh_criteria(data, rows["train"], tasks, usual)
         predict[judged.size :] += evidence(data, unseen, usual, weights)
     names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
-    run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
+    aside = run / ".predictions.npz"
     np.savez(
-        run / "predictions.npz",
+        aside,
         records=[data.records[i]["record"] for i in rows["test"]],
         targets=names,
         logits=predict,
         train_folds=np.array(recipe.train_folds, dtype=np.int64),
         watch_folds=np.array(recipe.watch_folds, dtype=np.int64),
     )
+    aside.replace(run / "predictions.npz")
     if judged.size:
         told = _told(data, tasks, judged, predict[: judged.size])
         print(f"{recipe.kind}: {told} on folds {recipe.test_folds}")
@@ -248,13 +276,17 @@ def _logits(model: ResNet, x: Tensor) -> NDArray[np.float32]:
     return np.concatenate([model(part.to(device)).float().cpu().numpy() for part in x.split(128)])
 
 
-def _random(
-    data: Corpus, rows: dict[str, NDArray[np.int64]], labels: NDArray[np.float32], r: BaselineConfig
+def probe(
+    clear: CLEAR,
+    data: Corpus,
+    rows: dict[str, NDArray[np.int64]],
+    labels: NDArray[np.float32],
+    ridge: float,
 ) -> NDArray[np.float32]:
-    torch.manual_seed(r.seed)
-    clear = CLEAR(PRESETS["small"]).to(pick_device()).eval()
+    """(test row, label) logits of a linear probe on the lead tokens of a frozen encoder."""
+    clear = clear.to(pick_device()).eval()
     train, test = (lead_token_features(clear, data, rows[name]) for name in ("train", "test"))
-    weight, bias = linear_probe(train, torch.from_numpy(labels).to(train.device), r.weight_decay)
+    weight, bias = linear_probe(train, torch.from_numpy(labels).to(train.device), ridge)
     return (test @ weight.T + bias).cpu().numpy()
 
 

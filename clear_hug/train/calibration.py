@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from clear_hug.checkpoint import load_checkpoint, save_checkpoint
+from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import pick_device
 from clear_hug.model import CLEARHUG
 from clear_hug.tasks import Task
@@ -44,6 +44,27 @@ def criteria(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus"))
         thresholds=thresholds,
         training={**opened.training, **told},
     )
+
+
+def check_calibration(runs: Sequence[Path], tasks: tuple[Task, ...]) -> None:
+    """Raise what `out_of_fold` would, before a run has taken its hours."""
+    folds: list[int] = []
+    for run in runs:
+        folds += _of_calibration(run, tasks, folds)[1]
+
+
+def _of_calibration(run: Path, tasks: tuple[Task, ...], taken: Sequence[int]) -> tuple[Checkpoint, list[int]]:
+    """A run's checkpoint, and the folds that it watched and that none before has taken."""
+    opened = load_checkpoint(Path(run) / "checkpoint")
+    learned, watched = folds_of(opened)
+    if opened.tasks != tasks:
+        raise CorpusError(f"{run} answers other tasks; calibrate on runs of the same.")
+    if not watched or set(watched) & {*learned, *taken}:
+        raise CorpusError(
+            f"{run} watched folds {list(watched)} and learned from {list(learned)}; calibrate on runs that "
+            "each watched folds of their own, which they did not learn from."
+        )
+    return opened, list(watched)
 
 
 def have_criteria(runs: Sequence[Path]) -> bool:
@@ -115,15 +136,8 @@ def out_of_fold(
     rows: list[NDArray[np.int64]] = []
     folds: list[int] = []
     for run in runs:
-        opened = load_checkpoint(Path(run) / "checkpoint")
-        learned, watched = folds_of(opened)
-        if opened.tasks != tasks:
-            raise CorpusError(f"{run} answers other tasks; calibrate on runs of the same.")
-        if not watched or set(watched) & {*learned, *folds}:
-            raise CorpusError(
-                f"{run} watched folds {list(watched)} and learned from {list(learned)}; calibrate on runs "
-                "that each watched folds of their own, which they did not learn from."
-            )
+        opened, watched = _of_calibration(run, tasks, folds)
+        learned, _ = folds_of(opened)
         rows.append(np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(tasks)))
         if not criteria:
             opened.model.hug.voltage.zero_()

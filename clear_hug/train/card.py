@@ -48,7 +48,7 @@ def model_card(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
         *_rebuilt(metrics["reconstruction"]),
         *_elsewhere(metrics["elsewhere"]),
         *(faithfulness_lines(checkpoint.faithfulness) if checkpoint.faithfulness else []),
-        *_limits(metrics),
+        *_limits(checkpoint, metrics),
         "",
     ])  # fmt: skip
 
@@ -145,11 +145,9 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         )
     maps = "lead" if checkpoint.model.hug.per_lead else "group"
     stages = "; then ".join(map(_stage, pretraining(training))) or "none"
-    how = (
-        "on a frozen encoder"
-        if tuned.get("frozen")
-        else "encoder and head together, rebuilding hidden tokens beside"
-    )
+    beside_it = ", rebuilding hidden tokens beside" if tuned.get("rebuild") else ""
+    how = "on a frozen encoder" if tuned.get("frozen") else f"encoder and head together{beside_it}"
+    of = _of(checkpoint)
     return [
         f"# {checkpoint.name}",
         "",
@@ -168,7 +166,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "",
         *_criteria(checkpoint),
         f"- Pre-training: {stages}.",
-        f"- Fine-tuning, {how}: {training.get('records', 0)} PTB-XL records of folds "
+        f"- Fine-tuning, {how}: {training.get('records', 0)} {of}records of folds "
         f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "
         f"{_list(tuned.get('tasks'))}.",
         *_planted(tuned),
@@ -186,7 +184,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "Exploring 12-lead ECGs and the model's reasons, in research and teaching. Not for diagnosis, triage",
         "or treatment.",
         "",
-        f"## Figures on PTB-XL fold {_list(metrics['folds'])}, "
+        f"## Figures on {of}fold {_list(metrics['folds'])}, "
         + ("whose labels were never seen" if metrics["pretrained_on_them"] else "never learned from"),
         "",
         f"95 % intervals: {BOOTSTRAPS:,} bootstrap draws of patients (of records, the patient unknown).",
@@ -488,7 +486,12 @@ def faithfulness_lines(figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _limits(metrics: Mapping[str, Any]) -> list[str]:
+def _of(checkpoint: Checkpoint) -> str:
+    """Whose labels, where that is known: those in SCP statements are PTB-XL's."""
+    return "PTB-XL " if all(task.vocabulary == "SCP" for task in checkpoint.tasks) else ""
+
+
+def _limits(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     unseen, flag = metrics["unseen"], metrics["scale_flag"]
     return [
         "## What it cannot see",
@@ -500,8 +503,9 @@ def _limits(metrics: Mapping[str, Any]) -> list[str]:
         "- P waves without a QRS, pauses without a beat, pacing spikes.",
         "- Voltage, where a file does not tell its unit. To know no more than whether a record has voltage "
         f"is an AUROC (0.5: tells nothing), for counted labels, of {_flag_words(flag, metrics['tasks'])}.",
-        f"- Patients unlike PTB-XL's (Germany, 1989-1996); {unseen['records']} of its records are judged "
-        "here.",
+        "- Patients unlike "
+        + ("PTB-XL's (Germany, 1989-1996)" if _of(checkpoint) else "those of its training")
+        + f"; {unseen['records']} records are judged here.",
     ]
 
 

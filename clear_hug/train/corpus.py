@@ -329,6 +329,10 @@ class _Rows(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return self._n
 
+    def column(self, name: str) -> NDArray[Any]:
+        """(record,) of one field."""
+        return self._columns[name]
+
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             return [self[k] for k in range(*i.indices(self._n))]
@@ -412,6 +416,22 @@ class Corpus:
         """sha256 over the digests of all records, in order: the data hash of a run."""
         return hashlib.sha256(self._digests.tobytes()).hexdigest()
 
+    @property
+    def labels_digest(self) -> str:
+        """sha256 over what is said of all records: names, folds, patients and statements."""
+        told = zip(
+            self.records.column("record"),
+            self.fold,
+            self.patients,
+            self.vocabulary,
+            self.statements,
+            strict=True,
+        )
+        content = hashlib.sha256()
+        for row in told:
+            content.update(repr(tuple(map(str, row))).encode())
+        return content.hexdigest()
+
     @cached_property
     def lead_scale(self) -> NDArray[np.float32]:
         """(record, 12) mV, over the whole record; NaN for an absent lead or unknown units."""
@@ -430,7 +450,16 @@ class Corpus:
         """(12, sample) conditioned trace of record i."""
         start = int(self._start[i, 0])
         trace = self._arrays(i)[0][start : start + int(self.records[i]["n_samples"])]
+        self._check_finite(trace, i)
         return np.ascontiguousarray(trace.T).astype(np.float32)
+
+    def _check_finite(self, values: NDArray[np.float16], i: int) -> None:
+        if not _finite(values):
+            record, part = self.records[i]["record"], self._parts[int(self._part[i])]
+            raise CorpusError(
+                f"{record} holds values that are no numbers: {part.parent.name}/{part.name} is damaged; "
+                f"delete the part's folder, and {_AGAIN}."
+            )
 
     def tokens(self, i: int) -> BeatTokens:
         """The beat tokens of record i."""
@@ -466,6 +495,9 @@ class Corpus:
         cut = np.empty((len(beats), TOKEN_SAMPLES, N_LEADS), np.float16)
         for (trace, shift, _, _), at, many in zip(found, first, n, strict=True):
             _cut_runs(trace, shift + sample[at : at + many, 0], cut[at : at + many])
+        if not _finite(cut):
+            for i, at, many in zip(rows, first, n, strict=True):
+                self._check_finite(cut[at : at + many][within[at : at + many]], int(i))
         cut[~within] = 0
         valid = beats["valid"]
         for lead in np.flatnonzero(~valid.all(0)):
@@ -584,6 +616,13 @@ def _stratify(has: NDArray[np.bool_]) -> NDArray[np.int64]:
             at[one] = turn - len(rarest_first)  # before all others
             covered |= has[one]
     return np.argsort(at, kind="stable")
+
+
+def _finite(values: NDArray[np.float16]) -> bool:
+    """No NaN and no infinity: as integers these are the largest of either sign, which is told fastest so."""
+    if not values.size:
+        return True
+    return bool(values.view(np.int16).max() < 0x7C00 and values.view(np.uint16).max() < 0xFC00)
 
 
 def _cut_runs(trace: NDArray[np.float16], starts: NDArray[np.int64], out: NDArray[np.float16]) -> None:

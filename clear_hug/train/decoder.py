@@ -21,11 +21,12 @@ from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.leads import N_LEADS
 from clear_hug.masked import MaskedCLEAR
 from clear_hug.model import CLEAR, DECODER
-from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.corpus import Corpus
 from clear_hug.train.loop import EngineConfig, accelerate, epochs
 from clear_hug.train.pretrain import RebuildConfig, fit_regression, rebuilding, rows_of, some_of
 from clear_hug.train.reading import read_batch
 from clear_hug.train.run import Run, describe
+from clear_hug.train.settings import at_least, shares
 
 EVERY = np.arange(N_LEADS)
 TURNS = 16
@@ -52,6 +53,11 @@ class DecoderConfig(RebuildConfig):
     in_mv: bool = True
     centres: int = 2000
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shares(self, "dropout")
+        at_least(self, centres=0)
+
 
 def decoder(
     run: Path,
@@ -71,8 +77,6 @@ def decoder(
         engine: by which means
         resume: go on with a run that was cut off, from its last good state
     """
-    if recipe.centres < 0:
-        raise CorpusError(f"centres = {recipe.centres}; expected 0 (no kernel) or more.")
     data = Corpus(corpus)
     rows = rows_of(data, recipe)
     accelerator = accelerate(recipe.precision, engine, run)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clear_hug.checkpoint import BASELINES, Checkpoint, folder_of, load_checkpoint, save_measured
 from clear_hug.diagnosis import probabilities
-from clear_hug.tasks import Task
+from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import (
     Answers,
     Source,
@@ -26,7 +26,7 @@ from clear_hug.train.answers import (
     pretraining,
 )
 from clear_hug.train.card import model_card
-from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.elsewhere import elsewhere_figures
 from clear_hug.train.metrics import (
     INTERVAL_FROM,
@@ -71,7 +71,7 @@ def evaluate(
     data_folder = elsewhere or os.environ.get("CLEAR_HUG_DATA")
     beside = baseline_answers(baselines or _kept(checkpoint, opened, data, folds), opened, data, folds)
     metrics = measure(opened, data, folds, beside, Path(data_folder) if data_folder else None)
-    metrics["command"] = _command(opened.name, folds, {} if write else baselines)
+    metrics["command"] = _command(checkpoint, corpus, folds, {} if write else baselines)
     card = model_card(opened, metrics)
     print(card)
     if write:
@@ -102,11 +102,11 @@ def measure(
     rows = _judged(opened, data, folds)
     if not rows.size:
         raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
-    trained = np.flatnonzero(np.isin(data.fold, train_folds) & data.labelled_for(opened.tasks))
+    trained = _learned_from(opened, data)
     logits = predict(opened.model, data, rows)
     withheld = predict(opened.model, data, rows, told=False)
     metrics: dict[str, Any] = {
-        "command": _command(opened.name, folds, {}),
+        "command": _command(opened.name, Path("corpus"), folds, {}),
         "folds": list(folds),
         "pretrained_on_them": not all(set(folds) <= left for left in left_out),
         "data": data.digest,
@@ -164,12 +164,26 @@ def _judged(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> NDArray
     return np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
 
 
+def _learned_from(opened: Checkpoint, data: Corpus) -> NDArray[np.int64]:
+    """The labelled records that a checkpoint was fine-tuned on: of its folds, its share of the labels."""
+    recipe = opened.training.get("config", {})
+    rows = np.flatnonzero(np.isin(data.fold, folds_of(opened)[0]) & data.labelled_for(opened.tasks))
+    share = recipe.get("label_fraction", 1.0)
+    if share == 1 or not rows.size:
+        return rows
+    learned = [TASKS[name] for name in recipe["tasks"]]  # drawn over all of these, whatever ships
+    labels, patients = data.labels(learned, rows), data.patients[rows]
+    return label_fraction(rows, labels, patients, share, recipe["seed"], recipe["stratified"])
+
+
 def _several(runs: Source | Sequence[Source]) -> list[Source]:
     return list(runs) if isinstance(runs, list | tuple) else [runs]  # type: ignore[list-item]
 
 
-def _command(name: str, folds: tuple[int, ...], baselines: Runs) -> str:
+def _command(name: str, corpus: Path, folds: tuple[int, ...], baselines: Runs) -> str:
     command = f"python -m clear_hug.train evaluate --checkpoint {name}"
+    if Path(corpus) != Path("corpus"):
+        command += f" --corpus {corpus}"
     if tuple(folds) != (9,):
         command += f" --folds '{json.dumps(list(folds))}'"
     if baselines:

@@ -5,6 +5,8 @@ One encoder serves both the diagnosis and the reconstruction, so the masked loss
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import answers, predict
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
-from clear_hug.train.calibration import calibrate, have_criteria, set_criteria
+from clear_hug.train.calibration import calibrate, check_calibration, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.criteria import usual_r_and_s
 from clear_hug.train.intervals import N_INTERVALS, measured
@@ -34,6 +36,7 @@ from clear_hug.train.reading import Batch
 from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
+from clear_hug.train.settings import RunError, apart, at_least, how_it_trains, shares
 
 HALF = 0.5  # of the records of a batch some leads are left out too
 LEAST_TAUGHT = 5  # positives that a teacher has learned from; of a label with fewer it knows nothing
@@ -112,6 +115,23 @@ class FinetuneConfig:
     taught_share: float = 0.5
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        how_it_trains(self)
+        shares(self, "dropout", "ridge", "few_leads", "average", "taught_share", "layer_decay")
+        at_least(self, encoder_lr=0, intervals=0, steady=0, additive=0, rebuild=0, rebuild_records=1)
+        if not 0 < self.label_fraction <= 1:
+            raise RunError(f"label_fraction = {self.label_fraction:g}; expected above 0, and 1 at most.")
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            raise RunError(
+                f"tasks = {list(self.tasks)}; expected one or more, each once: {', '.join(TASKS)}."
+            )
+        for name in ("ship", "taught"):
+            if unknown := set(getattr(self, name)) - set(self.tasks):
+                raise RunError(
+                    f"{name} names {', '.join(sorted(unknown))}, which is not among the tasks learned."
+                )
+        apart(train_folds=self.train_folds, watch_folds=self.watch_folds)
+
 
 def finetune(
     run: Path,
@@ -126,7 +146,7 @@ def finetune(
     """Fine-tune and write <run>/checkpoint.
 
     Args:
-        run: folder of the run: logs, checkpoint, predictions on the watched folds
+        run: folder of the run: logs and checkpoint
         corpus: folder of prepared shards
         init: checkpoint to start from; untrained weights of the small preset when not given
         calibration: runs of the same recipe that each watched folds they did not learn from; what they said
@@ -142,10 +162,9 @@ def finetune(
     tasks = tuple(_task(name) for name in recipe.tasks)
     train = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled_for(tasks))
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled_for(tasks))
-    if not train.size:
-        raise CorpusError(f"no labelled record in folds {recipe.train_folds} of {corpus}.")
-    if not 0 < recipe.label_fraction <= 1:
-        raise CorpusError(f"label_fraction = {recipe.label_fraction:g}; expected above 0, and 1 at most.")
+    for folds, rows in ((recipe.train_folds, train), (recipe.watch_folds, watch)):
+        if not rows.size and (folds or rows is train):
+            raise CorpusError(f"no labelled record in folds {list(folds)} of {corpus}.")
     train = label_fraction(
         train,
         data.labels(tasks, train),
@@ -154,13 +173,10 @@ def finetune(
         recipe.seed,
         recipe.stratified,
     )
-    unknown = set(recipe.ship) - set(recipe.tasks)
-    if unknown:
-        raise CorpusError(f"ship names {', '.join(sorted(unknown))}, which is not among the tasks learned.")
-    if not 0 <= recipe.ridge <= 1:
-        raise CorpusError(
-            f"ridge = {recipe.ridge:g}; expected from 0 (HUG alone) to 1 (the regression alone)."
-        )
+    keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
+    shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
+    if not watch.size:
+        check_calibration(calibration, shipped)
     accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(0)  # the head starts alike whatever the seed
     source = load_checkpoint(init) if init else None
@@ -209,6 +225,8 @@ def finetune(
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
     about |= {"teachers": [Path(run).name for run in teachers], "pupils": int(pupils.size)}
+    taught = hashlib.sha256(labels[pupils].tobytes()).hexdigest() if pupils.size else None
+    about |= {"teachers_digest": taught}
     arguments = {
         "corpus": corpus,
         "init": init,
@@ -276,6 +294,12 @@ def learn_from(
     targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     unlabelled, said = np.flatnonzero(~data.labelled), []
     for run in teachers:
+        if (theirs := _fraction_of(Path(run))) > recipe.label_fraction:
+            raise CorpusError(
+                f"teacher {run} learned from {100 * theirs:g} % of the labels, its pupil may from "
+                f"{100 * recipe.label_fraction:g} % alone; teach by a run of the same label_fraction and "
+                "seed."
+            )
         told = answers(Path(run), data, unlabelled, targets)
         if not set(told.train_folds) <= set(recipe.train_folds):
             raise CorpusError(
@@ -294,6 +318,14 @@ def learn_from(
     columns = np.flatnonzero(np.repeat(taught, [len(task.labels) for task in tasks]))
     labels[np.ix_(rows, columns)] = mean[np.ix_(spoken, columns)]
     return rows
+
+
+def _fraction_of(run: Path) -> float:
+    """Of the labels, what a run of `finetune` learned from; a baseline has no such setting and took all."""
+    try:
+        return float(json.loads((run / "run.json").read_text())["config"]["label_fraction"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1.0
 
 
 class _Training(Objective):

@@ -26,7 +26,8 @@ from clear_hug.diagnosis import computes_bf16, pick_device
 from clear_hug.masked import mix
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.reading import Batch, batches, count_batches, workers_beside
-from clear_hug.train.run import Run, RunError
+from clear_hug.train.run import Run
+from clear_hug.train.settings import RunError
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,8 @@ def check_finite(
     if not math.isfinite(value):
         names = ", ".join(corpus.records[int(i)]["record"] for i in rows[:8])
         raise FloatingPointError(
-            f"the {what} is {value} at step {step} (records {names}, ...); "
-            "the run so far is kept. Look at these records, or run anew with a lower --recipe.lr."
+            f"the {what} is {value} at step {step} (records {names}, ...); what was saved is kept. Look at "
+            "these records, or run anew with a lower --recipe.lr."
         )
 
 

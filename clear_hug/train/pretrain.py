@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clear_hug.attention import PATTERNS
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
 from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss
@@ -18,6 +19,7 @@ from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import EngineConfig, Objective, accelerate, epochs, parameter_groups
 from clear_hug.train.reading import Batch, read_batch
 from clear_hug.train.run import Run, describe
+from clear_hug.train.settings import how_it_trains, one_of, shares
 
 FITTED = 4096  # at most so many records give the regression that the decoder starts from
 
@@ -56,6 +58,10 @@ class RebuildConfig:
     precision: str = "auto"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        how_it_trains(self)
+        shares(self, "mask_ratio", "whole_lead", "whole_beat", "few_leads")
+
 
 @dataclass(frozen=True)
 class PretrainConfig(RebuildConfig):
@@ -70,6 +76,10 @@ class PretrainConfig(RebuildConfig):
     preset: str = "small"
     pattern: str = "paper"
     regression: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(self, preset=PRESETS, pattern=PATTERNS)
 
 
 def pretrain(
@@ -172,8 +182,6 @@ class Rebuilding(Objective):
 
 
 def _size(recipe: PretrainConfig) -> CLEARConfig:
-    if recipe.preset not in PRESETS:
-        raise CorpusError(f"preset = {recipe.preset!r}; expected one of {', '.join(PRESETS)}.")
     return replace(PRESETS[recipe.preset], pattern=recipe.pattern)
 
 

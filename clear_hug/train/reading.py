@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from clear_hug.batch import Beats
 from clear_hug.diagnosis import pick_device
 from clear_hug.train.corpus import Corpus, cores
-from clear_hug.train.run import RunError
+from clear_hug.train.settings import RunError
 
 WORKERS = 10  # at most; more get in the way of the one that hands on what they read
 AHEAD = 4  # batches that each of them reads ahead

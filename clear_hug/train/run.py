@@ -22,7 +22,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 import yaml
@@ -33,15 +33,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from clear_hug.checkpoint import CheckpointError, load_checkpoint, mend_checkpoint, sync
 from clear_hug.train.corpus import Corpus
+from clear_hug.train.settings import RunError
+
+try:
+    import fcntl
+except ImportError:  # not everywhere
+    fcntl = None  # type: ignore[assignment]
 
 STATES_KEPT = 2
+LOCK = ".lock"
 PROGRESS_EVERY = 5.0  # s, between two looks that run.json takes at the loop
-SAME = ("stage", "config", "sources", "data", "init_digest")  # of run.json: what a resumed run must share
-
-
-class RunError(RuntimeError):
-    """A run that cannot go on, in a sentence."""
+SAME = ("stage", "config", "sources", "data", "labels", "records", "init_digest", "teachers_digest")
+"""Of run.json, where an older one has it: what a resumed run must share."""
+TOLD = ("precision", "device", "processes", "versions", "revision")  # what may differ, and is said
 
 
 def describe(
@@ -55,6 +61,7 @@ def describe(
         "records": int(rows.size),
         "sources": [shard.name for shard in data.shards],
         "data": data.digest,
+        "labels": data.labels_digest,
         "revision": git_revision(),
         "versions": {
             "python": platform.python_version(),
@@ -101,9 +108,14 @@ class Run:
         self._log = folder / "log.jsonl"
         self._told = 0.0
         self._saved = ""
+        self._lock: IO[bytes] | None = None
         before = self._check(about, resume)
         self.finished = before.get("state") == "finished"
         accelerator.wait_for_everyone()  # nothing is written before everyone has read
+        if before and not self.finished:
+            for key in TOLD:
+                for name, old, new in _differences(key, before.get(key), about.get(key)):
+                    self.say(f"{name} was {old}, and is {new}.")
         self._about = {
             **about,
             "state": "running",
@@ -114,11 +126,20 @@ class Run:
             "step": before.get("step", 0),
         }
         if self.finished:
+            try:
+                load_checkpoint(folder / "checkpoint")
+            except CheckpointError as error:
+                raise RunError(
+                    f"{folder} was finished, and its checkpoint is gone: {error} Delete the folder and run "
+                    "it anew."
+                ) from error
             self.say(f"{folder} is finished already; its checkpoint stands.")
         elif self.main:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder)
             for part in folder.glob(".*.part"):
                 part.unlink()
+            mend_checkpoint(folder / "checkpoint")
             _write_aside(folder / "config.yaml", lambda p: p.write_text(_yaml(arguments)))
             self._write_about()
 
@@ -126,6 +147,8 @@ class Run:
         """run.json of a run that may be gone on with; {} of a new one."""
         path = self.folder / "run.json"
         if not path.exists():
+            if self._states():
+                raise RunError(f"{self.folder} holds states of a run and no run.json; name another folder.")
             return {}
         try:
             before = json.loads(path.read_text())
@@ -142,6 +165,7 @@ class Run:
         differs = [
             f"{name} was {old!r} and is {new!r}"
             for key in SAME
+            if key in before
             for name, old, new in _differences(key, before.get(key), about.get(key))
         ]
         if differs:
@@ -156,8 +180,15 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Note how it ended; what was saved stays."""
-        if self.finished:
-            return
+        try:
+            if not self.finished:
+                self._end(error)
+        finally:
+            if self._lock:
+                (self.folder / LOCK).unlink(missing_ok=True)
+                self._lock.close()
+
+    def _end(self, error: BaseException | None) -> None:
         if error is None:
             self._accelerator.end_training()
             if self.main:
@@ -169,14 +200,28 @@ class Run:
         for tracker in self._accelerator.trackers:
             tracker.finish()
         words = str(error) or type(error).__name__
+        kept = f"the run up to {self._saved} is kept" if self._saved else "no state was saved yet"
         if isinstance(error, (OSError, SafetensorError)):
-            kept = f"the run up to {self._saved} is kept" if self._saved else "no state was saved yet"
             words = f"{self.folder}: {words}; {kept}. Mend this, then go on with --resume."
+        if isinstance(error, KeyboardInterrupt):
+            words = f"{self.folder}: stopped; {kept}: --resume " + (
+                "goes on." if self._saved else "begins anew."
+            )
         with suppress(OSError):  # the disk that is full; the sentence is told all the same
-            self._about |= {"state": "failed", "error": words}
-            self._write_about()  # any process may be the one that fails
-        if isinstance(error, (OSError, SafetensorError)):
+            if not self._told_by_another():  # any process may be the one that fails, and others fail with it
+                self._about |= {"state": "failed", "error": words}
+                self._write_about()
+        if isinstance(error, (OSError, SafetensorError, KeyboardInterrupt)):
             raise RunError(words) from error
+
+    def _told_by_another(self) -> bool:
+        """Another process of the run has written why it failed."""
+        if self._accelerator.num_processes == 1:
+            return False
+        try:
+            return json.loads((self.folder / "run.json").read_text())["state"] == "failed"
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def say(self, words: str) -> None:
         if self.main:
@@ -281,21 +326,38 @@ def _write_aside(path: Path, write: Callable[[Path], Any]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(aside)
-        _sync(aside)
+        sync(aside)
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+def _locked(folder: Path) -> IO[bytes] | None:
+    """Held while a run goes on; None where the system or its disk knows no locks.
+
+    Raises
+    ------
+    RunError : another run holds it
+
+    """
+    if fcntl is None:
+        return None
     try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+        lock = (folder / LOCK).open("wb")
+    except OSError:  # a full disk is told where more is written
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        words = f"a run goes on in {folder} at this moment; wait for it, or name another folder."
+        raise RunError(words) from None
+    except OSError:
+        lock.close()
+        return None
+    return lock
 
 
 def _differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
