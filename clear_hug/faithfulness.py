@@ -421,6 +421,7 @@ def _surely_against(rho: float, n: int) -> bool:
 def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
     """Sentences with the figures; what speaks against the map first."""
     said, n = [], len(proof.curves.order)
+    parts = {"lead": "leads", "beat": "beats"}.get(attribution.level, "parts")
     if proof.unusable:
         said.append(
             f"{_name(attribution.method)} is marked unusable for this checkpoint: its maps hardly change "
@@ -430,8 +431,8 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
         said.append(f"The record has {n or 'no'} part at this level: no order to test.")
     else:
         gaps = [
-            ("Removing parts", "lowers", proof.curves.deletion.gap),
-            ("Restoring parts", "raises", proof.curves.insertion.gap),
+            (f"Removing {parts}", "lowers", proof.curves.deletion.gap),
+            (f"Restoring {parts}", "raises", proof.curves.insertion.gap),
         ]
         said += [_gap_words(*gap) for gap in sorted(gaps, key=lambda gap: gap[2].low > NO_BETTER)]
         if math.factorial(n) * (1 - CONFIDENCE) / 2 < 1:
@@ -442,8 +443,8 @@ def _reasons(proof: Proof, attribution: Attribution) -> list[str]:
     if n:
         scaled = ", scaled as suits it best," if proof.infidelity.scaled else ""
         said.append(
-            f"Leaving out random parts changes the logit by {change:.3g}; what the map{scaled} foretells of "
-            f"it is off by {missed:.3g} (root mean squares)."
+            f"Leaving out random {parts} changes the logit by {change:.3g}; what the map{scaled} foretells "
+            f"of it is off by {missed:.3g} (root mean squares)."
         )
     against: list[str] = []
     for name, rho in proof.agreement.items():
