@@ -16,6 +16,7 @@ from clear_hug.checkpoint import CHECKPOINTS, list_checkpoints
 from clear_hug.diagnosis import collate
 from clear_hug.reconstruct import hide_at_random, hide_beats
 from clear_hug.train.answers import pretraining
+from clear_hug.train.card import model_card
 from clear_hug.train.rebuilt import CHEST
 from tests.real_data import DATA, needs_data
 
@@ -64,6 +65,7 @@ def test_the_card_says_what_was_measured(shipped):
     for name, other in row["baselines"].items():
         assert name in card and f"{other['difference']:+.3f}" in card
     assert "not a medical device" in card
+    assert card.rstrip("\n") == model_card(shipped, shipped.metrics).rstrip("\n")  # generated, never typed
 
 
 def test_its_explanations_were_put_to_the_proof(shipped):
