@@ -148,9 +148,9 @@ def run_arm(split: Split, out: Path, arm: str, seed: int, epochs: int, tune: int
         with np.load(kept) as saved:
             return dict(saved)
     changed = {"preset": PRESET, "leave_out_folds": (7, 8, 9, 10), "epochs": epochs, "batch_size": 32}
-    recipe = PretrainConfig(**{**changed, "seed": seed, **ARMS[arm]})
-    if recipe.epochs:
-        pretrain(out / name, split.data.shards[0].parent, recipe, resume=True)
+    how = {**changed, "seed": seed, **ARMS[arm]}
+    if how["epochs"]:
+        pretrain(out / name, split.data.shards[0].parent, PretrainConfig(**how), resume=True)
         clear = load_checkpoint(out / name / "checkpoint").model.clear
     else:
         torch.manual_seed(seed)

@@ -8,7 +8,7 @@ header says of its record (`# Dx: 426783006,...`, `# Patient ID: ...`) is learne
 PTB-XL's folds are its own. Elsewhere the patients of records with labels to learn (SNOMED codes) are
 dealt to ten folds by a hash of their name, so that every run, rank and machine agrees; a record whose
 patient is unknown counts as a patient. Records without such labels have no fold (0): there is nothing to
-judge on them, and pre-training reads them all.
+judge on them, and pre-training reads them all (of a recording in several sets see `Corpus.fold`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import ast
 import csv
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -116,7 +117,7 @@ def list_records(folder: Path) -> pd.DataFrame:
     ------
     CorpusError : no record, two records of one name, or a table that contradicts its arrays
     """
-    folder = folder.resolve()  # names and folds follow from it, however it is typed
+    folder = Path(os.path.abspath(folder))  # names and folds follow from it, however it is typed
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder; name a data set's folder.")
     name = next(name for name, layout in LAYOUTS.items() if layout.found(folder))
@@ -139,8 +140,9 @@ def list_records(folder: Path) -> pd.DataFrame:
 
 def set_name(folder: Path) -> str:
     """What a data set is called: its folder, or the one above where that is named by a version."""
-    folder = folder.resolve()
-    return folder.parent.name if re.fullmatch(r"v?\d+(\.\d+)*", folder.name) else folder.name
+    folder = Path(os.path.abspath(folder))
+    version = re.fullmatch(r"v?\d+(\.\d+)+", folder.name)
+    return (folder.parent.name if version else "") or folder.name
 
 
 def _words(error: Exception) -> str:

@@ -13,6 +13,7 @@ from clear_hug.checkpoint import (
     CheckpointError,
     list_checkpoints,
     load_checkpoint,
+    mend_checkpoint,
     save_checkpoint,
 )
 from clear_hug.diagnosis import diagnose
@@ -292,3 +293,16 @@ def test_a_label_of_two_tasks_needs_its_task(random_model):
     with pytest.raises(ValueError, match="'NORM' stands in several"):
         both.row("NORM")
     assert both.row("subdiagnostic/NORM") != both.row("superdiagnostic/NORM")
+
+
+def test_what_a_save_that_was_cut_off_left_is_put_right(tmp_path, random_model):
+    folder = save_checkpoint(tmp_path / "checkpoint", random_model(seed=1), SUPER)
+    weights = (folder / "model.safetensors").read_bytes()
+    folder.rename(tmp_path / ".checkpoint-abc-old")  # cut off between two renames
+    (tmp_path / ".checkpoint-abc").mkdir()
+    mend_checkpoint(folder)
+    assert (folder / "model.safetensors").read_bytes() == weights
+    (tmp_path / ".checkpoint-def-old").mkdir()  # cut off before the old one was cleared away
+    mend_checkpoint(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    load_checkpoint(folder)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from scipy.io import savemat
 import clear_hug as ch
 from clear_hug.batch import Beats
 from clear_hug.beats import split_windows
-from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, known, list_records, read_record
+from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, known, list_records, read_record, set_name
 from clear_hug.diagnosis import collate
 from clear_hug.io.identities import LIMB, misfit
 from clear_hug.tasks import TASKS
@@ -664,3 +665,30 @@ def test_linked_folders_are_entered_once(tmp_path: Path, simulated: Simulated) -
     (tmp_path / "disk" / "round").symlink_to(tmp_path / "disk", target_is_directory=True)
     (tmp_path / "disk" / "back").symlink_to(folder, target_is_directory=True)
     assert list_records(folder)["record"].tolist() == ["ward/linked/a"]
+
+
+def test_a_set_is_called_as_its_folder_is_reached(tmp_path: Path, simulated: Simulated) -> None:
+    write_wfdb(simulated("normal", 0), tmp_path / "store" / "abc123" / "a")
+    (tmp_path / "ward").symlink_to(tmp_path / "store" / "abc123", target_is_directory=True)
+    assert list_records(tmp_path / "ward")["record"].tolist() == ["ward/a"]
+    names = {"ludb/1.0.1": "ludb", "mimic-iv-ecg/v2.0": "mimic-iv-ecg", "data/2020": "2020", "a/b": "b"}
+    assert {path: set_name(Path("/x") / path) for path in names} == names
+    assert set_name(Path("/1.0.3")) == "1.0.3"
+
+
+@pytest.mark.parametrize("whole_steps", [True, False])
+def test_a_gain_that_is_a_step_of_the_device_is_doubted(
+    tmp_path: Path, simulated: Simulated, whole_steps: bool
+) -> None:
+    """As in Georgia's first headers: samples in µV, whole steps of 4.88 µV, under a gain of 4880/mV."""
+    ecg = simulated("normal", 0)
+    steps = np.trunc(np.rint(ecg.signal / 4.88e-3) * 4.88).astype(np.float32) / 1000
+    ecg = replace(ecg, signal=steps if whole_steps else ecg.signal * np.float32(4.88))
+    write_wfdb(ecg, tmp_path / "ward" / "E00001", data="mat")
+    header = tmp_path / "ward" / "E00001.hea"
+    header.write_text(header.read_text().replace("1000.0(0)/mV", "4880/mV"))
+    read = ch.read_ecg(header)
+    assert any("in µV" in said for said in read.warnings) == whole_steps
+    np.testing.assert_allclose(read.signal, ecg.signal / 4.88, atol=2e-4)  # as the header says, nonetheless
+    prepare([tmp_path / "ward"], tmp_path / "out", workers=1)
+    assert Corpus(tmp_path / "out").units_known.tolist() == [not whole_steps]

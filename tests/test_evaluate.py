@@ -368,7 +368,14 @@ def test_kept_baselines_speak_of_the_records_they_answered(answers, corpus, tmp_
     (copy / BASELINES).write_bytes(keep_answers({"a": said["itself"]}, ["x", *records[1:]], opened.targets))
     evaluate(str(copy), corpus, (9,))
     out = capsys.readouterr()
-    assert "did not answer all records of folds [9]" in out.err and "| baseline" not in out.out
+    assert "did not answer all records and labels of folds [9]" in out.err and "| baseline" not in out.out
+    elsewhere = {"a": [replace(run, train_folds=(1, 2)) for run in said["itself"]]}
+    (copy / BASELINES).write_bytes(keep_answers(elsewhere, records, opened.targets))
+    evaluate(str(copy), corpus, (9,))  # learned from other folds: not beside it, and no error
+    out = capsys.readouterr()
+    assert "learned from other folds" in out.err and "| baseline" not in out.out
+    with pytest.raises(CorpusError, match="no labelled record in folds"):
+        evaluate(str(copy), corpus, (10,), {"itself": answers})
     (copy / BASELINES).write_bytes(file[:-9])
     with pytest.raises(CorpusError, match="baselines.safetensors cannot be read"):
         evaluate(str(copy), corpus, (9,))

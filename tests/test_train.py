@@ -499,5 +499,18 @@ def test_a_teacher_of_all_labels_does_not_teach_a_fraction(corpus: Path, tmp_pat
     recipe = FinetuneConfig(tasks=("superdiagnostic",), label_fraction=0.25)
     data = Corpus(corpus)
     labels = np.full((len(data), 5), np.nan, dtype=np.float32)
-    with pytest.raises(CorpusError, match="learned from 100 % of the labels"):
+    with pytest.raises(CorpusError, match="learned from other labels than 25 %"):
         learn_from([tmp_path / "forest"], data, [TASKS["superdiagnostic"]], recipe, labels)
+
+
+def test_a_run_does_not_begin_from_what_has_learned_the_labels_it_is_watched_on(
+    corpus: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    recipe = FinetuneConfig(tasks=("form",), train_folds=(8,), watch_folds=(7,), precision="no")
+    with pytest.raises(CorpusError, match=r"learned the labels of folds \[7\]"):
+        finetune(tmp_path / "run", corpus, str(finetuned / "checkpoint"), recipe=recipe)
+    with pytest.raises(CorpusError, match="learned from 100 % of the labels, this run may from 10 %"):
+        finetune(
+            tmp_path / "run", corpus, str(finetuned / "checkpoint"),
+            recipe=replace(recipe, watch_folds=(), label_fraction=0.1),
+        )  # fmt: skip

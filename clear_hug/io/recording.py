@@ -7,14 +7,14 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.ecg import ECGError
+from clear_hug.ecg import ECG, ECGError
 from clear_hug.io.apart import Refused, read_apart
 from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 
@@ -22,12 +22,13 @@ HEAD_BYTES = 4096
 
 
 WRONG_GAIN = "wrong unit or gain in the file"
-"""What a warning says where a voltage may not be what the file makes of it; see `voltage_doubted`."""
+"""What a warning says where a voltage may not be what the file makes of it."""
 
 
-def voltage_doubted(warnings: Sequence[str]) -> bool:
-    """One of `ECG.warnings` doubts the unit or the gain."""
-    return any(WRONG_GAIN in said for said in warnings)
+def without_doubted_voltage(ecg: ECG) -> ECG:
+    """The same with its units unknown, where one of its warnings doubts the unit or the gain."""
+    doubted = any(WRONG_GAIN in said for said in ecg.warnings)
+    return replace(ecg, units_known=False) if doubted else ecg
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def main() -> None:
     except (CorpusError, CheckpointError, RunError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:  # a run that keeps states says so itself
-        kept = "the parts so far are kept: run it again" if words[:1] == ["prepare"] else "nothing is kept"
+        again = "the parts so far are kept: run it again" if words[:1] == ["prepare"] else ""
+        kept = again or "what was saved before stands"
         sys.exit(f"stopped; {kept}.")
 
 

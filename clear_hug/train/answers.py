@@ -19,6 +19,7 @@ from clear_hug.beats import split_windows
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
 from clear_hug.diagnosis import collate, pick_device
 from clear_hug.model import CLEARHUG
+from clear_hug.tasks import TASKS
 from clear_hug.train.corpus import Corpus, CorpusError
 
 
@@ -170,6 +171,14 @@ def folds_of(checkpoint: Checkpoint) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The folds that a checkpoint learned its labels from, and those that it was watched on."""
     recipe = checkpoint.training.get("config", {})
     return tuple(recipe.get("train_folds", ())), tuple(recipe.get("watch_folds", ()))
+
+
+def learned_labels(training: Mapping[str, Any], vocabulary: str) -> list[Mapping[str, Any]]:
+    """Recipes by which a checkpoint, and those it began from, learned labels of a vocabulary."""
+    recipe = training.get("config", {})
+    mine = [recipe] if any(TASKS[name].vocabulary == vocabulary for name in recipe.get("tasks", ())) else []
+    before = training.get("init")
+    return mine + (learned_labels(before, vocabulary) if before else [])
 
 
 def pretraining(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -22,7 +22,7 @@ from clear_hug.diagnosis import computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import folds_of
+from clear_hug.train.answers import learned_labels
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
@@ -152,12 +152,13 @@ def baseline(
             ("test", recipe.test_folds),
         )
     }
+    every = {"train": recipe.train_folds, "watch": recipe.watch_folds, "test": recipe.test_folds}
+    for name, folds in every.items():
+        if not rows[name].size and (folds or name == "train" or (name == "test" and not recipe.teach)):
+            raise CorpusError(f"folds {list(folds)} hold no labelled record to {name} on.")
     judged = rows["test"]
     if recipe.teach:
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
-    for name, folds in (("train", recipe.train_folds), ("test", recipe.test_folds)):
-        if not rows[name].size:
-            raise CorpusError(f"folds {list(folds)} hold no labelled record to {name} on.")
     labels = data.labels(tasks, rows["train"])
     match recipe.kind:
         case "resnet":
@@ -169,7 +170,9 @@ def baseline(
             predict = probe(CLEAR(PRESETS["small"]), data, rows, labels, recipe.weight_decay)
         case _:
             opened = load_checkpoint(init or "")
-            apart(test_folds=recipe.test_folds, folds_the_encoder_learned_from=sum(folds_of(opened), ()))
+            for before in (b for task in tasks for b in learned_labels(opened.training, task.vocabulary)):
+                apart(test_folds=recipe.test_folds, folds_the_encoder_learned_from=before["train_folds"])
+                apart(test_folds=recipe.test_folds, folds_the_encoder_was_watched_on=before["watch_folds"])
             predict = probe(opened.model.clear, data, rows, labels, recipe.weight_decay)
     unseen = rows["test"][judged.size :]
     if recipe.teach:

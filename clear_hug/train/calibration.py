@@ -46,11 +46,17 @@ def criteria(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus"))
     )
 
 
-def check_calibration(runs: Sequence[Path], tasks: tuple[Task, ...]) -> None:
-    """Raise what `out_of_fold` would, before a run has taken its hours."""
+def check_calibration(runs: Sequence[Path], tasks: tuple[Task, ...], judged: Sequence[int] = ()) -> None:
+    """Raise what `set_criteria` would, before a run has taken its hours."""
     folds: list[int] = []
     for run in runs:
         folds += _of_calibration(run, tasks, folds)[1]
+    _check_judged(folds, judged)
+
+
+def _check_judged(folds: Sequence[int], judged: Sequence[int]) -> None:
+    if both := set(folds) & set(judged):
+        raise CorpusError(f"folds {sorted(both)} would be judged by weights fitted on them; name other runs.")
 
 
 def _of_calibration(run: Path, tasks: tuple[Task, ...], taken: Sequence[int]) -> tuple[Checkpoint, list[int]]:
@@ -80,8 +86,7 @@ def set_criteria(
     judged : folds that the model is judged on, which must not be among those of the runs
     """
     found = out_of_fold(data, tasks, runs, criteria=False)
-    if both := set(found.folds) & set(judged):
-        raise CorpusError(f"folds {sorted(both)} would be judged by weights fitted on them; name other runs.")
+    _check_judged(found.folds, judged)
     usual = model.facts.usual.cpu().double().numpy()
     model.hug.voltage.copy_(torch.from_numpy(weigh_criteria(data, found.rows, tasks, usual, found.logits)))
     model.hug.qtc.copy_(torch.from_numpy(weigh_qtc(data, found.rows, tasks, model.facts, found.logits)))

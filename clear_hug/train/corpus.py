@@ -33,7 +33,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ from clear_hug.batch import Beats
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens, cut_tokens, tokens_and_trace, windows_of
 from clear_hug.datasets import CorpusError, Item, list_records, read_record, set_name
 from clear_hug.ecg import ECGError, window_edges
-from clear_hug.io import voltage_doubted
+from clear_hug.io import without_doubted_voltage
 from clear_hug.leads import N_LEADS
 from clear_hug.tasks import TASKS, Task
 
@@ -83,7 +82,7 @@ def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None
         out: where the shards go, a folder a source
         workers: processes; the number of cores when not given
     """
-    folders = [Path(source).resolve() for source in sources]
+    folders = [Path(os.path.abspath(source)) for source in sources]
     names = [set_name(folder) for folder in folders]
     if twice := {name for name in names if names.count(name) > 1}:
         raise CorpusError(f"two sources are called {twice.pop()}; rename one, a shard is named after it.")
@@ -92,7 +91,7 @@ def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None
     workers = workers or max(1, cores() // here)
     for source, name in zip(folders, names, strict=True):
         shard = Path(out) / name
-        if shard.resolve().is_relative_to(source):
+        if shard.resolve().is_relative_to(source.resolve()):
             raise CorpusError(
                 f"the shard of {name} would lie in its own source; name an --out outside of it."
             )
@@ -246,8 +245,7 @@ def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int
         item = Item(**fields)
         try:
             ecg, item = read_record(source, item)
-            if voltage_doubted(ecg.warnings):
-                ecg = replace(ecg, units_known=False)
+            ecg = without_doubted_voltage(ecg)
             tokens, trace = tokens_and_trace(ecg)
             narrow = in_float16(trace.T, tokens.units_known)
         except Exception as error:  # whatever ails one record must not stop the others; it is told by name

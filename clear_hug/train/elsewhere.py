@@ -21,7 +21,7 @@ from clear_hug.beats import tokenize_beats
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECGError
-from clear_hug.io import read_ecg
+from clear_hug.io import read_ecg, without_doubted_voltage
 from clear_hug.train.metrics import INTERVAL_FROM, auroc, draw_weights, drawn_auroc, with_interval
 
 
@@ -224,7 +224,8 @@ def _figures(checkpoint: Checkpoint, stated: list[Stated], meanings: dict[str, M
     read, logits = [], []
     for record in stated:
         try:
-            answer = diagnose(checkpoint, tokenize_beats(read_ecg(record.path)))
+            ecg = without_doubted_voltage(read_ecg(record.path))
+            answer = diagnose(checkpoint, tokenize_beats(ecg))
         except (ECGError, OSError) as error:
             unread[record.path.stem] = str(error)
             continue

@@ -17,11 +17,13 @@ from clear_hug.diagnosis import probabilities
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import (
     Answers,
+    Kept,
     Source,
     answers,
     folds_of,
     keep_answers,
     kept_answers,
+    learned_labels,
     predict,
     pretraining,
 )
@@ -68,6 +70,7 @@ def evaluate(
         write: keep metrics.json, the answers of the baselines and the model card in the checkpoint
     """
     opened, data = load_checkpoint(checkpoint), Corpus(corpus)
+    _check(opened, data, folds)
     data_folder = elsewhere or os.environ.get("CLEAR_HUG_DATA")
     beside = baseline_answers(baselines or _kept(checkpoint, opened, data, folds), opened, data, folds)
     metrics = measure(opened, data, folds, beside, Path(data_folder) if data_folder else None)
@@ -88,20 +91,11 @@ def measure(
     elsewhere: Path | None = None,
 ) -> dict[str, Any]:
     """Every figure of a checkpoint, ready for metrics.json; see `evaluate` and `baseline_answers`."""
-    train_folds, watch_folds = folds_of(opened)
-    learned = {*train_folds, *watch_folds}
-    if set(folds) & learned:
-        raise CorpusError(
-            f"{opened.name} learned from, or was chosen on, folds {sorted(set(folds) & learned)}."
-        )
-    if not opened.tasks:
-        raise CorpusError(f"{opened.name} answers no task; fine-tune it first.")
+    _check(opened, data, folds)
     stages = pretraining(opened.training)
     stages += [opened.training["decoder"]] if "decoder" in opened.training else []
     left_out = [set(stage["config"]["leave_out_folds"]) for stage in stages]
     rows = _judged(opened, data, folds)
-    if not rows.size:
-        raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
     trained = _learned_from(opened, data)
     logits = predict(opened.model, data, rows)
     withheld = predict(opened.model, data, rows, told=False)
@@ -129,6 +123,20 @@ def measure(
     return metrics
 
 
+def _check(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> None:
+    """Raise CorpusError where a checkpoint cannot be judged on some folds."""
+    if not opened.tasks:
+        raise CorpusError(f"{opened.name} answers no task; fine-tune it first.")
+    words = {task.vocabulary for task in opened.tasks}
+    recipes = [recipe for vocabulary in words for recipe in learned_labels(opened.training, vocabulary)]
+    learned = {fold for recipe in recipes for fold in (*recipe["train_folds"], *recipe["watch_folds"])}
+    learned |= {fold for which in folds_of(opened) for fold in which}
+    if both := sorted(learned & set(folds)):
+        raise CorpusError(f"{opened.name} learned from, or was chosen on, folds {both}.")
+    if not _judged(opened, data, folds).size:
+        raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
+
+
 def baseline_answers(
     baselines: Runs, opened: Checkpoint, data: Corpus, folds: tuple[int, ...]
 ) -> dict[str, list[Answers]]:
@@ -147,14 +155,20 @@ def baseline_answers(
 
 
 def _kept(checkpoint: str, opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> Runs:
-    """The baselines whose answers the checkpoint keeps, if they answered all records that it is judged on."""
+    """The baselines whose answers the checkpoint keeps, where they are of its labels, folds and records."""
     kept = kept_answers(folder_of(checkpoint) / BASELINES)
     asked = {data.records[i]["record"] for i in _judged(opened, data, folds)}
-    if all(asked <= set(run.records) for several in kept.values() for run in several):
+    learned, _ = folds_of(opened)
+
+    def fits(run: Kept) -> bool:
+        same = set(run.train_folds) == set(learned) and set(opened.targets) <= set(run.targets)
+        return same and asked <= set(run.records)
+
+    if all(fits(run) for several in kept.values() for run in several):
         return kept
     print(
-        f"The baselines that {opened.name} keeps did not answer all records of folds {list(folds)}; name "
-        "their runs with --baselines to see them beside it.",
+        f"The baselines that {opened.name} keeps learned from other folds, or did not answer all records "
+        f"and labels of folds {list(folds)}; name their runs with --baselines to see them beside it.",
         file=sys.stderr,
     )
     return {}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clear_hug.checkpoint import load_checkpoint, save_checkpoint
+from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
 from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
 from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import answers, predict
+from clear_hug.train.answers import answers, learned_labels, predict
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 from clear_hug.train.calibration import calibrate, check_calibration, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
@@ -175,11 +175,12 @@ def finetune(
     )
     keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
     shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
-    if not watch.size:
-        check_calibration(calibration, shipped)
+    check_calibration(calibration or (), shipped, recipe.watch_folds)
     accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(0)  # the head starts alike whatever the seed
     source = load_checkpoint(init) if init else None
+    if source:
+        check_init(source, tasks, recipe)
     clear = source.model.clear if source else CLEAR(PRESETS["small"])
     n_labels = sum(len(task.labels) for task in tasks)
     hug = HUG(clear.config.width, n_labels + N_INTERVALS, recipe.per_lead)
@@ -255,6 +256,21 @@ def finetune(
             )
 
 
+def check_init(source: Checkpoint, tasks: Sequence[Task], recipe: FinetuneConfig) -> None:
+    """Refuse to begin from what has learned labels that this run is watched on, or may not have."""
+    for vocabulary in {task.vocabulary for task in tasks}:
+        for before in learned_labels(source.training, vocabulary):
+            if both := sorted(set(before["train_folds"]) & set(recipe.watch_folds)):
+                raise CorpusError(
+                    f"{source.name} learned the labels of folds {both}, which this run would watch."
+                )
+            if (theirs := before.get("label_fraction", 1.0)) > recipe.label_fraction:
+                raise CorpusError(
+                    f"{source.name} learned from {100 * theirs:g} % of the labels, this run may from "
+                    f"{100 * recipe.label_fraction:g} % alone; begin from a pre-trained checkpoint."
+                )
+
+
 def _finish(
     folder: Path,
     final: CLEARHUG,
@@ -294,11 +310,10 @@ def learn_from(
     targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     unlabelled, said = np.flatnonzero(~data.labelled), []
     for run in teachers:
-        if (theirs := _fraction_of(Path(run))) > recipe.label_fraction:
+        if recipe.label_fraction < 1 and _share(_recipe_of(Path(run))) != _share(asdict(recipe)):
             raise CorpusError(
-                f"teacher {run} learned from {100 * theirs:g} % of the labels, its pupil may from "
-                f"{100 * recipe.label_fraction:g} % alone; teach by a run of the same label_fraction and "
-                "seed."
+                f"teacher {run} learned from other labels than {100 * recipe.label_fraction:g} % of them by "
+                f"seed {recipe.seed}, which are all that its pupil may; teach by a run of the same share."
             )
         told = answers(Path(run), data, unlabelled, targets)
         if not set(told.train_folds) <= set(recipe.train_folds):
@@ -320,12 +335,23 @@ def learn_from(
     return rows
 
 
-def _fraction_of(run: Path) -> float:
-    """Of the labels, what a run of `finetune` learned from; a baseline has no such setting and took all."""
-    try:
-        return float(json.loads((run / "run.json").read_text())["config"]["label_fraction"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 1.0
+def _recipe_of(run: Path) -> Mapping[str, Any]:
+    """The recipe of a run of `finetune` or its checkpoint; {} of a baseline, which took all labels."""
+    for path, keys in (("run.json", ("config",)), ("config.json", ("training", "config"))):
+        try:
+            found = json.loads((run / path).read_text())
+            for key in keys:
+                found = found[key]
+            return dict(found)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return {}
+
+
+def _share(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What settles which labels are learned from."""
+    folds = tuple(recipe.get("train_folds", ()))
+    return (folds, *(recipe.get(name) for name in ("label_fraction", "seed", "stratified")))
 
 
 class _Training(Objective):

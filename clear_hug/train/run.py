@@ -27,6 +27,7 @@ from typing import IO, Any
 import torch
 import yaml
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -126,6 +127,9 @@ class Run:
             "step": before.get("step", 0),
         }
         if self.finished:
+            if self.main:
+                mend_checkpoint(folder / "checkpoint")
+            accelerator.wait_for_everyone()
             try:
                 load_checkpoint(folder / "checkpoint")
             except CheckpointError as error:
@@ -134,14 +138,28 @@ class Run:
                     "it anew."
                 ) from error
             self.say(f"{folder} is finished already; its checkpoint stands.")
-        elif self.main:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder)
+            return
+        self._take()
+        if self.main:
             for part in folder.glob(".*.part"):
                 part.unlink()
             mend_checkpoint(folder / "checkpoint")
             _write_aside(folder / "config.yaml", lambda p: p.write_text(_yaml(arguments)))
             self._write_about()
+
+    def _take(self) -> None:
+        """Make the folder this run's own; all processes learn of it where it cannot be."""
+        words = [""]
+        if self.main:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock = _locked(self.folder)
+            except RunError as error:
+                words = [str(error)]
+        if self._accelerator.num_processes > 1:
+            broadcast_object_list(words)
+        if words[0]:
+            raise RunError(words[0])
 
     def _check(self, about: Mapping[str, Any], resume: bool) -> dict[str, Any]:
         """run.json of a run that may be gone on with; {} of a new one."""
