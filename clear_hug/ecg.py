@@ -36,6 +36,10 @@ STORED: Mapping[str, str] = {
 """What `ECG.stored` may hold -> its unit."""
 
 
+WRONG_GAIN = "wrong unit or gain in the file"
+"""What a warning says where a voltage may not be what the file makes of it; see `ECG.voltage_doubts`."""
+
+
 class ECGError(ValueError):
     """An ECG that cannot be used, in a sentence that names the value and the way out."""
 
@@ -163,6 +167,11 @@ class ECG:
         """(12,) True where a lead is there and never moves: an electrode off, not a heart."""
         low, high = np.fmin.reduce(self.signal, axis=1), np.fmax.reduce(self.signal, axis=1)
         return self.present & (high - low <= 0)
+
+    @property
+    def voltage_doubts(self) -> tuple[str, ...]:
+        """The warnings that doubt the unit or the gain."""
+        return tuple(said for said in self.warnings if WRONG_GAIN in said)
 
     @cached_property
     def digest(self) -> str:

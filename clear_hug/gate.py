@@ -116,6 +116,7 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
     limits = checkpoint.operating.get("input", {})
     if limits:
         said += _beyond(input_measures(checkpoint, tokens), limits)
+    said += ecg.voltage_doubts
     if ecg.simulated:
         said += ["This ECG is simulated; the model was trained on real ones."]
     return Gate(tuple(said), bool(limits))

@@ -7,6 +7,7 @@ import pytest
 
 import clear_hug as ch
 from clear_hug.beats import tokenize_beats
+from clear_hug.ecg import WRONG_GAIN
 from clear_hug.gate import (
     BEATS,
     QUANTILES,
@@ -53,6 +54,11 @@ def said(ecg, checkpoint, **more):
 def test_a_usual_record_passes_in_silence(real, limited):
     gate = said(real, limited, quality=assess_quality(real))
     assert gate == Gate((), compared=True) and gate.ok
+
+
+def test_a_doubted_voltage_is_said_before_a_number(real, limited):
+    doubt = f"All gains are odd: a {WRONG_GAIN}."
+    assert said(replace(real, warnings=("A remark.", doubt)), limited).sentences == (doubt,)
 
 
 def test_an_interval_over_a_gap_is_said(real, limited):

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clear_hug.ecg import ECGError
+from clear_hug.ecg import WRONG_GAIN, ECGError
 from clear_hug.io.private import private_folder
 from clear_hug.io.recording import (
-    WRONG_GAIN,
     Asked,
     Channel,
     NoSample,
@@ -174,7 +173,7 @@ def read_wfdb(path: Path, asked: Asked, span: tuple[int, int] | None = None) -> 
     if _steps_for_gain(wave):
         said.append(
             f"{header.name} gives a gain of {STEPS_FOR_GAIN}/mV, but its samples are whole steps of "
-            f"{STEPS_FOR_GAIN / 1000:g} µV, counted in µV: a {WRONG_GAIN}, and all voltages are "
+            f"{STEPS_FOR_GAIN / 1000:g} µV, counted in µV: a {WRONG_GAIN}; the true voltages are "
             f"{STEPS_FOR_GAIN / 1000:g} times as high. The data set corrected this later (1000/mV)."
         )
     comments = "\n".join(line.lstrip("# ") for line in head.lines if line.startswith("#"))

@@ -21,14 +21,9 @@ from clear_hug.io.limits import APART_BYTES, APART_SECONDS, LIMITS
 HEAD_BYTES = 4096
 
 
-WRONG_GAIN = "wrong unit or gain in the file"
-"""What a warning says where a voltage may not be what the file makes of it."""
-
-
 def without_doubted_voltage(ecg: ECG) -> ECG:
     """The same with its units unknown, where one of its warnings doubts the unit or the gain."""
-    doubted = any(WRONG_GAIN in said for said in ecg.warnings)
-    return replace(ecg, units_known=False) if doubted else ecg
+    return replace(ecg, units_known=False) if ecg.voltage_doubts else ecg
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.ecg import ECG, MAX_FS, MIN_FS, ECGError, ecg_from_leads
+from clear_hug.ecg import ECG, MAX_FS, MIN_FS, WRONG_GAIN, ECGError, ecg_from_leads
 from clear_hug.io.identities import limb_check
 from clear_hug.io.limits import MIN_SECONDS
 from clear_hug.io.recording import (
     SPAN_MV,
-    WRONG_GAIN,
     Asked,
     Channel,
     NeedsAnswer,
