@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
-from clear_hug.train.corpus import Corpus, prepare
+from clear_hug.train.corpus import Corpus
+from clear_hug.train.prepare import prepare
 
 MIMIC_RECORDS = 800_035
 

@@ -30,8 +30,9 @@ from clear_hug.diagnosis import collate, computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.masked import MaskedCLEAR, masked_loss
 from clear_hug.model import CLEAR, PRESETS, CLEARConfig
-from clear_hug.train.corpus import Corpus, prepare
+from clear_hug.train.corpus import Corpus
 from clear_hug.train.loop import keep_memory, parameter_groups
+from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import Rebuilding
 from clear_hug.train.reading import Batch, batches, read_batch, workers_beside
 

@@ -205,7 +205,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def corpus(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shards of `source`."""
-    from clear_hug.train.corpus import prepare
+    from clear_hug.train.prepare import prepare
 
     out = tmp_path_factory.mktemp("corpus")
     prepare([source], out, workers=1)

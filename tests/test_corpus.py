@@ -27,8 +27,9 @@ from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, known, list_
 from clear_hug.diagnosis import collate
 from clear_hug.io.identities import LIMB, misfit
 from clear_hug.tasks import TASKS
-from clear_hug.train import corpus as corpus_module
-from clear_hug.train.corpus import Corpus, CorpusError, label_fraction, prepare
+from clear_hug.train import prepare as prepare_module
+from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.prepare import prepare
 from tests.real_data import DATA, needs_data
 
 KINDS = {"normal": ["NORM", "SR"], "premature": ["IVCD", "PVC"], "high_voltage": ["LVH", "SR"]}
@@ -89,14 +90,14 @@ def source(tmp_path_factory: pytest.TempPathFactory, simulated: Simulated) -> Pa
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "PART_RECORDS", 6)
+    monkeypatch.setattr(prepare_module, "PART_RECORDS", 6)
 
 
 @pytest.fixture(scope="module")
 def shard(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("corpus")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_module, "PART_RECORDS", 6)
+        patch.setattr(prepare_module, "PART_RECORDS", 6)
         prepare([source], out, workers=1)
     return out
 
@@ -176,7 +177,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
             raise KeyboardInterrupt  # in the third part
         return read_record(folder, item)
 
-    monkeypatch.setattr(corpus_module, "read_record", stops)
+    monkeypatch.setattr(prepare_module, "read_record", stops)
     with pytest.raises(KeyboardInterrupt):
         prepare([source], tmp_path, workers=1)
     with pytest.raises(CorpusError, match=r"lacks 2 of its 4 parts.*prepare.* again"):
@@ -242,7 +243,7 @@ def test_a_record_that_fails_in_any_way_is_named_with_its_reason(
             raise ZeroDivisionError("a bug of some reader")
         return read_record(folder, item)
 
-    monkeypatch.setattr(corpus_module, "read_record", odd)
+    monkeypatch.setattr(prepare_module, "read_record", odd)
     prepare([source], tmp_path, workers=1)
     assert failures_of(tmp_path / "ptbxl")["ptbxl/3"] == "a bug of some reader"
     assert "ptbxl/3" not in {r["record"] for r in Corpus(tmp_path).records}
@@ -571,14 +572,14 @@ def test_what_reading_doubts_is_kept_and_a_doubtful_voltage_is_not_told(
 @pytest.mark.parametrize("factor", [1e7, 1e-7])
 def test_values_without_a_unit_survive_whatever_their_size(simulated: Simulated, factor: float) -> None:
     ecg = simulated("normal", 0)
-    usual, odd = (corpus_module.in_float16(ecg.signal * np.float32(by), False) for by in (1.0, factor))
+    usual, odd = (prepare_module.in_float16(ecg.signal * np.float32(by), False) for by in (1.0, factor))
     for one in (usual, odd):
         together = np.corrcoef(one.astype(float).ravel(), ecg.signal.ravel())[0, 1]
         assert together > 0.999999 and np.isfinite(one).all()
     np.testing.assert_array_equal(usual, ecg.signal.astype(np.float16))
     if factor > 1:
         with pytest.raises(ch.ECGError, match="mV"):
-            corpus_module.in_float16(ecg.signal * np.float32(factor), True)
+            prepare_module.in_float16(ecg.signal * np.float32(factor), True)
 
 
 def test_a_report_of_a_device_is_no_label(tmp_path: Path, simulated: Simulated) -> None:

@@ -30,7 +30,7 @@ from clear_hug.tasks import TASKS
 from clear_hug.train import rebuilt
 from clear_hug.train.answers import keep_answers, kept_answers
 from clear_hug.train.baselines import BaselineConfig, baseline
-from clear_hug.train.corpus import Corpus, CorpusError, prepare
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.elsewhere import LUDB, SNOMED, Means, challenge_records, elsewhere_figures, ludb_records
 from clear_hug.train.evaluate import baseline_answers, evaluate, measure
 from clear_hug.train.linear import fit_linear
@@ -46,6 +46,7 @@ from clear_hug.train.metrics import (
     interval,
     paired,
 )
+from clear_hug.train.prepare import prepare
 
 # AUROC and its kin
 

@@ -22,7 +22,7 @@ from clear_hug.train.answers import answers, predict
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.calibration import criteria, out_of_fold
-from clear_hug.train.corpus import Corpus, CorpusError, prepare
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import (
     CRITERIA,
     LEAST,
@@ -37,6 +37,7 @@ from clear_hug.train.decoder import DecoderConfig, decoder
 from clear_hug.train.finetune import LEAST_TAUGHT, FinetuneConfig, finetune, learn_from
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
+from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.rhythm import by_rhythm, rhythms
 from clear_hug.train.settings import RunError

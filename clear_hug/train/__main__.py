@@ -14,12 +14,13 @@ from jsonargparse import auto_cli
 from clear_hug.checkpoint import CheckpointError
 from clear_hug.train.baselines import baseline
 from clear_hug.train.calibration import criteria
-from clear_hug.train.corpus import CorpusError, prepare
+from clear_hug.train.corpus import CorpusError
 from clear_hug.train.decoder import decoder
 from clear_hug.train.evaluate import evaluate
 from clear_hug.train.faithfulness import faithfulness
 from clear_hug.train.finetune import finetune
 from clear_hug.train.operating import operating
+from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import pretrain
 from clear_hug.train.settings import RunError
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from clear_hug.batch import Beats
 from clear_hug.diagnosis import pick_device
-from clear_hug.train.corpus import Corpus, cores
+from clear_hug.train.corpus import Corpus
 from clear_hug.train.settings import RunError
 
 WORKERS = 10  # at most; more get in the way of the one that hands on what they read
@@ -240,6 +240,14 @@ def _that_travels(error: Exception) -> Exception:
 
 def _laid_down(parts: list[Batch] | Exception) -> _Laid | Exception:
     return parts if isinstance(parts, Exception) else _Laid.down(parts)
+
+
+def cores() -> int:
+    """As many as this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not everywhere
+        return os.cpu_count() or 1
 
 
 def workers_beside(asked: int | None, device: torch.device, batch_size: int) -> int:
