@@ -28,7 +28,7 @@ from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
 from clear_hug.train.loop import Average, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
-from clear_hug.train.settings import RunError, apart, at_least, one_of, shares
+from clear_hug.train.settings import RunError, apart, at_least, of_tasks, one_of, shares
 
 SAMPLES = 1000  # 10 s at 100 Hz
 KINDS = ("resnet", "forest", "random", "probe")
@@ -77,9 +77,7 @@ class BaselineConfig:
         one_of(self, kind=KINDS)
         at_least(self, epochs=1, batch_size=1, lr=0, weight_decay=0, amplitude=0, shift=0, seed=0)
         shares(self, "drop_lead", "average")
-        if unknown := set(self.tasks) - set(TASKS) or not self.tasks:
-            named = ", ".join(sorted(unknown)) if isinstance(unknown, set) else "none"
-            raise RunError(f"tasks names {named}; expected of {', '.join(TASKS)}.")
+        of_tasks(self, TASKS)
         apart(train_folds=self.train_folds, watch_folds=self.watch_folds)
         apart(train_folds=self.train_folds, test_folds=self.test_folds)
 

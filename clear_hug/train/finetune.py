@@ -36,7 +36,7 @@ from clear_hug.train.reading import Batch
 from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
-from clear_hug.train.settings import RunError, apart, at_least, how_it_trains, shares
+from clear_hug.train.settings import RunError, apart, at_least, how_it_trains, of_tasks, shares
 
 HALF = 0.5  # of the records of a batch some leads are left out too
 LEAST_TAUGHT = 5  # positives that a teacher has learned from; of a label with fewer it knows nothing
@@ -121,10 +121,7 @@ class FinetuneConfig:
         at_least(self, encoder_lr=0, intervals=0, steady=0, additive=0, rebuild=0, rebuild_records=1)
         if not 0 < self.label_fraction <= 1:
             raise RunError(f"label_fraction = {self.label_fraction:g}; expected above 0, and 1 at most.")
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise RunError(
-                f"tasks = {list(self.tasks)}; expected one or more, each once: {', '.join(TASKS)}."
-            )
+        of_tasks(self, TASKS)
         for name in ("ship", "taught"):
             if unknown := set(getattr(self, name)) - set(self.tasks):
                 raise RunError(
@@ -159,7 +156,7 @@ def finetune(
             for the labels of records that have none
     """
     data = Corpus(corpus)
-    tasks = tuple(_task(name) for name in recipe.tasks)
+    tasks = tuple(TASKS[name] for name in recipe.tasks)
     train = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled_for(tasks))
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled_for(tasks))
     for folds, rows in ((recipe.train_folds, train), (recipe.watch_folds, watch)):
@@ -173,9 +170,7 @@ def finetune(
         recipe.seed,
         recipe.stratified,
     )
-    keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
-    shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
-    check_calibration(calibration or (), shipped, recipe.watch_folds)
+    check_calibration(calibration or (), _shipped(tasks, recipe), recipe.watch_folds)
     accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(0)  # the head starts alike whatever the seed
     source = load_checkpoint(init) if init else None
@@ -271,6 +266,11 @@ def check_init(source: Checkpoint, tasks: Sequence[Task], recipe: FinetuneConfig
                 )
 
 
+def _shipped(tasks: Sequence[Task], recipe: FinetuneConfig) -> tuple[Task, ...]:
+    """The tasks that the checkpoint answers."""
+    return tuple(task for task in tasks if task.name in (recipe.ship or recipe.tasks))
+
+
 def _finish(
     folder: Path,
     final: CLEARHUG,
@@ -284,9 +284,8 @@ def _finish(
 ) -> None:
     """Centre the head, keep its shipped labels, average it with ridge, calibrate it, write the checkpoint."""
     final.hug.centre(mean_lead_tokens(final, data, train))
-    keep = [name in (recipe.ship or recipe.tasks) for name in recipe.tasks]
-    rows = np.repeat(keep, [len(task.labels) for task in tasks])
-    shipped = tuple(task for task, yes in zip(tasks, keep, strict=True) if yes)
+    shipped = _shipped(tasks, recipe)
+    rows = np.repeat([task in shipped for task in tasks], [len(task.labels) for task in tasks])
     final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
     average_with_ridge(final, data, train, data.labels(shipped, train), recipe.ridge)
     training = dict(about)
@@ -524,9 +523,3 @@ def _rows_of(hug: HUG, rows: Tensor) -> HUG:
         state[name] = state[name][..., rows]
     other.load_state_dict(state)
     return other.to(hug.head.weight.device)
-
-
-def _task(name: str) -> Task:
-    if name not in TASKS:
-        raise CorpusError(f"task = {name!r}; expected one of {', '.join(TASKS)}.")
-    return TASKS[name]

@@ -34,6 +34,13 @@ def one_of(recipe: Any, **known: Iterable[str]) -> None:
             raise RunError(f"{name} = {getattr(recipe, name)!r}; expected one of {', '.join(words)}.")
 
 
+def of_tasks(recipe: Any, known: Iterable[str]) -> None:
+    """Raise RunError where the tasks of a recipe are none, not all known, or one of them twice."""
+    tasks = recipe.tasks
+    if not tasks or len(set(tasks)) < len(tasks) or not set(tasks) <= set(known):
+        raise RunError(f"tasks = {list(tasks)}; expected one or more, each once, of {', '.join(known)}.")
+
+
 def apart(**folds: Iterable[int]) -> None:
     """Raise RunError where two sets of folds share one: what is judged must not have been learned from."""
     for (name, one), (other, two) in combinations(folds.items(), 2):
