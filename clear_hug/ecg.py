@@ -216,7 +216,11 @@ def ecg_from_leads(leads: Mapping[str, ArrayLike], fs: float, **fields: Any) -> 
         rows[lead] = np.asarray(values, dtype=np.float32).ravel()
     lengths = {lead: row.size for lead, row in rows.items()}
     if len(set(lengths.values())) > 1:
-        raise ECGError(f"leads differ in length: {lengths}; all twelve need one time axis.")
+        said = ", ".join(f"{lead} {n:,}" for lead, n in lengths.items())
+        raise ECGError(
+            f"leads differ in length{where} ({said} samples); export them over the same stretch, with empty "
+            "cells or NaN where one was not recorded."
+        )
     if not any(lead in rows for lead in LEADS):
         raise ECGError(f"none of the twelve leads is in the record (found: {', '.join(rows) or 'nothing'}).")
     n = next(iter(lengths.values()))

@@ -65,7 +65,7 @@ _PREFIX = re.compile(
     r"|D[EÉ]RIV(ACI[OÓ]N|AZIONE|ATION|A[CÇ][AÃ]O|ASYON)?|AFLEIDING|AVLEDNING|ODPROWADZENIE|SVOD|ОТВЕДЕНИЕ"
     r"|导联|導聯|通道|誘導|유도)[\s_.:-]*)+"
 )
-_SUFFIX = re.compile(r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF|CAL)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$")
+_SUFFIX = re.compile(r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$")
 _LONGEST = 100  # characters; no name is longer, and a search in one would take long
 _NUMBERED = re.compile(r"\W{0,4}LEADS?[\s_-]*(\d{1,3})", re.IGNORECASE)
 

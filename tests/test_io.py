@@ -391,6 +391,27 @@ def test_segments_are_joined_and_gaps_are_absent(tmp_path):
         read_ecg(tmp_path / "whole.hea")
 
 
+def test_a_lead_twice_in_a_segment_is_refused(tmp_path):
+    header = write(tmp_path, "a")
+    header.write_text(re.sub(r" II$", " I", header.read_text(), flags=re.MULTILINE))
+    (tmp_path / "whole.hea").write_text("whole/1 12 500 5000\na 5000\n")
+    with pytest.raises(ECGError, match=r"lead I stands twice in a\.hea"):
+        read_ecg(tmp_path / "whole.hea")
+
+
+def test_segments_of_several_samples_a_frame_are_joined(tmp_path):
+    d = counts(2 * 5000)
+    for name, part in (("a", d[:4000]), ("b", d[4000:])):
+        wfdb.wrsamp(
+            name, fs=250, units=["mV"] * 12, sig_name=list(LEADS), e_d_signal=list(part.T), fmt=["16"] * 12,
+            samps_per_frame=[2] * 12, adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(tmp_path),
+        )  # fmt: skip
+    (tmp_path / "whole.hea").write_text("whole/2 12 250 5000\na 2000\nb 3000\n")
+    ecg = read_ecg(tmp_path / "whole.hea")
+    assert ecg.fs == 500
+    np.testing.assert_allclose(ecg.signal, d.T / 1000, atol=1e-6)
+
+
 def test_two_seconds_are_enough(tmp_path):
     assert read_ecg(write(tmp_path, d=counts(2 * FS))).duration == 2
 

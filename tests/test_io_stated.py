@@ -190,11 +190,11 @@ def test_an_electroencephalogram_is_no_ecg(tmp_path, ecg):
     ],
 )
 def test_a_number_that_is_no_rate_is_not_taken_for_one(line, fs):
-    assert stated_above(line.split("\n")).get("fs") == fs
+    assert stated_above(line.split("\n"), []).get("fs") == fs
 
 
 def test_a_ward_is_no_unit():
-    assert "unit" not in stated_above(["Unit: ICU IV"])
+    assert "unit" not in stated_above(["Unit: ICU IV"], [])
 
 
 @pytest.mark.parametrize(
@@ -202,5 +202,5 @@ def test_a_ward_is_no_unit():
 )
 def test_a_long_line_is_searched_in_no_time(part):
     begun = time.perf_counter()
-    stated_above([part * (20_000 // len(part))])
+    stated_above([part * (20_000 // len(part))], [])
     assert time.perf_counter() - begun < 2

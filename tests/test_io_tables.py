@@ -597,8 +597,8 @@ def test_counts_are_divided_by_a_gain(tmp_path, baseline, named, units):
 
 @pytest.mark.parametrize("baseline", ["1,024", "2.5 mV", "0.5 Hz", "2024-01-05", "2 weeks"])
 def test_a_baseline_that_is_no_count_is_not_taken(baseline):
-    assert "baseline" not in stated_above(["ADC gain: 200", f"Baseline: {baseline}"])
-    assert stated_above(["ADC gain: 200", "Baseline: -300"]) == {"gain": 200.0, "baseline": -300.0}
+    assert "baseline" not in stated_above(["ADC gain: 200", f"Baseline: {baseline}"], [])
+    assert stated_above(["ADC gain: 200", "Baseline: -300"], []) == {"gain": 200.0, "baseline": -300.0}
 
 
 @pytest.mark.parametrize(
@@ -607,7 +607,7 @@ def test_a_baseline_that_is_no_count_is_not_taken(baseline):
 @pytest.mark.parametrize("end", [" " * 20_000, "1" * 20_000, "\t(" * 10_000])
 @pytest.mark.timeout(5)
 def test_hostile_lines_take_no_time(line, end):
-    stated_above([line + end])
+    stated_above([line + end], [])
 
 
 @pytest.mark.parametrize(
@@ -836,3 +836,115 @@ def test_bare_numbers_beside_a_header_are_no_second_record():
     assert read_ecg_upload({**record, "r.txt": peaks}).source == "WFDB"
     with pytest.raises(ECGError, match="2 records"):
         read_ecg_upload({**record, "r.txt": f"{HEAD}\n{lines(MV.T)}".encode()})
+
+
+# What separates thousands, what else is sampled, and what is beside the numbers
+
+
+LARGE = MV * 1800 / np.abs(MV).max()  # µV; some above 1000, most below
+
+
+@pytest.mark.parametrize(
+    ("sign", "delimiter", "quote"),
+    [(".", ";", ""), (",", "\t", ""), (",", ",", '"'), (",", ";", ""), (".", ",", "")],
+)
+@pytest.mark.parametrize("numbered", [False, True])
+def test_signs_that_separate_thousands(tmp_path, sign, delimiter, quote, numbered):
+    whole = np.round(LARGE.T).astype(int)
+    rows = [[f"{quote}{v:,}{quote}".replace(",", sign) for v in row] for row in whole]
+    head = [f"{lead} (uV)" for lead in LEADS]
+    if numbered:
+        rows, head = [[str(i), *row] for i, row in enumerate(rows)], ["sample", *head]
+    text = "\n".join(delimiter.join(row) for row in [head, *rows])
+    (tmp_path / "x.csv").write_text(text)
+    ecg = read_ecg(tmp_path / "x.csv", fs=FS)
+    np.testing.assert_allclose(ecg.signal, whole.T / 1000, atol=1e-6)
+    assert any("thousands" in said for said in ecg.warnings)
+
+
+@pytest.mark.parametrize(("form", "decimal"), [("%.3f", "."), ("%.3f", ","), ("%g", "."), ("%.1f", ",")])
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_decimals_stay_decimals(tmp_path, form, decimal, scale):
+    values = np.round(LARGE.T / 1000 * scale, 3)
+    unit = {1: "mV", 1000: "uV"}[scale]
+    head = ";".join(f"{lead} ({unit})" for lead in LEADS)
+    (tmp_path / "x.csv").write_text(head + "\n" + lines(values, ";", form, decimal))
+    ecg = read_ecg(tmp_path / "x.csv", fs=FS)
+    np.testing.assert_allclose(ecg.signal, LARGE / 1000, atol=0.051 if form == "%.1f" else 1e-3)
+    assert not any("thousands" in said for said in ecg.warnings)
+
+
+@pytest.mark.parametrize(
+    ("above", "fs"),
+    [
+        ("Original sampling rate: 1000 Hz\nSampling rate: 250 Hz", 250),
+        ("Sampling rate: 250 Hz\nDevice sampling rate: 1000 Hz", 250),
+        ("Recorded with a sampling rate of 500 Hz", 500),
+        ("Sampling points: 5000\nSampling frequency (Hz): 250", 250),
+        ("Sampling depth: 160\nSampling rate: 250", 250),
+        ("Sampling duration (s): 60\nSampling rate: 250", 250),
+        ("Abtastpunkte: 5000\nAbtastrate: 250 Hz", 250),
+        ("Sampling: 250 Hz", 250),
+        ("Sampling points: 5000", None),
+    ],
+)
+def test_what_else_is_sampled_is_no_rate(above, fs):
+    notes = []
+    assert stated_above(above.split("\n"), notes).get("fs") == fs and not notes
+
+
+def test_two_rates_are_none(tmp_path):
+    (tmp_path / "x.csv").write_text(f"Sampling rate: 250 Hz\nSampling rate: 300 Hz\n{HEAD}\n{lines(MV.T)}")
+    ecg = read_ecg(tmp_path / "x.csv")
+    assert "fs" in ecg.guessed and any("250 and 300 Hz" in said for said in ecg.warnings)
+
+
+def test_a_time_that_counts_samples_tells_no_rate(tmp_path):
+    (tmp_path / "x.csv").write_text(f"time,{HEAD}\n" + lines(np.c_[np.arange(MV.shape[1]), MV.T]))
+    ecg = read_ecg(tmp_path / "x.csv")
+    assert ecg.fs == FS and "fs" in ecg.guessed and any("numbers the samples" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize(
+    "above", ["Leads: 12\nSamplingRate: 250", "Samples: 2500\nRate: 250", "Patient 4711\nAge 62"]
+)
+def test_two_lines_of_remarks_are_no_wfdb_header(tmp_path, above):
+    (tmp_path / "x.csv").write_text(f"{above}\n{HEAD}\n{lines(MV.T)}")
+    assert read_ecg(tmp_path / "x.csv", fs=FS).source == "CSV"
+
+
+def test_a_footer_is_named_by_its_line(tmp_path):
+    (tmp_path / "x.csv").write_text(f"{HEAD}\n{lines(MV.T)}\n" + ",".join(["end"] * 12))
+    with pytest.raises(ECGError, match="take out what is no number"):
+        read_ecg(tmp_path / "x.csv")
+
+
+def test_a_second_sheet_is_told(tmp_path):
+    with pd.ExcelWriter(tmp_path / "x.xlsx") as book:
+        pd.DataFrame(MV[:6].T, columns=LEADS[:6]).to_excel(book, sheet_name="limb", index=False)
+        pd.DataFrame(["note"]).to_excel(book, sheet_name="short")
+    assert not any("sheet" in said for said in read_ecg(tmp_path / "x.xlsx").warnings)
+    with pd.ExcelWriter(tmp_path / "x.xlsx", mode="a") as book:
+        pd.DataFrame(MV[6:].T, columns=LEADS[6:]).to_excel(book, sheet_name="chest", index=False)
+    assert any("2 sheets" in said for said in read_ecg(tmp_path / "x.xlsx", fs=FS, unit="mV").warnings)
+
+
+def test_each_lead_by_its_own_gain(tmp_path):
+    gains, zeros = np.r_[[200.0] * 6, [100.0] * 6], np.arange(12.0)
+    counts = np.round(MV * gains[:, None] + zeros[:, None])
+    beside = {"fs": FS, "gain": gains, "adc_zero": zeros, "units": "mV"}
+    ecg = read_ecg(npz(tmp_path, signal=counts, **beside))
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.006)
+    assert ecg.units_known and any("100 to 200 by lead" in said for said in ecg.warnings)
+    asked = read_ecg(npz(tmp_path, signal=counts, **beside), unit="uV")
+    assert asked.voltage_doubts  # leads that cannot be compared
+
+
+@pytest.mark.parametrize("key", ["resolution", "lsb", "units_per_bit", "scale"])
+def test_a_resolution_beside_counts_is_a_doubt(tmp_path, key):
+    counts = np.round(MV / 0.00488)
+    ecg = read_ecg(npz(tmp_path, signal=counts, fs=FS, units="uV", **{key: 4.88}))
+    assert any("resolution of 4.88" in said for said in ecg.voltage_doubts)
+    for value, signal in ((16.0, counts), (1.0, counts), (4.88, MV * 1000)):  # bits; itself; no counts
+        sure = read_ecg(npz(tmp_path, signal=signal, fs=FS, units="uV", **{key: value}))
+        assert not any("resolution" in said for said in sure.warnings)

@@ -205,6 +205,52 @@ def dicom(path: Path, mv: np.ndarray, fs: float, split: bool = False) -> Path:
     return path
 
 
+_SCP_LEADS = {"I": 1, "II": 2, **{f"V{i}": i + 2 for i in range(1, 7)}, "I-cal": 31,
+              "III": 61, "aVR": 62, "aVL": 63, "aVF": 64}  # fmt: skip
+
+
+def scp(
+    path: Path,
+    mv: np.ndarray,
+    fs: float,
+    starts: tuple[int, ...] = (0,) * 12,
+    names: tuple[str, ...] = LEADS,
+) -> Path:
+    """Each lead from its own first sample on, uncompressed, 2.5 µV a count (EN 1064)."""
+
+    def section(number: int, body: bytes) -> bytes:
+        body += b"\0" * (len(body) % 2)
+        head = struct.pack("<HIBB6s", number, 16 + len(body), 20, 20, b"" if number else b"SCPECG")
+        return struct.pack("<H", binascii.crc_hqx(head + body, 0xFFFF)) + head + body
+
+    leads = [np.round(row[at:] * 400).astype("<i2") for row, at in zip(mv, starts, strict=True)]
+    place = [
+        struct.pack("<IIB", at + 1, at + len(lead), _SCP_LEADS[name])
+        for at, lead, name in zip(starts, leads, names, strict=True)
+    ]
+    texts = ((0, JANE["family"]), (1, JANE["name"]), (2, JANE["id"]))
+    fields = [(tag, text.encode() + b"\0") for tag, text in texts]
+    fields += [(14, bytes(41)), (25, struct.pack("<HBB", 2020, 1, 1)), (26, bytes((10, 0, 0)))]
+    about = b"".join(struct.pack("<BH", tag, len(value)) + value for tag, value in fields)
+    sizes = b"".join(struct.pack("<H", 2 * len(lead)) for lead in leads)
+    parts = {
+        1: section(1, about + b"\xff\0\0"),
+        3: section(3, bytes((len(leads), len(leads) << 3)) + b"".join(place)),
+        6: section(
+            6, struct.pack("<HHBB", 2500, round(1e6 / fs), 0, 0) + sizes + b"".join(map(bytes, leads))
+        ),
+    }
+    table, at = struct.pack("<HII", 0, 136, 7), 7 + 136
+    for number in range(1, 12):
+        size = len(parts.get(number, b""))
+        table += struct.pack("<HII", number, size, at if size else 0)
+        at += size
+    rest = section(0, table) + b"".join(parts.values())
+    rest = struct.pack("<I", 6 + len(rest)) + rest
+    path.write_bytes(struct.pack("<H", binascii.crc_hqx(rest, 0xFFFF)) + rest)
+    return path
+
+
 WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
     "ISHNE": ("x.ecg", ishne),
     "MFER": ("x.mwf", mfer),
@@ -214,5 +260,6 @@ WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
     "GE MUSE XML": ("x.xml", muse),
     "EDF": ("x.edf", edf),
     "DICOM waveform": ("x.dcm", dicom),
+    "SCP-ECG": ("x.scp", scp),
 }
 """Format -> name and writer (path, signal (12, sample) mV, fs Hz), with identifiers planted."""

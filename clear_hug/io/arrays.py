@@ -6,7 +6,7 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.ecg import ECGError
+from clear_hug.ecg import WRONG_GAIN, ECGError
 from clear_hug.io.facts import Facts, facts, guess_leads, rate_from
 from clear_hug.io.limits import LIMITS
 from clear_hug.io.recording import (
@@ -35,6 +35,7 @@ from clear_hug.io.tables import from_columns
 from clear_hug.leads import LEADS, canonical_lead, lead_number, numbered
 
 LEAST_GAIN = 20.0  # counts a mV; what is called a gain and is less is an amplifier's, or uV a count
+BITS = (8.0, 10.0, 12.0, 14.0, 16.0, 24.0, 32.0)  # of a converter, which "resolution" may count
 LEAST_PADDING = 16  # samples; no amplifier gives 0 in every lead that often in a row
 MOST_LEADS = 20  # an axis no longer than this may be that of the leads
 
@@ -134,27 +135,53 @@ def _without_padding(leads: NDArray[Any], said: list[str]) -> NDArray[Any]:
 
 
 def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said: list[str]) -> list[Channel]:
-    """Channels, divided by the file's gain where only then they span what a heart's do."""
-    unit, resolution, offset = known.unit, 1.0, 0.0
-    if known.gain and not asked.unit:
-        low, high = SPAN_MV
-        span = median_span(without_absent(x)[0] for x in leads.values())
-        stated = low <= span * (millivolt(unit) or 1.0) <= high
-        if known.gain >= LEAST_GAIN and low <= span / known.gain <= high and not stated:
-            unit, resolution, offset = "mV", 1 / known.gain, -known.baseline / known.gain
-            said.append(f"The file names a gain of {known.gain:g}, which is taken for values a mV.")
+    """Channels, divided by the file's gains where only then they span what a heart's do."""
+    if not (known.gain or known.gains or known.step):
+        return [Channel(name, np.asarray(x, np.float64), known.fs, known.unit) for name, x in leads.items()]
+    gains = np.array(known.gains if len(known.gains) == len(leads) else [known.gain or 0.0] * len(leads))
+    zeros = np.array(known.zeros if len(known.zeros) == len(leads) else [known.baseline] * len(leads))
+    low, high = SPAN_MV
+    plain = [without_absent(x)[0] for x in leads.values()]
+    span = median_span(plain)
+    stated = low <= span * (millivolt(known.unit) or 1.0) <= high
+    unit, steps = known.unit, np.ones(len(leads))
+    if gains.all() and not asked.unit:
+        in_mv = median_span(x / gain for x, gain in zip(plain, gains, strict=True))
+        what = f"{gains[0]:g}" if np.ptp(gains) == 0 else f"{gains.min():g} to {gains.max():g} by lead"
+        if gains.min() >= LEAST_GAIN and low <= in_mv <= high and not stated:
+            unit, steps = "mV", 1 / gains
+            said.append(f"The file names a gain of {what}, which is taken for values a mV.")
         else:
             said.append(
-                f"The file names a gain of {known.gain:g}, which is not applied: it is no number of counts a "
-                f"mV by the values, of which a lead spans {span:,.4g}."
+                f"The file names a gain of {what}, which is not applied: it is no number of counts a mV by "
+                f"the values, of which a lead spans {span:,.4g}."
             )
+    elif len(known.gains) > 1:
+        said.append(
+            f"The file names gains of {min(known.gains):g} to {max(known.gains):g}, which are not applied: "
+            f"leads cannot be held against each other, and it may be read by a {WRONG_GAIN}."
+        )
+    elif (step := known.step) and step not in (1.0, *BITS) and not asked.unit and _whole(plain):
+        if low <= span * step * (millivolt(unit) or 1.0) <= high:
+            said.append(
+                f"The file names a resolution of {step:g} beside its {unit or 'values'}, which is not "
+                f"applied: if its whole numbers count {step:g} {unit} each, this is a {WRONG_GAIN}."
+            )
+    zeros = np.where(steps == 1.0, 0.0, -zeros * steps)
     return [
-        Channel(name, np.asarray(x, np.float64) * resolution + offset, known.fs, unit, resolution, offset)
-        for name, x in leads.items()
+        Channel(name, np.asarray(x, np.float64) * one + zero, known.fs, unit, float(one), float(zero))
+        for (name, x), one, zero in zip(leads.items(), steps, zeros, strict=True)
     ]
 
 
+def _whole(leads: Iterable[NDArray[Any]]) -> bool:
+    """Whether all samples are whole numbers, as counts are."""
+    return all(np.array_equal(x, np.round(x), equal_nan=True) for x in leads)
+
+
 _EACH = re.compile(r"^((adc_?)?(gain|baseline)|adc_?zero|samplerate)$", re.IGNORECASE)
+_GAINS = re.compile(r"^(adc_?)?gains?$", re.IGNORECASE)
+_ZEROS = re.compile(r"^((adc_?)?baselines?|adc_?zeros?)$", re.IGNORECASE)
 _LIKELY = re.compile(r"^(ecg|ekg|signals?|data|val|values?|tracings?|waveforms?|psignal|x|samples?|record)$")
 
 
@@ -169,6 +196,7 @@ def _choose(
         if 1 < v.size <= MOST_LEADS and _EACH.match(place.split("/")[-1]) and np.ptp(v) == 0
     }
     known = facts(said)
+    known = replace(known, gains=_of_each_lead(arrays, _GAINS), zeros=_of_each_lead(arrays, _ZEROS))
     notes: list[str] = []
     arrays = _one_array(path, arrays, asked, notes)
     times = {place: np.squeeze(v) for place, v in arrays.items() if _TIME.match(place.split("/")[-1])}
@@ -211,6 +239,13 @@ def _choose(
         guessed = recording.guessed if asked.record else (*recording.guessed, "record")
         recording = replace(recording, records=len(two), guessed=guessed)
     return replace(recording, warnings=(*recording.warnings, *notes))
+
+
+def _of_each_lead(arrays: Mapping[str, NDArray[Any]], named: re.Pattern[str]) -> tuple[float, ...]:
+    """Numbers of a name that differ by lead, or none."""
+    rows = [v.ravel() for place, v in arrays.items() if named.match(re.split(r"[/@]", place)[-1])]
+    rows = [v for v in rows if 1 < v.size <= MOST_LEADS and np.isfinite(v).all() and np.ptp(v) > 0]
+    return tuple(map(float, rows[0])) if len(rows) == 1 else ()
 
 
 def _one_array(

@@ -42,6 +42,9 @@ class Facts:
     fs: float | None = None
     unit: str = ""
     gain: float | None = None  # values a mV
+    gains: tuple[float, ...] = ()  # the same of each lead, where they differ
+    zeros: tuple[float, ...] = ()  # the count of 0 mV of each lead, where they differ
+    step: float | None = None  # what else may be the worth of a count, in the file's unit
     names: tuple[str, ...] = ()
     age: float | None = None
     sex: str | None = None
@@ -53,6 +56,7 @@ _FS = re.compile(  # "ecg_rate" is a heart's
     r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond))(hz|inhz)?$"
 )
 _UNIT = re.compile(r"^((ecg|signal|lead)?units?|unittext)$")
+_STEP = re.compile(r"^((adc|amplitude)?(resolution|lsb)|(u?v|units?)per(bit|lsb|count)|scale(factor)?)$")
 _NAMES = re.compile(
     r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns|"
     r"labels|titles|desc)$"
@@ -61,7 +65,7 @@ _NAMES = re.compile(
 
 def facts(said: Mapping[str, Any]) -> Facts:
     """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
-    fs = unit = gain = age = sex = baseline = None
+    fs = unit = gain = step_of = age = sex = baseline = None
     names: tuple[str, ...] = ()
     step: dict[str, Any] = {}
     for place, value in said.items():
@@ -77,6 +81,8 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 unit = unit or str(texts[0]).strip()
         elif key in ("gain", "adcgain"):
             gain = gain or _number(value)
+        elif _STEP.match(key):
+            step_of = step_of or _number(value)
         elif key in ("baseline", "adczero", "adcbaseline"):
             negative = str(value).strip().startswith("-")
             baseline = baseline or (_number(str(value).strip().lstrip("-")) or 0.0) * (-1 if negative else 1)
@@ -93,7 +99,7 @@ def facts(said: Mapping[str, Any]) -> Facts:
     unit_of_step = {"ms": 1000.0, "s": 1.0}.get(str(step.get("isiunits")), 0.0)
     if not fs and unit_of_step and (length := _number(step.get("isi"))):
         fs = unit_of_step / length
-    return Facts(fs, unit or "", gain, names, age, sex, baseline or 0.0)
+    return Facts(fs, unit or "", gain, step=step_of, names=names, age=age, sex=sex, baseline=baseline or 0.0)
 
 
 def _number(value: Any) -> float | None:
@@ -227,6 +233,11 @@ def rate_from(
         factor = 3600.0
     else:
         step = float(np.median(np.diff(values)))
+        if step == 1:  # milliseconds at 1000 Hz, or the samples' numbers at any rate
+            said.append(
+                f"The column {cell!r} rises by 1 a sample: it numbers the samples, and tells no rate."
+            )
+            return stated
         factor, word = unit_of_times(step)
         if factor != 1:
             said.append(f"The times rise by {step:g} a sample: they are taken for {word}.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from clear_hug.ecg import ECGError
+from clear_hug.io.aecg import aecg_parser
 from clear_hug.io.recording import (
     Asked,
     Channel,
@@ -28,6 +29,7 @@ from clear_hug.io.recording import (
     millivolt,
     plain,
     sex_of,
+    some,
     within,
     years,
 )
@@ -46,15 +48,16 @@ def _parsers() -> dict[str, Any]:
 
 _WORTH_SAYING = re.compile(
     r"checksum|CRC|experimental|truncated|gaps|missing samples?|scale|offset|rounded|not loaded|"
-    r"only the first|default of|after the last|invalid range|size field",
+    r"only the first|default of|after the last|invalid range|size field|"
+    r"waveform ignored|without a gap|are left out",
     re.IGNORECASE,
 )
 # What quotes the file, and what advises on ecgdatakit's own records: a missing unit is said in our words.
 _UNSAID = re.compile(r"for VR|raw ADC samples|raw counts")
 
 
-def _parse(path: Path) -> tuple[Any, list[str]]:
-    """A record of ecgdatakit, and those of its warnings that are of use.
+def _parse(path: Path, parser: Any = None) -> tuple[Any, list[str]]:
+    """A record of ecgdatakit, by a parser of its own or one given, and those of its warnings that are of use.
 
     The others may quote the file: pydicom's "Invalid value for VR PN" names the patient.
     """
@@ -62,7 +65,7 @@ def _parse(path: Path) -> tuple[Any, list[str]]:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        record = FileParser.parse(path)
+        record = parser.parse(path) if parser else FileParser.parse(path)
     texts = dict.fromkeys(str(w.message) for w in caught)
     kept = [t for t in texts if _WORTH_SAYING.search(t) and not _UNSAID.search(t)]
     return record, [plain(t, path).replace(path.name, "the file") for t in kept]
@@ -163,11 +166,14 @@ def _is_scaled(lead: Any) -> bool:
 
 
 def _exact_rate(record: Any, lead: Any) -> float:
-    """The sampling rate before ecgdatakit rounds it to a whole number (EDF, aECG and DICOM tell)."""
+    """The sampling rate before ecgdatakit rounds it (EDF, aECG, DICOM, MFER and SCP-ECG tell)."""
     meta = record.raw_metadata
+    interval = meta.get("rhythm_sample_interval_us")
     rates = [
         meta.get("exact_sampling_rates", {}).get(lead.label),
         meta.get("rhythm_time", {}).get("sampling_rate_exact"),
+        1e6 / interval if interval else None,
+        *meta.get("sampling_rates", []),
         *(group["sampling_frequency"] for group in meta.get("multiplex_groups", [])),
     ]
     near = [rate for rate in rates if rate and abs(rate - lead.sampling_rate) <= 0.5]
@@ -191,6 +197,43 @@ def _read_muse(path: Path, source: str) -> Recording:
         f"the waveform's own, {recording.channels[0].fs:g} Hz, is used."
     )
     return replace(recording, warnings=(*recording.warnings, said))
+
+
+def _read_aecg(path: Path, source: str) -> Recording:
+    record, said = _parse(path, aecg_parser())
+    return _recording(source, record, _channels(record), said)
+
+
+def _read_scp(path: Path, source: str) -> Recording:
+    """SCP-ECG: each lead where it stands in time; ecgdatakit leaves its first sample beside it."""
+    record, said = _parse(path)
+    for lead in record.leads:  # the pulse of a lead is no lead
+        lead.label = re.sub(r"^(.*)-cal$", r"calibration of \1", lead.label, flags=re.IGNORECASE)
+    channels = _channels(record)
+    starts = [int(lead.annotations.get("start_sample", 1)) for lead in record.leads]
+    channels, apart = _in_time([(at - min(starts), [c]) for at, c in zip(starts, channels, strict=True)])
+    return _recording(source, record, channels, said + apart)
+
+
+def _in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel], list[str]]:
+    """Channels on one axis of time, absent where they were not recorded, and a sentence where they differ.
+
+    parts : (first sample, channels) of leads that were recorded at once
+    """
+    ends = [at + channel.samples.size for at, channels in parts for channel in channels]
+    n = max(ends, default=0)
+    if set(ends) <= {n} and {at for at, _ in parts} <= {0}:
+        return [channel for _, channels in parts for channel in channels], []
+    within("values", n * len(ends), "the file")
+    placed = []
+    for at, channels in parts:
+        for channel in channels:
+            samples = np.full(n, np.nan)
+            samples[at : at + channel.samples.size] = channel.samples
+            placed.append(replace(channel, samples=samples))
+    return placed, [
+        "Leads were recorded at different times: each stands at its own, and is absent elsewhere."
+    ]
 
 
 def _read_ishne(path: Path, source: str) -> Recording:
@@ -299,13 +342,17 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
     ds = pydicom.dcmread(path)
     parser = _parsers()["DICOM Waveform"]()
     little = parser._is_little_endian(ds)
-    read = [parser._read_group(wave, i, little) for i, wave in enumerate(ds.WaveformSequence)]
-    found = [g for g in read if g is not None]
+    found = []
+    for i, wave in enumerate(ds.WaveformSequence):
+        if (group := parser._read_group(wave, i, little)) is not None:
+            offset = wave.get("MultiplexGroupTimeOffset")  # ms
+            found.append(group | {"offset": None if offset is None else float(offset)})
     length = [g["num_samples"] / g["sampling_frequency"] for g in found]
     longest = max(length)
     rhythm = [
         g for g, s in zip(found, length, strict=True)
-        if s >= max(SHORTEST_RHYTHM, 0.5 * longest) and not (g["is_median"] and s < longest)
+        if s >= max(SHORTEST_RHYTHM, 0.5 * longest if g["offset"] is None else 0)
+        and not (g["is_median"] and s < longest)
     ]  # fmt: skip
     if not rhythm:
         raise ECGError(
@@ -316,25 +363,32 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
     taken: set[str | None] = set()
     joined = []
     for group in (base, *(g for g in rhythm if g is not base)):
-        shape = (group["num_samples"], group["sampling_frequency"])
-        names = {canonical_lead(lead.label) for lead in group["leads"]}
-        if shape != (base["num_samples"], base["sampling_frequency"]) or (names - {None}) & taken:
+        leads = {canonical_lead(lead.label) for lead in group["leads"]} - {None}
+        placed = None not in (group["offset"], base["offset"]) or group["num_samples"] == base["num_samples"]
+        if group["sampling_frequency"] != base["sampling_frequency"] or not placed or leads & taken:
             continue
-        taken |= names - {None}
+        taken |= leads
         joined.append(group)
     left = [g for g in found if not any(g is one for one in joined)]
-    others = sum(
-        not (g["is_median"] or g["num_samples"] / g["sampling_frequency"] < SHORTEST_RHYTHM) for g in left
-    )
+    others = [
+        g for g in left
+        if not g["is_median"] and g["num_samples"] / g["sampling_frequency"] >= SHORTEST_RHYTHM
+    ]  # fmt: skip
     said = [sentence for sentence in said if "multiplex group" not in sentence]
-    if len(joined) > 1:
+    fs = base["sampling_frequency"]
+    offsets = [round((group["offset"] or 0.0) / 1000 * fs) for group in joined]
+    channels, apart = _in_time([
+        (at - min(offsets), [_channel(lead, fs) for lead in group["leads"]])
+        for at, group in zip(offsets, joined, strict=True)
+    ])  # fmt: skip
+    said += apart
+    if len(joined) > 1 and not apart:
         said.append(f"Leads of {len(joined)} waveform groups, which run side by side, are joined.")
-    if others:
-        said.append(
-            f"{others} more waveform group{'s' if others > 1 else ''} (other stretches or rates) left out."
-        )
-    channels = [_channel(lead, group["sampling_frequency"]) for group in joined for lead in group["leads"]]
-    return channels, said, len(left) > others
+    for group in others:
+        fs, n = group["sampling_frequency"], group["num_samples"]
+        names = some(lead.label for lead in group["leads"])
+        said.append(f"One more waveform group is left out: {names}, {n / fs:.3g} s at {fs:g} Hz.")
+    return channels, said, len(left) > len(others)
 
 
 def _format(
@@ -364,11 +418,11 @@ KIT: Mapping[str, Reader] = {
     "DICOM waveform": replace(
         _format("DICOM Waveform", "DICOM waveform", ".dcm", ".dicom", read=_read_dicom), recognise=_is_dicom
     ),
-    "HL7 aECG": _format("HL7 aECG", "HL7 aECG", ".xml", limit="text"),
+    "HL7 aECG": _format("HL7 aECG", "HL7 aECG", ".xml", read=_read_aecg, limit="text"),
     "GE MUSE XML": _format("GE MUSE XML", "GE MUSE XML", ".xml", read=_read_muse, limit="text"),
     "Philips Sierra XML": _format("Philips Sierra XML", "Philips Sierra XML", ".xml", limit="text"),
     "Mortara ELI XML": _format("Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", limit="text"),
-    "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp"),
+    "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp", read=_read_scp),
     "EDF": _format("EDF/EDF+", "EDF", ".edf", read=_read_edf),
     "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
     "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr", read=_read_mfer),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from clear_hug.io.recording import millivolt
@@ -180,6 +180,46 @@ def _decimals(rows: Sequence[Sequence[str]]) -> bool:
     return all(re.fullmatch(r"[-+]?(0|[1-9]\d*)", row[0]) and row[1].isdecimal() for row in pairs) and any(
         len(row[1]) > 1 and row[1].startswith("0") for row in pairs
     )
+
+
+def without_thousands(text: str, layout: Layout, said: list[str]) -> tuple[str, Layout]:
+    """The text without signs that separate thousands ("1,234" uV), and how it is then a table.
+
+    A sign does where each number that has one has it before its last three digits and begins with no 0, and
+    where those without one are whole and, but for one column of numbered lines, below 1000.
+    """
+    start = sum(map(len, text.splitlines(keepends=True)[: layout.skip]))
+    numbers = text[start:]
+    edge = "".join(re.escape(c) for c in ".," if c != layout.delimiter) + r"\w"
+    for sign in ",.":
+        if sign not in numbers:
+            continue
+        mark = re.escape(sign)
+        if sign == layout.delimiter:  # within quotes alone
+            signed = re.compile(rf'(?<=")[-+]?(\d[\d{mark}]*{mark}[\d{mark}]*)(?=")')
+        else:
+            signed = re.compile(rf"(?<![{edge}])[-+]?(\d*{mark}[\d{mark}]*)(?![{edge}])")
+        grouped = 0
+        for number in signed.finditer(numbers):
+            if not re.fullmatch(rf"[1-9]\d{{0,2}}(?:{mark}\d{{3}})+", number[1]):
+                grouped = 0
+                break
+            grouped += 1
+        if not grouped:
+            continue
+        whole = [len(n) for n in re.findall(rf"(?<![{edge}])\d+(?![{edge}])", signed.sub("", numbers))]
+        small, large = sum(n < 4 for n in whole), sum(n > 3 for n in whole)
+        if small > grouped / 100 and large <= len(numbers.splitlines()):
+            said.append(
+                f"The sign {sign!r} in the file's numbers separates thousands: it is no decimal sign."
+            )
+            plain = signed.sub(_without(sign), numbers)
+            return text[:start] + plain, replace(layout, comma=layout.comma and sign != ",")
+    return text, layout
+
+
+def _without(sign: str) -> Callable[[re.Match[str]], str]:
+    return lambda number: number[0].replace(sign, "")
 
 
 def numbered_columns(row: Sequence[str]) -> bool:

@@ -38,8 +38,8 @@ _FORMAT = re.compile(r"^(\d+)(?:x0*([1-9]\d*))?(?::\d+)?(?:\+(\d+))?$")
 _GAIN = re.compile(r"^([-+]?[\d.]+(?:[eE][-+]?\d+)?)(?:\([-+]?\d+\))?(?:/(\S+))?$")
 
 
-_RECORD = re.compile(r"^(\S+)[ \t]+(\d+)(?:[ \t]+([\d.eE+]+)\S*(?:[ \t]+(\d+))?)?")
-_SIGNAL = re.compile(r"^\S+[ \t]+\d+(x\d+)?(:\d+)?(\+\d+)?([ \t]|$)")
+_RECORD = re.compile(r"^([^\s:,;=]+)[ \t]+(\d+)(?:[ \t]+([\d.eE+]+)\S*(?:[ \t]+(\d+))?)?")
+_SIGNAL = re.compile(r"^(?:\S*[./~]\S*|-)[ \t]+\d+(x\d+)?(:\d+)?(\+\d+)?([ \t]|$)")
 
 
 def is_wfdb(path: Path, head: bytes) -> bool:
@@ -269,14 +269,20 @@ def _read_segments(head: Header, asked: Asked, span: tuple[int, int] | None) -> 
             raise ECGError(f"{header.name} joins {part.name}, which itself joins segments; that is not read.")
         recording = read_wfdb(part, asked, (a, b) if span else None)
         odd.update(dict.fromkeys(recording.warnings[: MOST_ODD - len(odd)]))
+        names = [channel.name for channel in recording.channels]
+        if twice := {name for name in names if names.count(name) > 1 and canonical_lead(name.lstrip("-"))}:
+            raise ECGError(f"lead {min(twice)} stands twice in {part.name}; keep one of the two.")
         for channel in recording.channels:
+            each = channel.samples.size // (b - a)  # samples a frame
+            within("values", n * each * head.n_signals, header.name)
             whole = joined.setdefault(
                 channel.name,
-                Channel(channel.name, np.full(n, np.nan, np.float32), channel.fs, channel.unit),
+                Channel(channel.name, np.full(n * each, np.nan, np.float32), channel.fs, channel.unit),
             )
-            if (channel.fs, channel.unit, channel.samples.size) != (whole.fs, whole.unit, b - a):
+            same = (channel.fs, channel.unit, n * each) == (whole.fs, whole.unit, whole.samples.size)
+            if not same or channel.samples.size != each * (b - a):
                 raise ECGError(f"{header.name} and {part.name}, which it joins, contradict each other.")
-            whole.samples[at : at + b - a] = channel.samples
+            whole.samples[each * at : each * (at + b - a)] = channel.samples
         within("leads", len(joined), header.name)
     if not joined:
         raise NoSample(f"{header.name} joins no segment there: nothing was recorded.")

@@ -25,8 +25,10 @@ _SAMPLED = (  # in the words of others
     r"サンプリング(?:周波数|レート)|サンプルレート"
 )
 _SAMPLING = re.compile(  # says outright that it is the sampling rate
-    rf"(?:sampl\w{{0,20}}[ \t_-]{{0,4}}(?:rate|freq\w{{0,20}}|hz)|sampling(?!\s*(?:interval|period|step))"
-    r"|(?<!\d)(?<!\d )samples?\s*(?:/|per)\s*s\w{0,20}|\bfs\b|\bsf\b|\bsps\b|abtast(?!int)\w{0,20}"
+    rf"(?:sampl\w{{0,20}}[ \t_-]{{0,4}}(?:rate|freq\w{{0,20}}|hz)"
+    r"|sampling(?=\s{0,4}(?:[:=,;(@\d]|of\b|at\b))"  # "sampling points", "depth", "site" say another thing
+    r"|(?<!\d)(?<!\d )samples?\s*(?:/|per)\s*s\w{0,20}|\bfs\b|\bsf\b|\bsps\b"
+    r"|abtast(?:rate|frequenz|ung|geschwindigkeit)\b"
     # "SR" is the sinus rhythm too
     rf"|^\W{{0,4}}sr(?=[ \t]{{0,4}}(?:[\[(]hz[\])][ \t]{{0,4}})?[:=,;\t][ \t]{{0,4}}\d{{3}})|{_SAMPLED})"
     + _VALUE,
@@ -78,18 +80,32 @@ _COUNT = re.compile(
 )
 _OF_A_COUNT = re.compile(r"resol|auflös|\bper\b|\blsb\b", re.IGNORECASE)
 
+# Of several sampling rates, the one that the samples in the file do not have.
+_BEFORE = re.compile(
+    r"orig|native|device|acqui|\braw\b|record|hardware|\badc\b|input|source|aufnahme|gerät", re.IGNORECASE
+)
+
 FASTEST_HEART = 240.0  # a minute; a rate without a unit up to here may be a heart's
 
 
-def stated_above(lines: Sequence[str]) -> dict[str, Any]:
-    """Rate, unit and gain that lines before the numbers name; nothing else of them is taken over."""
+def stated_above(lines: Sequence[str], notes: list[str]) -> dict[str, Any]:
+    """Rate, unit and gain that lines before the numbers name; nothing else of them is taken over.
+
+    notes : gets a sentence where they name several sampling rates, of which none is taken
+    """
     text = re.sub(
         r"\d{16,}", " ", "\n".join(lines)[:20_000]
     )  # no number; a search would try each of its ends
     said: dict[str, Any] = {}
     step = _STEP.search(text) or _STEP_PER_SAMPLE.search(text)
-    if match := _SAMPLING.search(text) or _PER_SECOND.search(text):
-        said["fs"] = _hertz(match)
+    if rates := _rates(text):
+        if len(rates) == 1:
+            said["fs"] = rates[0]
+        else:
+            several = " and ".join(f"{rate:g}" for rate in rates)
+            notes.append(
+                f"The lines above the table name several sampling rates ({several} Hz): none is taken."
+            )
     elif step and MIN_FS <= 1 / max(_seconds_of(step), 1e-9) <= MAX_FS:
         said["fs"] = 1 / _seconds_of(step)
     else:  # a rate of whatever: only where the lines name one alone that ECGs are sampled at
@@ -114,6 +130,16 @@ def stated_above(lines: Sequence[str]) -> dict[str, Any]:
     if said.get("gain") and (zero := _BASELINE.search(text)):
         said["baseline"] = float(zero[1])
     return said
+
+
+def _rates(text: str) -> list[float]:
+    """The sampling rates that a text states; of the samples in the file, where it states others beside."""
+    found: list[tuple[str, float]] = []  # the line, Hz
+    for match in list(_SAMPLING.finditer(text)) or list(_PER_SECOND.finditer(text))[:1]:
+        start = text.rfind("\n", 0, match.start()) + 1
+        found.append((text[start : match.end()], _hertz(match)))
+    here = [rate for line, rate in found if not _BEFORE.search(line)]
+    return list(dict.fromkeys(here or [rate for _, rate in found]))
 
 
 def _hertz(match: re.Match[str]) -> float:

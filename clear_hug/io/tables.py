@@ -36,6 +36,7 @@ from clear_hug.io.layout import (
     numbered_columns,
     split_unit,
     without_end,
+    without_thousands,
 )
 from clear_hug.io.limits import APART_SECONDS
 from clear_hug.io.recording import (
@@ -108,14 +109,15 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     if layout is None:
         raise ECGError(f"{path.name} holds no table of numbers.")
     before = lines[: layout.skip]
-    stated = stated_above(before)
-    known = Facts(**stated)
+    notes: list[str] = []
+    known = Facts(**stated_above(before, notes))
+    text, layout = without_thousands(text, layout, notes)
     if layout.named_rows:
-        return _named_rows(path, source, text, layout, known, asked)
+        return _named_rows(path, source, text, layout, known, notes)
     values, clock = _numbers(path, text, layout)
     if not layout.heading and len(values) <= 20 < values.shape[1]:
         channels, said, guessed = _unnamed(path, values.T, asked, True)
-        return _finish(source, channels, known, said, guessed)
+        return _finish(source, channels, known, [*notes, *said], guessed)
     heading = layout.heading
     above = without_end(cells(before[-1], layout.delimiter)) if before else []
     if not heading and not known.names and _foreign(above, layout.width):
@@ -127,7 +129,6 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
                 "leads", channels=len(kept),
             )  # fmt: skip
         heading = tuple(above)
-    notes: list[str] = []
     if clock is not None:
         known = replace(known, fs=rate_from(path, "hh:mm:ss", clock, known.fs, notes))
         values, heading = values[:, 1:], heading[1:]
@@ -176,7 +177,8 @@ def _numbers(path: Path, text: str, layout: Layout) -> tuple[NDArray[np.float64]
         line = re.search(r"line (\d+)", str(error))
         where = f" (line {int(line[1])})" if line else ""
         raise ECGError(
-            f"{path.name} is no table of numbers throughout{where}: a cell holds something else."
+            f"{path.name} is no table of numbers throughout{where}: a cell holds something else, such as a "
+            "remark, a unit or a second heading; take out what is no number below the heading."
         ) from None
     for column in texts - ({0} if clocked else set()):
         table[column] = np.nan
@@ -250,10 +252,12 @@ def _finish(
     return Recording(source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed))
 
 
-def _named_rows(path: Path, source: str, text: str, layout: Layout, known: Facts, asked: Asked) -> Recording:
+def _named_rows(
+    path: Path, source: str, text: str, layout: Layout, known: Facts, notes: Sequence[str]
+) -> Recording:
     """A lead a line, its name first."""
     channels: list[Channel] = []
-    said: list[str] = []
+    said = list(notes)
     fs = known.fs
     for line in text.splitlines()[layout.skip :]:
         row = without_end(cells(line, layout.delimiter))
@@ -265,7 +269,8 @@ def _named_rows(path: Path, source: str, text: str, layout: Layout, known: Facts
             values = np.array([np.nan if c.lower() in ABSENT else float(c) for c in numbers])
         except ValueError:
             raise ECGError(
-                f"{path.name} is no table of numbers throughout: a cell holds something else."
+                f"{path.name} is no table of numbers throughout: a cell of {row[0][:20]!r} holds something "
+                "else; take out what is no number behind a lead's name."
             ) from None
         name, unit = split_unit(row[0])
         if TIME.match(name):
@@ -346,5 +351,12 @@ def is_xlsx(path: Path, head: bytes) -> bool:
 def read_xlsx(path: Path, asked: Asked) -> Recording:
     with zipfile.ZipFile(path) as archive:
         members_of(archive, path.name)
-    arrays, _ = arrays_apart("XLSX", path, 2 * APART_SECONDS)
-    return _from_text(path, "XLSX", arrays["text"].tobytes().decode(), asked)
+    arrays, about = arrays_apart("XLSX", path, 2 * APART_SECONDS)
+    recording = _from_text(path, "XLSX", arrays["text"].tobytes().decode(), asked)
+    if not (others := int(about["other sheets"])):
+        return recording
+    said = (
+        f"{others + 1} sheets of the file are about as long as one another; one is read, and what the "
+        f"other{'s hold' if others > 1 else ' holds'}, leads perhaps, is left out."
+    )
+    return replace(recording, warnings=(said, *recording.warnings))

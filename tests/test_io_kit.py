@@ -1,0 +1,155 @@
+"""Formats by ecgdatakit, where a file says more than is usual: it is taken, or its loss is told."""
+
+import re
+
+import numpy as np
+import pydicom
+import pytest
+
+from clear_hug.ecg import ECGError
+from clear_hug.io import read_ecg
+from clear_hug.leads import LEADS
+from clear_hug.simulate import simulate_ecg
+from tests.written_formats import aecg, dicom, mfer, muse, scp
+
+FS = 500.0
+MV = np.round(simulate_ecg("normal", fs=FS).signal.astype(np.float64) * 400) / 400
+STEP = 0.003  # mV
+N = MV.shape[1]
+
+
+def shows(ecg, lead: str, signal: np.ndarray, start: int) -> bool:
+    """Whether a lead holds `signal` from sample `start` on, and nothing elsewhere."""
+    row = ecg.signal[LEADS.index(lead)]
+    outside = np.r_[row[:start], row[start + signal.size :]]
+    return bool(np.abs(row[start : start + signal.size] - signal).max() < STEP and np.isnan(outside).all())
+
+
+# DICOM
+
+
+def grouped(path, offsets, cut=(slice(None), slice(None))):
+    """Limb and chest leads in two groups, each of a stretch, that say when they begin (ms)."""
+    dicom(path, MV, FS, split=True)
+    ds = pydicom.dcmread(path)
+    for group, offset, part in zip(ds.WaveformSequence[1:], offsets, cut, strict=True):
+        n = group.NumberOfWaveformSamples
+        counts = np.frombuffer(group.WaveformData, "<i2").reshape(n, -1)[part]
+        group.NumberOfWaveformSamples, group.WaveformData = len(counts), counts.tobytes()
+        group.pop("MultiplexGroupTimeOffset", None)
+        if offset is not None:
+            group.MultiplexGroupTimeOffset = offset
+    ds.save_as(path)
+    return path
+
+
+def test_dicom_groups_stand_where_they_say_they_begin(tmp_path):
+    half = N // 2
+    cut = (slice(None, half), slice(half, None))
+    ecg = read_ecg(grouped(tmp_path / "x.dcm", (0, 1000 * half / FS), cut))
+    assert ecg.n_samples == N and any("different times" in said for said in ecg.warnings)
+    assert shows(ecg, "I", MV[0, :half], 0) and shows(ecg, "V2", MV[7, half:], half)
+
+
+def test_dicom_groups_of_unlike_length_are_joined_only_where_they_say_when(tmp_path):
+    cut = (slice(None), slice(500, None))
+    ecg = read_ecg(grouped(tmp_path / "x.dcm", (0, 1000), cut))
+    assert shows(ecg, "II", MV[1], 0) and shows(ecg, "V2", MV[7, 500:], 500)
+    untold = read_ecg(grouped(tmp_path / "y.dcm", (None, None), cut))
+    assert set(untold.absent_leads) == set(LEADS[6:])
+    assert any("V1" in said and "left out" in said for said in untold.warnings)  # which leads are lost
+
+
+def test_dicom_groups_at_once_are_joined(tmp_path):
+    for name, offsets in (("none", (None, None)), ("same", (20, 20))):
+        ecg = read_ecg(grouped(tmp_path / f"{name}.dcm", offsets))
+        assert any("side by side" in said for said in ecg.warnings)
+        np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+
+
+# SCP-ECG
+
+
+def test_scp_leads_stand_where_they_say_they_begin(tmp_path):
+    np.testing.assert_allclose(read_ecg(scp(tmp_path / "x.scp", MV, FS)).signal, MV, atol=STEP)
+    late = (0,) * 6 + (1000,) * 6
+    ecg = read_ecg(scp(tmp_path / "y.scp", MV, FS, late))
+    assert shows(ecg, "I", MV[0], 0) and shows(ecg, "V6", MV[11, 1000:], 1000)
+    assert any("different times" in said for said in ecg.warnings)
+
+
+def test_scps_calibration_pulse_is_no_lead(tmp_path):
+    pulse = np.where(np.arange(N) % 500 < 100, 1.0, 0.0)
+    names = ("I-cal", *LEADS[1:])
+    ecg = read_ecg(scp(tmp_path / "x.scp", np.stack([pulse, *MV[1:]]), FS, names=names))
+    assert ecg.derived == ("I",)  # from II and III; the pulse is not it
+    np.testing.assert_allclose(ecg.signal, MV, atol=2 * STEP)
+    both = read_ecg(scp(tmp_path / "y.scp", np.stack([pulse, *MV]), FS, (0,) * 13, ("I-cal", *LEADS)))
+    np.testing.assert_allclose(both.signal, MV, atol=STEP)
+
+
+# HL7 aECG
+
+
+def changed(path, *changes: tuple[str, str]):
+    aecg(path, MV, FS)
+    text = path.read_text()
+    for old, new in changes:
+        assert re.search(old, text)
+        text = re.sub(old, new, text)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("scale", ["2,5", "", "1uV", "nan", "0"])
+def test_an_aecg_scale_that_is_no_number_is_refused(tmp_path, scale):
+    path = changed(tmp_path / "x.xml", ('scale value="1"', f'scale value="{scale}"'))
+    with pytest.raises(ECGError, match=r"lead I .*scale.*no number.*Export"):
+        read_ecg(path)
+
+
+@pytest.mark.parametrize("code", [r"MDC_ECG_ELEC_POTL_\1", r"\1"])
+def test_aecg_leads_by_any_of_their_names(tmp_path, code):
+    ecg = read_ecg(changed(tmp_path / "x.xml", (r"MDC_ECG_LEAD_(V\d)", code)))
+    assert ecg.absent_leads == ()
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+
+
+def test_an_aecg_sequence_that_is_no_lead_is_told(tmp_path):
+    ecg = read_ecg(changed(tmp_path / "x.xml", ("MDC_ECG_LEAD_V6", "VENDOR_SUM")))
+    assert ecg.absent_leads == ("V6",) and any("left out" in said for said in ecg.warnings)
+
+
+@pytest.mark.parametrize("code", ["RHYTHM", "ECG_RHYTHM_WAVEFORMS", "X"])
+def test_the_rhythm_is_read_wherever_it_stands(tmp_path, code):
+    text = aecg(tmp_path / "beat.xml", 2 * MV[:, :600], FS).read_text()
+    beat = re.search("<component><series>.*</series></component>", text)[0].replace("RHYTHM", "MEDIAN")
+    path = changed(
+        tmp_path / "x.xml",
+        ('code="RHYTHM"', f'code="{code}"'), ("(<component><series>)", rf"{beat}\1"),
+    )  # fmt: skip
+    ecg = read_ecg(path)
+    assert ecg.n_samples == N and any(code in said and "left out" in said for said in ecg.warnings)
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+
+
+# GE MUSE, MFER
+
+
+def test_a_second_rhythm_of_muse_is_told(tmp_path):
+    path = muse(tmp_path / "x.xml", MV, FS)
+    text = path.read_text()
+    rhythm = re.search(r"<Waveform><WaveformType>Rhythm.*?</Waveform>", text, re.DOTALL)[0]
+    path.write_text(text.replace(rhythm, rhythm + rhythm))
+    assert any("ignored" in said for said in read_ecg(path).warnings)
+
+
+def test_rates_are_not_rounded(tmp_path):
+    path = mfer(tmp_path / "x.mwf", MV, FS)
+    in_hertz = bytes((0x0B, 4, 0, 0)) + int(FS).to_bytes(2, "little")
+    in_seconds = bytes((0x0B, 4, 1, 0xFC)) + (78).to_bytes(2, "little")  # 78e-4 s
+    content = path.read_bytes()
+    assert content.count(in_hertz) == 1
+    path.write_bytes(content.replace(in_hertz, in_seconds))
+    assert read_ecg(path).fs == pytest.approx(1000 / 7.8)
+    assert read_ecg(scp(tmp_path / "x.scp", MV, 1e6 / 3000)).fs == pytest.approx(1e6 / 3000)
