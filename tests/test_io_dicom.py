@@ -58,10 +58,12 @@ def test_a_picture_without_preamble_says_what_it_lacks(tmp_path):
 
 
 def test_what_begins_alike_is_not_taken_for_dicom():
+    sound = b"\x08\x00\x16\x00UI\x1e\x001.2.840.10008.5.1.4.1.1.9.1.1\0"
+    assert READERS["DICOM waveform"].recognise(Path("x"), sound)
     bare = (
         b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100",  # no class follows
-        b"\x08\x00\x05\x00\x0a\x00\x00\x00ISO_IR 100"
-        + b"\x08\x00\x05\x00\x02\x00\x00\x00ab" * 9,  # not in order
+        b"\x08\x00\x12\x00DA\x02\x00ab\x08\x00\x05\x00CS\x02\x00ab" + sound,  # not in order
+        b"\x08\x00\x05\x00CS\x02\x00ab\x0a\x00\x08\x00CS\x02\x00ab" + sound,  # another group between
         b"\x08\x00\x16\x00UI\x1a\x00" + b"9.2.840.10008.5.1.4.1.1.9.1.1",  # another's class
         b"\x08\x00\x16\x00XX\x1a\x00" + b"1.2.840.10008.5.1.4.1.1.9.1.1",  # no such VR
         b"\x02\x00\x00\x00\x04\x00\x00\x00\xb0\x00\x00\x00" * 20,  # the meta group has VRs
