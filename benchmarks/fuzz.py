@@ -61,7 +61,7 @@ def seeds(folder: Path) -> dict[str, tuple[dict[str, bytes], str]]:
 
     from clear_hug.io import read_ecg
     from clear_hug.leads import LEADS
-    from tests.written_formats import WRITTEN
+    from tests.written_formats import WRITTEN, bare_dicom
 
     dicom = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
     ecg = read_ecg(dicom)
@@ -87,6 +87,7 @@ def seeds(folder: Path) -> dict[str, tuple[dict[str, bytes], str]]:
                     write_dir=str(folder))  # fmt: skip
         found["WFDB"] = ({n: (folder / n).read_bytes() for n in ("m.hea", "m.dat")}, "written")
     put("DICOM waveform", dicom)
+    put("DICOM, no preamble", bare_dicom(folder / "bare.dcm", mv, fs, "explicit"), "written")
     put("HL7 aECG", real("formats", "hl7_aecg", "ecg_hl7.xml"))
     put("GE MUSE XML", real("formats", "ge_muse_xml", "muse_ecg_deidentified_1.xml"))
     put("CardioSoft XML", real("formats", "ge_muse_xml", "ukbb_scrubbed.xml"))

@@ -67,6 +67,16 @@ def test_dicom_groups_at_once_are_joined(tmp_path):
         np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
 
 
+def test_a_document_in_dicom_is_called_a_print(tmp_path):
+    ds = pydicom.dcmread(dicom(tmp_path / "x.dcm", MV, FS))
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.104.1"
+    del ds.WaveformSequence
+    ds.EncapsulatedDocument, ds.MIMETypeOfEncapsulatedDocument = b"%PDF-1.4 ", "application/pdf"
+    ds.save_as(tmp_path / "x.dcm")
+    with pytest.raises(ECGError, match=r"x\.dcm is DICOM around a document"):
+        read_ecg(tmp_path / "x.dcm")
+
+
 # SCP-ECG
 
 

@@ -138,6 +138,75 @@ def muse(path: Path, mv: np.ndarray, fs: float) -> Path:
     return path
 
 
+def sapphire(path: Path, mv: np.ndarray, fs: float, third: bool = False) -> Path:
+    """GE's Sapphire, dcar_1 or (`third`) sapphire_3: 4.88 µV a count; averaged beats before the rhythm."""
+    of_all, of_each = (' S="4.88" U="uV"', "")[:: -1 if third else 1]
+    size = "asizeBT" if third else "asizeVT"
+
+    def leads(rows: np.ndarray) -> str:
+        return f'<ecgWaveformMXG{of_all}><sampleRate V="{fs:g}" U="Hz"/>' + "".join(
+            f'<ecgWaveform lead="{lead.upper()}"{of_each} {size}="{rows.shape[1]}" INV="-32768" '
+            f'V="{" ".join(map(str, np.round(row / 4.88e-3).astype(int)))}"/>'
+            for lead, row in zip(LEADS, rows, strict=True)
+        ) + "</ecgWaveformMXG>"  # fmt: skip
+
+    measured = (
+        '<global><PR_Interval V="160" U="ms"/><QRS_Duration V="90" U="ms"/><QT_Interval V="400" U="ms"/>'
+        '<QT_Corrected V="430" U="ms"/><P_Axis V="-32768"/><R_Axis V="-20"/><T_Axis V="30"/></global>'
+    )
+    who = (
+        f'<patientInfo><identifier><id V="{JANE["id"]}"/></identifier><name><given V="{JANE["name"]}"/>'
+        f'<family V="{JANE["family"]}"/></name><birthDateTime V="1950-02-03T00:00:00"/><gender V="FEMALE"/>'
+    )
+    made = '<testInfo><acquisitionDateTime V="2020-01-01T10:00:00"/></testInfo><device><modelID V="MAC2000"/>'
+    made += f'<deviceName V="{JANE["place"]}"/></device>'
+    ecg = (
+        '<params><ecg><num><ventricularRate V="72" U="bpm"/></num><var><medianTemplate>'
+        f"<measurements>{measured}</measurements>{leads(2 * mv[:, : int(fs)])}</medianTemplate></var>"
+        f"<wav>{leads(mv)}</wav></ecg></params>"
+    )
+    if third:
+        inside = (
+            f"<demographics>{who}</patientInfo>{made}</demographics><xmlData><block>{ecg}</block></xmlData>"
+        )
+    else:
+        inside = f"<dcarRecord>{who}<visit><order>{made}<ecgResting>{ecg}</ecgResting></order></visit>"
+        inside += "</patientInfo></dcarRecord>"
+    space = "sapphire_3" if third else "dcar_1"
+    path.write_text(
+        f'<?xml version="1.0" encoding="UTF-8"?><sapphire xmlns="urn:ge:sapphire:{space}">{inside}</sapphire>'
+    )
+    return path
+
+
+def schiller(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """Schiller's SEMA: 1 µV a count, and averaged beats before the rhythm."""
+
+    def wave(kind: str, rows: np.ndarray) -> str:
+        channels = "".join(
+            f"<channel><name>{lead}</name><datastype>COMMASEPARATE</datastype><samplecount>{row.size}"
+            f"</samplecount><data>{','.join(map(str, np.round(row * 1000).astype(int)))},</data></channel>"
+            for lead, row in zip(LEADS, rows, strict=True)
+        )
+        return (
+            f"<wavedata><type>{kind}</type><resolution><samplerate><exponent>1</exponent><value>{fs:g}</value>"
+            "</samplerate><yres><unitperbit>1.0</unitperbit><units>uV</units></yres></resolution>"
+            f"{channels}</wavedata>"
+        )
+
+    path.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><com.xiriuz.sema.xml.schillerEDI.SchillerEDI><patdata>'
+        f"<id>{JANE['id']}</id><lastname>{JANE['family']}</lastname><firstname>{JANE['name']}</firstname>"
+        f"<birthdate>{JANE['born']}</birthdate><gender>FEMALE</gender></patdata><examdescript><startdatetime>"
+        "<date>20200101</date><time>100000</time></startdatetime><aquiringdevice><hardware>"
+        "<vendor>SCHILLER</vendor><model>AT-102</model></hardware></aquiringdevice><aquiring_institute><name>"
+        f"{JANE['place']}</name></aquiring_institute></examdescript><eventdata><event><annotation_global>"
+        f"<name>HR</name><value>72</value></annotation_global>{wave('ECG_AVERAGES', 2 * mv[:, : int(fs)])}"
+        f"{wave('ECG_RHYTHMS', mv)}</event></eventdata></com.xiriuz.sema.xml.schillerEDI.SchillerEDI>"
+    )
+    return path
+
+
 def edf(path: Path, mv: np.ndarray, fs: float) -> Path:
     """EDF+ with an annotations channel and a respiration beside the leads, at another rate."""
     seconds = int(mv.shape[1] // fs)
@@ -251,6 +320,20 @@ def scp(
     return path
 
 
+def bare_dicom(path: Path, mv: np.ndarray, fs: float, form: str = "meta") -> Path:
+    """DICOM without preamble and "DICM"; form: "meta" (the meta group stays), "explicit" or "implicit" VR."""
+    import pydicom
+
+    dicom(path, mv, fs)
+    if form == "meta":
+        path.write_bytes(path.read_bytes()[132:])
+        return path
+    ds = pydicom.dcmread(path)
+    plain = pydicom.Dataset(ds)
+    plain.save_as(path, implicit_vr=form == "implicit", little_endian=True)
+    return path
+
+
 WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
     "ISHNE": ("x.ecg", ishne),
     "MFER": ("x.mwf", mfer),
@@ -258,6 +341,8 @@ WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
     "Mortara ELI XML": ("x.xml", mortara),
     "HL7 aECG": ("x.xml", aecg),
     "GE MUSE XML": ("x.xml", muse),
+    "GE Sapphire XML": ("x.xml", sapphire),
+    "Schiller XML": ("x.xml", schiller),
     "EDF": ("x.edf", edf),
     "DICOM waveform": ("x.dcm", dicom),
     "SCP-ECG": ("x.scp", scp),

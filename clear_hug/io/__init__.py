@@ -1,11 +1,12 @@
 """Files in, one standard value out: mV, Hz, twelve named leads.
 
-Who reads what: WFDB by wfdb (`physionet`), CardioSoft XML here (`cardiosoft`), tables of numbers as text
-(`tables`) and arrays (`arrays`) here, all other formats by ecgdatakit (`kit`). What numbers alone do not say
-is guessed in `facts`. Libraries in C that a crafted file can crash run in a process of their own (`apart`).
-Units are converted in one place (`standard`), which also says what looks wrong; what is refused for its size
-stands in `limits`. `write` is the way back. PhysioNet's records come by name (`online`); files on their way
-lie in a `private` folder. Records of hours are opened, and read a stretch at a time (`long`).
+Who reads what: WFDB by wfdb (`physionet`), GE's XML besides MUSE's (`cardiosoft`) and Schiller's (`schiller`)
+here, both by way of `markup`, tables of numbers as text (`tables`) and arrays (`arrays`) here, all other
+formats by ecgdatakit (`kit`). What numbers alone do not say is guessed in `facts`. Libraries in C that a
+crafted file can crash run in a process of their own (`apart`). Units are converted in one place
+(`standard`), which also says what looks wrong; what is refused for its size stands in `limits`. `write` is
+the way back. PhysioNet's records come by name (`online`); files on their way lie in a `private` folder.
+Records of hours are opened, and read a stretch at a time (`long`).
 
 What names a patient (name, id, birth date, place) is never taken over: `record_id` is the file's stem,
 and an upload has none. Odd things are said in `ECG.warnings`, not mended in silence.

@@ -7,6 +7,8 @@ the others rest on ecgdatakit's word.
 from __future__ import annotations
 
 import re
+import shutil
+import struct
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,7 @@ import numpy as np
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.aecg import aecg_parser
+from clear_hug.io.private import private_folder
 from clear_hug.io.recording import (
     Asked,
     Channel,
@@ -303,8 +306,13 @@ def _read_edf(path: Path, source: str) -> Recording:
 
 
 def _read_dicom(path: Path, source: str) -> Recording:
-    """DICOM waveform: the rhythm groups joined where they run side by side, averaged beats left out."""
+    """DICOM waveform: the rhythm groups joined, each where it stands in time, averaged beats left out."""
     _within_when_inflated(path)
+    if _class_of(path).startswith(_PRINT):
+        raise ECGError(
+            f"{path.name} is DICOM around a document (a PDF, say), a print of an ECG, which cannot be read; "
+            "export the waveform itself."
+        )
     record, said = _parse(path)
     groups = record.raw_metadata.get("multiplex_groups", [])
     seconds = [g["samples"] / g["sampling_frequency"] for g in groups]
@@ -313,6 +321,31 @@ def _read_dicom(path: Path, source: str) -> Recording:
     channels, said, averaged = _join_groups(path, said)
     # the device's own mean beats are no part of the record: told, and no warning
     return _recording(source + AVERAGED * averaged, record, channels, said)
+
+
+_PRINT = "1.2.840.10008.5.1.4.1.1.104"  # classes of DICOM that carry a PDF or another document
+
+
+def _read_any_dicom(path: Path, source: str) -> Recording:
+    """DICOM with or without the preamble of 128 bytes and "DICM", which libraries know it by."""
+    with path.open("rb") as file:
+        if file.read(132)[128:] == b"DICM":
+            return _read_dicom(path, source)
+        with private_folder() as folder:
+            file.seek(0)
+            with (folder / path.name).open("wb") as whole:
+                whole.write(bytes(128) + b"DICM")
+                shutil.copyfileobj(file, whole)
+            return _read_dicom(folder / path.name, source)
+
+
+def _class_of(path: Path) -> str:
+    """What kind of thing a DICOM file is, by its SOP class."""
+    import pydicom
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they may quote the file
+        return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID", ""))
 
 
 def _within_when_inflated(path: Path) -> None:
@@ -411,12 +444,43 @@ def _format(
 
 
 def _is_dicom(path: Path, head: bytes) -> bool:
-    return head[128:132] == b"DICM" or bool(_parsers()["DICOM Waveform"].can_parse(path, head))
+    return head[128:132] == b"DICM" or _begins_as_dicom(head)
+
+
+_CLASS = {2: 0x0002, 8: 0x0016}  # group -> its element that says which class of DICOM this is
+_VR = b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OW PN SH SL SQ SS ST TM UC UI UL UN UR US UT".split()
+_LONG_VR = (b"OB", b"OD", b"OF", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")  # whose length takes 4 bytes
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    """Whether a file without preamble is DICOM: elements in order, little endian, up to its class.
+
+    The first is of the meta group (2) or, where that is missing too, of group 8, which may leave out the VR.
+    """
+    at, last = 0, -1
+    first = int.from_bytes(head[:2], "little")
+    explicit = head[4:6] in _VR
+    if first not in _CLASS or (first == 2 and not explicit):
+        return False
+    while at + 12 <= len(head):
+        group, element, vr, size = struct.unpack_from("<HH2sH", head, at)
+        if group != first or not last < element <= _CLASS[first] or (explicit and vr not in _VR):
+            return False
+        start = at + 8
+        if not explicit:
+            size = int.from_bytes(head[at + 4 : start], "little")
+        elif vr in _LONG_VR:
+            size, start = int.from_bytes(head[start : start + 4], "little"), start + 4
+        if element == _CLASS[first]:
+            return size <= 64 and head[start : start + size].startswith(b"1.2.840.10008.")
+        at, last = start + size, element
+    return False
 
 
 KIT: Mapping[str, Reader] = {
     "DICOM waveform": replace(
-        _format("DICOM Waveform", "DICOM waveform", ".dcm", ".dicom", read=_read_dicom), recognise=_is_dicom
+        _format("DICOM Waveform", "DICOM waveform", ".dcm", ".dicom", read=_read_any_dicom),
+        recognise=_is_dicom,
     ),
     "HL7 aECG": _format("HL7 aECG", "HL7 aECG", ".xml", read=_read_aecg, limit="text"),
     "GE MUSE XML": _format("GE MUSE XML", "GE MUSE XML", ".xml", read=_read_muse, limit="text"),

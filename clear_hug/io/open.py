@@ -12,17 +12,20 @@ from pathlib import Path
 
 from clear_hug.ecg import ECG, ECGError
 from clear_hug.io import arrays, tables
-from clear_hug.io.cardiosoft import is_cardiosoft, read_cardiosoft
+from clear_hug.io.cardiosoft import is_cardiosoft, is_sapphire, read_cardiosoft, read_sapphire
 from clear_hug.io.kit import KIT
 from clear_hug.io.limits import LIMITS, MOST_LISTED
 from clear_hug.io.physionet import is_lone_samples, is_wfdb, read_wfdb, segments_of
 from clear_hug.io.private import private_folder
 from clear_hug.io.recording import Asked, NeedsAnswer, Reader, first_bytes, said_plainly, some, within
+from clear_hug.io.schiller import is_schiller, read_schiller
 from clear_hug.io.standard import to_ecg
 
 READERS: dict[str, Reader] = {
     "WFDB": Reader(read_wfdb, (".hea", ".dat", ".mat"), is_wfdb),
     "CardioSoft XML": Reader(read_cardiosoft, (".xml",), is_cardiosoft),
+    "GE Sapphire XML": Reader(read_sapphire, (".xml",), is_sapphire),
+    "Schiller XML": Reader(read_schiller, (".xml",), is_schiller),
     **KIT,
     "HDF5": Reader(arrays.read_hdf5, (".h5", ".hdf5", ".mat"), arrays.is_hdf5),
     "MAT": Reader(arrays.read_mat, (".mat",), arrays.is_mat),

@@ -1,0 +1,161 @@
+"""What the readers of XML share: a tree from the safe parser, numbers with a point or a comma, samples."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_hug.ecg import ECGError
+from clear_hug.io.recording import Asked, NeedsAnswer, read_bytes, some
+
+T = TypeVar("T")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][-+]?[0-9]+)?")
+_THOUSAND = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")  # "1,000": a thousand, or one
+_UTF_16 = re.compile(rb"""(\A\s*<\?xml[^>]{0,100}?)\s+encoding=["']utf-?16["']""", re.IGNORECASE)
+_HERTZ = {"": 1.0, "hz": 1.0, "1/s": 1.0, "khz": 1e3}
+NO_STEP = "The file does not say what one count is: the values are counts."
+
+
+def is_rooted(head: bytes, root: str) -> bool:
+    """Whether a file begins as XML with an element `root`, with or without a prefix, in UTF-8 or UTF-16."""
+    text = head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xfe\xff \t\r\n")
+    name = re.escape(root.encode())
+    return text.startswith(b"<") and re.search(rb"<(?:[\w.-]{1,40}:)?" + name + rb"[\s/>]", text) is not None
+
+
+def tree_of(path: Path, root: str) -> Any:
+    """The file's element `root`; entities are refused."""
+    from ecgdatakit.parsing.helpers.xml import parse_xml_root
+
+    content = read_bytes(path, "text")
+    if b"\0" not in content[:200]:  # .NET writes "utf-16" over text in UTF-8
+        content = _UTF_16.sub(rb"\1", content, count=1)
+    found = parse_xml_root(content)
+    if found.tag != root:
+        raise ECGError(f"{path.name} holds <{root}>, and not as its outermost element; export it by itself.")
+    return found
+
+
+def number_in(text: str | None) -> float | None:
+    """A finite number, written with a point or a decimal comma; None for what is none, or could be two."""
+    text = (text or "").strip()
+    if not _NUMBER.fullmatch(text) or _THOUSAND.fullmatch(text):
+        return None
+    value = float(text.replace(",", "."))
+    return value if math.isfinite(value) else None
+
+
+def step_in(path: Path, text: str | None, what: str) -> float | None:
+    """What one count is, in the file's unit, or None where the file does not say; `what` names the field.
+
+    Raises
+    ------
+    ECGError : no number above 0, or one whose comma may part thousands
+    """
+    if not (text or "").strip():
+        return None
+    step = number_in(text)
+    if step is None or step <= 0:
+        raise ECGError(
+            f"{path.name} says {text!r:.40} for {what}, what one count is; expected a number above 0. With a "
+            "decimal point there it could be read."
+        )
+    return step
+
+
+def rate_in(path: Path, text: str | None, unit: str | None, asked: Asked, what: str) -> float | None:
+    """Hz, or None where the file does not say, or the caller says it; `what` names the field.
+
+    Raises
+    ------
+    NeedsAnswer : no rate can be read from what stands there
+    """
+    text, unit = (text or "").strip(), (unit or "").strip()
+    rate, factor = number_in(text), _HERTZ.get(unit.lower())
+    if rate is not None and factor is not None:
+        return rate * factor
+    if text and asked.fs is None:
+        raise NeedsAnswer(
+            f"{path.name} says {f'{text[:20]} {unit[:20]}'.strip()!r} for {what}, from which no rate in Hz "
+            "can be read; say it: read_ecg(path, fs=...).", "fs",
+        )  # fmt: skip
+    return None
+
+
+def counts_in(path: Path, text: str | None, lead: str, *, commas: bool) -> NDArray[np.float64]:
+    """A lead's counts, with NaN where nothing stands between two commas.
+
+    commas : whether commas part the counts (spaces do as well), or spaces alone
+
+    Raises
+    ------
+    ECGError : something else than a number stands there
+    """
+    text = (text or "").strip()
+    if commas:
+        words = re.split(r"\s*,\s*|\s+", text.removesuffix(",").rstrip()) if text else []
+        words = [word or "nan" for word in words]
+    else:
+        words = text.split()
+    try:
+        if "_" in text:
+            raise ValueError
+        return np.array(words, dtype=np.float64)
+    except ValueError:
+        raise ECGError(
+            f"{path.name} holds something else than whole numbers parted by "
+            f"{'commas' if commas else 'spaces'} in lead {lead[:20] or '(no name)'}; export it again."
+        ) from None
+
+
+def miscounted(leads: Iterable[tuple[str, str | None, int]]) -> list[str]:
+    """What is to be said where a file's own count of samples is not what it holds.
+
+    leads : name, the count as the file writes it (None or "" where it does not), samples that are there
+    """
+    odd: dict[tuple[str, int], list[str]] = {}
+    for name, claimed, there in leads:
+        claimed = (claimed or "").strip()
+        if claimed and number_in(claimed) != there:
+            odd.setdefault((claimed[:12], there), []).append(name[:10])
+    return [
+        f"The file counts {claimed!r} samples in {some(names)} and holds {there:,}: cut short, or damaged?"
+        for (claimed, there), names in odd.items()
+    ]
+
+
+def chosen(path: Path, rhythms: Sequence[T], asked: Asked) -> tuple[T, list[str]]:
+    """The one rhythm of a file, or the one of several that the caller asks for; and what is to be said.
+
+    Raises
+    ------
+    NeedsAnswer : several, and nothing is asked for
+    """
+    n = len(rhythms)
+    if n > 1 and asked.record is None:
+        raise NeedsAnswer(
+            f"{path.name} holds {n} rhythm strips; say which one: record=1 to {n}.", "record", records=n
+        )
+    row = (asked.record or 1) - 1 if n > 1 else 0
+    if not 0 <= row < n:
+        raise ECGError(f"{path.name} holds {n} rhythm strips, and strip {asked.record} was asked for.")
+    return rhythms[row], [f"Rhythm strip {row + 1} of the {n} in the file is read."] * (n > 1)
+
+
+def age_on(born: str | None, day: str | None) -> int | None:
+    """Whole years from a birth date to a day, both as YYYY-MM-DD or YYYYMMDD and more."""
+    try:
+        first, last = (
+            date(*(int(part) for part in re.fullmatch(r"(\d{4})-?(\d\d)-?(\d\d).*", text.strip()).groups()))  # type: ignore[union-attr]
+            for text in (born or "", day or "")
+        )
+    except (AttributeError, ValueError):
+        return None
+    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))

@@ -1,0 +1,105 @@
+"""DICOM without its preamble is read as the whole file, and nothing else is taken for it."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from clear_hug.ecg import ECGError
+from clear_hug.io import READERS, read_ecg, read_ecg_upload
+from clear_hug.io.open import reader_of
+from clear_hug.simulate import simulate_ecg
+from tests.real_data import DATA, needs_data
+from tests.written_formats import JANE, WRITTEN, bare_dicom, dicom
+
+MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
+FORMS = ("meta", "explicit", "implicit")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dicom_without_preamble_equals_the_whole_file(tmp_path, form, monkeypatch):
+    through = tmp_path / "through"
+    through.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(through))
+    whole, bare = dicom(tmp_path / "a.dcm", MV, 250.0), bare_dicom(tmp_path / "b.dcm", MV, 250.0, form)
+    assert bare.read_bytes()[128:132] != b"DICM"
+    want, got = read_ecg(whole), read_ecg(bare)
+    assert (got.record_id, got.warnings, got.source) == ("b", (), want.source)
+    assert replace(got, record_id="a").digest == want.digest
+    np.testing.assert_allclose(got.signal, MV, atol=1.26e-3)
+    assert (got.age, got.sex, got.device) == (want.age, want.sex, want.device)
+    uploaded = read_ecg_upload({f"{JANE['family']}.bin": bare.read_bytes()})
+    assert uploaded.digest == replace(want, record_id="").digest and not list(through.iterdir())
+    split = pydicom.dcmread(dicom(tmp_path / "c.dcm", MV, 250.0, split=True))
+    pydicom.Dataset(split).save_as(bare, implicit_vr=form == "implicit", little_endian=True)
+    assert any("2 waveform groups" in warning for warning in read_ecg(bare).warnings)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_broken_dicom_without_preamble_is_a_sentence(tmp_path, form):
+    content = bare_dicom(tmp_path / "x.dcm", MV, 250.0, form).read_bytes()
+    for cut in (700, 1500, 5000, len(content) - 1000):
+        with pytest.raises(ECGError) as error:
+            read_ecg_upload({f"{JANE['family']}.dcm": content[:cut]})
+        text = str(error.value)
+        assert "\n" not in text and tempfile.gettempdir() not in text
+        assert not any(secret in text for secret in JANE.values())
+
+
+def test_a_picture_without_preamble_says_what_it_lacks(tmp_path):
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    pydicom.Dataset(ds).save_as(tmp_path / "ct.dcm", implicit_vr=False, little_endian=True)
+    with pytest.raises(ECGError, match=r"ct\.dcm cannot be read: .*Waveform Sequence"):
+        read_ecg(tmp_path / "ct.dcm")
+
+
+def test_what_begins_alike_is_not_taken_for_dicom():
+    sound = b"\x08\x00\x16\x00UI\x1e\x001.2.840.10008.5.1.4.1.1.9.1.1\0"
+    assert READERS["DICOM waveform"].recognise(Path("x"), sound)
+    bare = (
+        b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100",  # no class follows
+        b"\x08\x00\x12\x00DA\x02\x00ab\x08\x00\x05\x00CS\x02\x00ab" + sound,  # not in order
+        b"\x08\x00\x05\x00CS\x02\x00ab\x0a\x00\x08\x00CS\x02\x00ab" + sound,  # another group between
+        b"\x08\x00\x16\x00UI\x1a\x00" + b"9.2.840.10008.5.1.4.1.1.9.1.1",  # another's class
+        b"\x08\x00\x16\x00XX\x1a\x00" + b"1.2.840.10008.5.1.4.1.1.9.1.1",  # no such VR
+        b"\x02\x00\x00\x00\x04\x00\x00\x00\xb0\x00\x00\x00" * 20,  # the meta group has VRs
+        b"\x08\x00\x05\x00\xff\xff\xff\xff" + bytes(200),
+        *(np.arange(2, 2000, dtype="<i2").tobytes(), np.full(2000, 8, "<i2").tobytes()),
+    )
+    for head in bare:
+        for size in (0, 3, 8, 11, 12, 4096):
+            assert not READERS["DICOM waveform"].recognise(Path("x"), head[:size])
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        head = b"\x08\x00" + rng.bytes(200) if rng.random() < 0.5 else b"\x02\x00\x00\x00UL" + rng.bytes(200)
+        assert not READERS["DICOM waveform"].recognise(Path("x"), head)
+
+
+def test_each_written_format_is_recognised_as_itself(tmp_path):
+    for name, (file, write) in WRITTEN.items():
+        path = write(tmp_path / file, MV, 250.0)
+        taken = [n for n, r in READERS.items() if r.recognise(path, path.read_bytes()[:4096])]
+        assert taken[0] == name, taken
+        new = {"GE Sapphire XML", "Schiller XML", "DICOM waveform"} - {name}
+        assert not new & set(taken)
+    for form in FORMS:
+        path = bare_dicom(tmp_path / "x.dcm", MV, 250.0, form)
+        assert reader_of(path, path.read_bytes()[:4096]) is READERS["DICOM waveform"]
+
+
+@pytest.mark.data
+@needs_data
+def test_no_real_file_is_taken_for_a_new_format():
+    new = ("GE Sapphire XML", "Schiller XML")
+    n = 0
+    for path in (Path(str(DATA)) / "formats").rglob("*"):
+        if path.is_file():
+            head = path.read_bytes()[:4096]
+            assert not any(READERS[name].recognise(path, head) for name in new), path
+            assert READERS["DICOM waveform"].recognise(path, head) == (path.suffix == ".dcm"), path
+            n += 1
+    assert n > 10
