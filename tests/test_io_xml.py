@@ -155,7 +155,7 @@ def test_of_several_rhythms_one_is_asked_for(texts, kind):
         ecg = read(text, record=record)
         np.testing.assert_allclose(ecg.signal, MV / record, atol=HALF[kind] + 1e-6)
         assert said(ecg, f"Rhythm strip {record} of the 2")
-    refused(text, "strip 3 was asked for", record=3)
+    refused(text, "record 3 was asked for", record=3)
     refused(texts[kind], "holds one record, and record 2", record=2)
 
 

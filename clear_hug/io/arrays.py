@@ -24,6 +24,7 @@ from clear_hug.io.recording import (
     NeedsAnswer,
     Recording,
     arrays_apart,
+    asked_row,
     median_span,
     members_of,
     millivolt,
@@ -47,7 +48,7 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
     said: list[str] = []
     guessed: list[str] = []
     if several := _records_in(values):
-        values = values[_chosen(path, f"an array of {shape}, {several:,} records", several, asked)]
+        values = values[asked_row(path, f"an array of {shape}, {several:,} records", several, asked)]
         said.append(f"Record {asked.record:,} of the {several:,} in the file is read.")
     if values.ndim == 1:
         values = values[:, None]
@@ -98,23 +99,6 @@ def _records_in(values: NDArray[Any]) -> int:
         return 0
     few, many = sorted(values.shape[1:])
     return len(values) if few <= MOST_LEADS < many else 0
-
-
-def _chosen(path: Path, what: str, n: int, asked: Asked) -> int:
-    """Row of the record that the caller asks for, of the `n` that the file holds."""
-    if asked.record is None:
-        raise NeedsAnswer(
-            f"{path.name} holds {what}; say which one: record=1 to {n}, or save one record by itself.",
-            "record", records=n,
-        )  # fmt: skip
-    return _row(path, asked.record, n)
-
-
-def _row(path: Path, record: int, n: int) -> int:
-    """Row of a record by its number, from 1 to `n`."""
-    if not 1 <= record <= n:
-        raise ECGError(f"{path.name} holds {n:,} records, and record {record:,} was asked for.")
-    return record - 1
 
 
 def _without_padding(leads: NDArray[Any], said: list[str]) -> NDArray[Any]:
@@ -222,10 +206,10 @@ def _choose(
         raise ECGError(f"{path.name} holds no array of leads by samples.")
     place = max(pick, key=lambda p: pick[p].size)
     if several := _records_in(np.squeeze(pick[place])):  # what is said of each record, said of this one
-        row = _chosen(path, f"{several:,} records", several, asked)
+        row = asked_row(path, f"{several:,} records", several, asked)
         known = facts({**{p: v.ravel()[row] for p, v in arrays.items() if v.size == several}, **said})
     elif len(two) > 1 and asked.record is not None:
-        place = list(two)[_row(path, asked.record, len(two))]
+        place = list(two)[asked_row(path, "", len(two), asked)]
         notes = [f"Array {asked.record} of the {len(two)} that may hold a record is read."]
     elif len(two) > 1:
         which = f"record=1 to {len(two)}"
@@ -255,7 +239,7 @@ def _one_array(
     if {"/data", "/datastart", "/dataend"} <= set(arrays):
         starts, ends = (np.atleast_2d(arrays[f"/data{end}"].T).T for end in ("start", "end"))
         block = (
-            _chosen(path, f"{starts.shape[1]} blocks", starts.shape[1], asked) if starts.shape[1] > 1 else 0
+            asked_row(path, f"{starts.shape[1]} blocks", starts.shape[1], asked) if starts.shape[1] > 1 else 0
         )
         data = arrays["/data"].ravel()
         ranges = np.column_stack([starts[:, block], ends[:, block]])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
-from clear_hug.io.recording import Asked, NeedsAnswer, read_bytes, some
+from clear_hug.io.recording import Asked, NeedsAnswer, asked_row, read_bytes, some
 
 T = TypeVar("T")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -132,21 +132,12 @@ def miscounted(leads: Iterable[tuple[str, str | None, int]]) -> list[str]:
 
 
 def chosen(path: Path, rhythms: Sequence[T], asked: Asked) -> tuple[T, list[str]]:
-    """The one rhythm of a file, or the one of several that the caller asks for; and what is to be said.
-
-    Raises
-    ------
-    NeedsAnswer : several, and nothing is asked for
-    """
+    """The one rhythm of a file, or the one of several that the caller asks for; and what is to be said."""
     n = len(rhythms)
-    if n > 1 and asked.record is None:
-        raise NeedsAnswer(
-            f"{path.name} holds {n} rhythm strips; say which one: record=1 to {n}.", "record", records=n
-        )
-    row = (asked.record or 1) - 1 if n > 1 else 0
-    if not 0 <= row < n:
-        raise ECGError(f"{path.name} holds {n} rhythm strips, and strip {asked.record} was asked for.")
-    return rhythms[row], [f"Rhythm strip {row + 1} of the {n} in the file is read."] * (n > 1)
+    if n == 1:
+        return rhythms[0], []
+    row = asked_row(path, f"{n} rhythm strips", n, asked)
+    return rhythms[row], [f"Rhythm strip {row + 1} of the {n} in the file is read."]
 
 
 def age_on(born: str | None, day: str | None) -> int | None:

@@ -117,6 +117,24 @@ class NoSample(ECGError):
     """A record, or a stretch of one, in which nothing was recorded."""
 
 
+def asked_row(path: Path, what: str, n: int, asked: Asked) -> int:
+    """Row of the record that the caller asks for, of the `n` that the file holds (`what`: in words).
+
+    Raises
+    ------
+    NeedsAnswer : none is asked for
+    ECGError : one that is not there
+    """
+    if asked.record is None:
+        raise NeedsAnswer(
+            f"{path.name} holds {what}; say which one: record=1 to {n}, or save one record by itself.",
+            "record", records=n,
+        )  # fmt: skip
+    if not 1 <= asked.record <= n:
+        raise ECGError(f"{path.name} holds {n:,} records, and record {asked.record:,} was asked for.")
+    return asked.record - 1
+
+
 _MILLIVOLT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3,
               "nanovolt": 1e-6, "nanovolts": 1e-6, "microvolt": 1e-3, "microvolts": 1e-3,
               "millivolt": 1.0, "millivolts": 1.0, "volt": 1e3, "volts": 1e3,
