@@ -15,6 +15,7 @@ from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.measure import measure, measure_beats
 from clear_hug.measure.edges import qrs_edges
+from clear_hug.measure.whole import r_and_s
 from clear_hug.simulate import simulate_ecg
 from tests.real_data import DATA, needs_data
 
@@ -197,6 +198,68 @@ def test_amplitudes_and_indices_grow_with_the_voltage(simulated, normal):
     assert normal.sokolow_lyon == pytest.approx(s[6] + max(r[10], r[11]))
     assert normal.cornell == pytest.approx(r[4] + s[8])
     close(double, normal)
+
+
+def trace(*points, end=100):
+    """A lead of 100 ms at 1000 Hz through (ms, mV), from 0 before."""
+    at, heights = zip((0, 0.0), *points, strict=True)
+    return np.interp(np.arange(end + 1), at, heights)
+
+
+@pytest.mark.parametrize(
+    ("points", "r", "s"),
+    [
+        ([(20, 1.0), (40, -0.4), (60, 0.0)], 1.0, 0.4),
+        ([(20, 0.2), (50, -2.5), (100, 0.3)], 0.2, 2.5),  # left bundle branch block: a raised ST is no R
+        ([(20, 0.2), (50, -2.5), (90, 0.32), (100, 0.28)], 0.2, 2.5),  # nor is the hump at its beginning
+        ([(50, -2.5), (100, 0.3)], 0.0, 2.5),  # QS
+        ([(15, 0.2), (35, -0.5), (65, 0.9), (100, 0.0)], 0.9, 0.5),  # right bundle branch block: RSR'
+        ([(15, 0.3), (35, -1.2), (65, 0.35), (100, 0.0)], 0.35, 1.2),
+        ([(20, -0.5), (50, 0.9), (80, -0.1), (100, 0.0)], 0.9, 0.1),  # Q is no S
+        ([(20, -0.3), (50, 0.3), (70, 0.2), (100, 0.22)], 0.3, 0.0),  # ST raised, and yet an R
+        ([(50, 0.01), (100, 0.0)], 0.0, 0.0),
+    ],
+)
+def test_r_is_a_wave_that_falls_again_and_s_follows_it(points, r, s):
+    found = r_and_s(np.stack([trace(*points), np.full(101, np.nan)]))
+    np.testing.assert_allclose(np.ravel(found), [r, np.nan, s, np.nan], atol=1e-9)
+
+
+def test_left_bundle_branch_block_has_its_s_waves(simulated):
+    ecg = simulated("normal", seconds=12.0)
+    t = np.arange(ecg.n_samples) / ecg.fs
+    signal = np.zeros_like(ecg.signal)
+    for beat in ecg.truth["r_peaks"]:
+        at = t - beat
+        deep = -2.0 * np.exp(-0.5 * (at / 0.022) ** 2)
+        st = np.interp(at, [0.0, 0.07, 0.2, 0.3, 0.4], [0.0, 0.25, 0.4, 0.6, 0.0])
+        initial = 0.15 * np.exp(-0.5 * ((at + 0.065) / 0.008) ** 2)
+        signal += (deep + st + initial) * np.linspace(0.8, 1.2, 12)[:, None].astype(np.float32)
+    found = measure(replace(ecg, signal=signal.astype(np.float32)))
+    assert (found.s_amplitude > 1.4).all() and (found.r_amplitude < 0.25).all()
+    assert found.cornell > 1.4 and found.sokolow_lyon > 1.4
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize(
+    ("record", "s_v1", "s_v3", "cornell"),
+    [("00279", 1.30, 3.10, 3.76), ("00184", 1.06, 1.20, 1.99), ("00143", 0.93, 1.26, 2.19),
+     ("00346", 1.66, 3.52, 4.92)],
+)  # fmt: skip
+def test_deep_s_waves_before_a_raised_st_are_measured(record, s_v1, s_v3, cornell):
+    found = measure(read_ecg(Path(DATA) / f"ptbxl/records500/00000/{record}_hr.hea"))
+    values = (found.s_amplitude[6], found.s_amplitude[8], found.cornell)
+    assert values == pytest.approx((s_v1, s_v3, cornell), abs=0.03)
+
+
+@pytest.mark.data
+@needs_data
+def test_an_r_prime_of_right_bundle_branch_block_stays_the_r():
+    for record, r_v1, s_v1 in (("00195", 0.96, 0.36), ("00310", 0.80, 0.0), ("00424", 0.76, 0.19)):
+        found = measure(read_ecg(Path(DATA) / f"ptbxl/records500/00000/{record}_hr.hea"))
+        assert found.r_amplitude[6] == pytest.approx(r_v1, abs=0.03), record
+        assert found.s_amplitude[6] == pytest.approx(s_v1, abs=0.03), record
 
 
 def test_premature_beats_stay_out_of_the_median(simulated, normal):

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
 
 from clear_hug.beats import MIN_RESEMBLANCE
 from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, over_gaps, resample, window_edges
@@ -44,6 +45,7 @@ WIDE_QRS = 120.0  # ms
 ST_AFTER = 0.060  # s after the J point
 REFERENCE = (-0.016, -0.002)  # s from the onset of QRS: the level that amplitudes are told from
 LEAST_WAVE = 0.02  # mV; a lower deflection is no R or S
+LEAST_FALL = 0.05  # of the lead's span in QRS; what falls less after its top is a hump on the way to ST, no R
 NET = 0.05  # of the whole area in I and aVF; with less net area a wave has no axis
 AVF_IN_UNITS_OF_I = 2 / np.sqrt(3)  # an augmented lead is the shorter projection
 
@@ -366,7 +368,7 @@ def _amplitudes(
         return {}
     low, high = zero + np.rint(qrs * WORK_FS).astype(int)
     wave = values[:, max(0, low) : high + 1]
-    r, s = _r_and_s(wave)
+    r, s = r_and_s(wave)
     at, half = high + round(ST_AFTER * WORK_FS), round(0.004 * WORK_FS)
     st = np.full(len(values), np.nan)
     if at + half < values.shape[1]:
@@ -382,15 +384,28 @@ def _amplitudes(
     return {"r_amplitude": r, "s_amplitude": s, "st": st, **out}
 
 
-def _r_and_s(wave: Floats) -> tuple[Floats, Floats]:
-    """(12,) mV height of R, and depth of S after it; where there is no R, the depth of QS."""
+def r_and_s(wave: Floats) -> tuple[Floats, Floats]:
+    """Height of R and depth of S in (lead, sample) mV between the edges of QRS, the level before it at 0.
+
+    R is the tallest wave, R' as well. A wave rises and falls again within QRS: where the trace merely ends
+    high, as into the raised ST after a deep S, there is none. S is the deepest deflection after the first R
+    wave, so that of an RSR' it lies between the two; where there is no R, the depth of QS.
+
+    Returns
+    -------
+    r, s : (lead,) mV, both >= 0; NaN where a lead is absent
+    """
     r, s = np.full(len(wave), np.nan), np.full(len(wave), np.nan)
     for row, lead in enumerate(wave):
         if np.isnan(lead).any():
             continue
-        top = int(np.argmax(lead))
-        r[row] = lead[top] if lead[top] >= LEAST_WAVE else 0.0
-        after = lead[top:] if r[row] else lead
-        depth = -float(after.min())
+        trace = np.concatenate([[0.0], lead])  # a wave may stand at the onset itself
+        tops, _ = find_peaks(trace, height=LEAST_WAVE)
+        rise = trace - np.minimum.accumulate(trace)
+        fall = trace - np.minimum.accumulate(trace[::-1])[::-1]
+        least = max(LEAST_WAVE, LEAST_FALL * np.ptp(trace))
+        tops = tops[(rise[tops] >= LEAST_WAVE) & (fall[tops] >= least)]
+        r[row] = trace[tops].max(initial=0.0)
+        depth = -float(trace[tops[0] if tops.size else 0 :].min())
         s[row] = depth if depth >= LEAST_WAVE else 0.0
     return r, s
