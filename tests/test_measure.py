@@ -361,6 +361,43 @@ def test_fibrillation_has_no_p_and_no_reliable_qtc(simulated, seed):
     assert "irregular" in found.qtc_doubt and np.isfinite(found.qrs)
 
 
+def with_p_at(before, rr=1.0, scatter=0.0):
+    """Twelve leads of P, QRS and T, the peak of P so many s before R."""
+    rng = np.random.default_rng(1)
+    gaps = rr * (1 + scatter * rng.uniform(-1, 1, 16))
+    t = np.arange(round(500 * 10.0)) / 500.0
+    lead = np.zeros_like(t)
+    for r in 0.5 + np.cumsum(gaps):
+        for at, sd, height in ((-before, 0.02, 0.15), (0.0, 0.014, 1.0), (0.30, 0.045, 0.3)):
+            lead += height * np.exp(-0.5 * ((t - r - at) / sd) ** 2)
+    leads = np.linspace(0.6, 1.4, 12)[:, None] * lead + rng.normal(0, 0.005, (12, t.size))
+    return ECG(leads.astype(np.float32), 500.0)
+
+
+@pytest.mark.parametrize("later", [0.04, 0.08, 0.12, 0.15, 0.19])
+def test_pr_grows_with_the_time_from_p_to_qrs(later):
+    usual, found = measure(with_p_at(0.16)), measure(with_p_at(0.16 + later))
+    assert found.pr - usual.pr == pytest.approx(1000 * later, abs=8)
+    assert found.p == pytest.approx(usual.p, abs=12)
+
+
+@pytest.mark.parametrize("scatter", [0.0, 0.25])
+def test_a_p_within_the_t_wave_has_no_false_duration(scatter):
+    found = measure(with_p_at(0.24, rr=0.66, scatter=scatter))
+    assert np.isnan([found.p, found.pr, found.p_axis]).all() and "begins within" in found.reasons["pr"]
+    assert not found.irregular_without_p  # a P wave that is not measured is not an absent one
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize("record", ["00141", "00182", "00209", "00443"])
+def test_a_p_wave_that_cannot_be_told_from_t_says_so(record):
+    found = measure(read_ecg(Path(DATA) / f"ptbxl/records500/00000/{record}_hr.hea"))
+    assert np.isnan([found.p, found.pr, found.p_axis]).all()
+    for name in ("p", "pr", "p_axis"):
+        assert "begins within" in found.reasons[name] or "lasts longer" in found.reasons[name]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_pacing_spikes_are_found(simulated, seed):
     ecg = simulated("paced", seed)

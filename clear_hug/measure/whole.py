@@ -25,7 +25,18 @@ from clear_hug.beats import MIN_RESEMBLANCE
 from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, over_gaps, resample, window_edges
 from clear_hug.leads import LEADS
 from clear_hug.measure.beats import premature_beats
-from clear_hug.measure.edges import NONE, Waves, above_line, p_edges, p_window, qrs_edges, t_edges
+from clear_hug.measure.edges import (
+    NONE,
+    P_FARTHEST,
+    P_LONGEST,
+    P_REACH,
+    Waves,
+    above_line,
+    p_edges,
+    p_window,
+    qrs_edges,
+    t_edges,
+)
 from clear_hug.measure.median import WORK_FS, Beats, dominant_beats, level, median
 from clear_hug.measure.pacing import MIN_FS as PACING_FS
 from clear_hug.measure.pacing import pacing_spikes, without_spikes
@@ -55,6 +66,10 @@ OF_THE_BEAT = ("p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_fram
                "p_axis", "qrs_axis", "t_axis", "r_amplitude", "s_amplitude", "st", "sokolow_lyon",
                "cornell", "pacing_spikes")  # fmt: skip
 QTCS = OF_THE_BEAT[4:8]
+NO_P = "No P wave was found: what precedes QRS differs from beat to beat."
+P_BEGAN = "P begins within the T wave before it, or earlier than can be measured."
+P_LONG = f"What precedes QRS lasts longer than {1000 * P_LONGEST:.0f} ms: P is not told from what adjoins it."
+P_UNMEASURED = (P_BEGAN, P_LONG)  # a P wave may well be there
 
 
 def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
@@ -116,7 +131,8 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     rr = values["rr"] / 1000 if np.isfinite(values["rr"]) else 1.0
     waves = _waves(whole, zero, beats, rr, spikes, reasons)
     values |= _intervals(waves, values["rr"], reasons)
-    values["irregular_without_p"] = bool(values["regular"] is False and np.isnan(values["p"]))
+    without_p = np.isnan(values["p"]) and reasons["p"] not in P_UNMEASURED
+    values["irregular_without_p"] = bool(values["regular"] is False and without_p)
     values["qtc_doubt"] = _doubt(values, reasons)
 
     twelve = np.full((len(LEADS), whole.shape[1]), np.nan)
@@ -252,13 +268,24 @@ def _waves(
         reasons["t"] = "The next beat, or the end of the record, comes before T could end."
     elif not _comes_again(beats, zero - beats.zero, zero + np.rint(t * WORK_FS).astype(int), COMES_AGAIN_T):
         t, reasons["t"] = NONE, "No T wave stands out: what follows QRS differs from beat to beat."
-    window = p_window(WORK_FS, zero, rr, qrs, t)
-    p = p_edges(values, WORK_FS, zero, window)
-    if np.isnan(p[0]):
-        reasons["p"] = "There is no room for a P wave between the T wave before and QRS."
-    elif not _comes_again(beats, zero - beats.zero, [window.start, window.stop], COMES_AGAIN_P):
-        p, reasons["p"] = NONE, "No P wave was found: what precedes QRS differs from beat to beat."
+    p, why = _p_wave(values, zero, beats, rr, qrs, t)
+    if why:
+        reasons["p"] = why
     return Waves(p, qrs, t)
+
+
+def _p_wave(values: Floats, zero: int, beats: Beats, rr: float, qrs: Floats, t: Floats) -> tuple[Floats, str]:
+    """Its edges, and why there are none; "" where there are."""
+    for reach in (P_REACH, P_FARTHEST):
+        window = p_window(WORK_FS, zero, rr, qrs, t, reach)
+        p = p_edges(values, WORK_FS, zero, window)
+        if np.isnan(p[1]):
+            return NONE, "There is no room for a P wave between the T wave before and QRS."
+        if not _comes_again(beats, zero - beats.zero, [window.start, window.stop], COMES_AGAIN_P):
+            return NONE, NO_P if reach == P_REACH else P_BEGAN
+        if np.isfinite(p[0]):
+            return (NONE, P_LONG) if p[1] - p[0] > P_LONGEST else (p, "")
+    return NONE, P_BEGAN
 
 
 def _last_spike(spikes: Floats, r_peaks: Floats) -> float:
