@@ -190,6 +190,17 @@ def test_st_is_where_it_was_planted(simulated, normal):
     assert (np.abs(np.delete(moved, [7, 8])) < 0.05).all()
 
 
+def test_an_st_that_rises_into_t_stands_low_at_the_j_point(simulated, normal):
+    ecg = simulated("normal")
+    t = np.arange(ecg.n_samples) / ecg.fs
+    signal = ecg.signal.copy()
+    for r in ecg.truth["r_peaks"]:
+        signal[7:9] += np.interp(t - r, [0.06, 0.2, 0.35, 0.45], [0, 0.5, 0.5, 0]).astype(np.float32)
+    found = measure(replace(ecg, signal=signal))
+    assert (np.abs(found.st_j - normal.st_j) < 0.06).all()
+    assert (found.st - normal.st)[7:9] == pytest.approx([0.2, 0.2], abs=0.06)
+
+
 def test_amplitudes_and_indices_grow_with_the_voltage(simulated, normal):
     double = measure(simulated("normal", gain=2.0, noise_mv=0.0))
     for name in ("r_amplitude", "s_amplitude", *VOLTAGES):
@@ -347,7 +358,7 @@ def test_unknown_units_give_no_voltage_and_no_axis(simulated, normal):
     found = measure(replace(simulated("normal"), units_known=False))
     for name in (*VOLTAGES, "p_axis", "qrs_axis", "t_axis"):
         assert np.isnan(getattr(found, name)) and "unknown" in found.reasons[name]
-    for name in ("st", "r_amplitude", "s_amplitude"):
+    for name in ("st_j", "st", "r_amplitude", "s_amplitude"):
         assert np.isnan(getattr(found, name)).all() and name in found.reasons
     close(found, normal, ("heart_rate", "p", "pr", "qrs", "qt"), atol=1e-6)
 

@@ -53,7 +53,8 @@ USABLE = 0.5  # of the stretch, at least, that a lead holds
 IRREGULAR = 0.08  # SD of the RR intervals over their mean, from which a rhythm is irregular
 COMES_AGAIN_P, COMES_AGAIN_T = 0.75, 0.6  # correlation of a wave between the odd and the even beats
 WIDE_QRS = 120.0  # ms
-ST_AFTER = 0.060  # s after the J point
+J_LEVEL = (0.0, 0.008)  # s after the offset of QRS: readers put the J point there (`benchmarks.measure_ludb`)
+ST_LEVEL = (0.056, 0.064)  # s after the offset of QRS
 REFERENCE = (-0.016, -0.002)  # s from the onset of QRS: the level that amplitudes are told from
 LEAST_WAVE = 0.02  # mV; a lower deflection is no R or S
 LEAST_FALL = 0.05  # of the lead's span in QRS; what falls less after its top is a hump on the way to ST, no R
@@ -63,7 +64,7 @@ AVF_IN_UNITS_OF_I = 2 / np.sqrt(3)  # an augmented lead is the shorter projectio
 AVL, V1, V3, V5, V6 = (LEADS.index(lead) for lead in ("aVL", "V1", "V3", "V5", "V6"))
 INTERVALS = ("heart_rate", "rr", "rr_sd", "rmssd", "regular")
 OF_THE_BEAT = ("p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham", "qtc_hodges",
-               "p_axis", "qrs_axis", "t_axis", "r_amplitude", "s_amplitude", "st", "sokolow_lyon",
+               "p_axis", "qrs_axis", "t_axis", "r_amplitude", "s_amplitude", "st_j", "st", "sokolow_lyon",
                "cornell", "pacing_spikes")  # fmt: skip
 QTCS = OF_THE_BEAT[4:8]
 NO_P = "No P wave was found: what precedes QRS differs from beat to beat."
@@ -388,7 +389,7 @@ def _axes(
 def _amplitudes(
     values: Floats, zero: int, qrs: Floats, units_known: bool, reasons: dict[str, str]
 ) -> dict[str, Any]:
-    names = ("r_amplitude", "s_amplitude", "st", "sokolow_lyon", "cornell")
+    names = ("r_amplitude", "s_amplitude", "st_j", "st", "sokolow_lyon", "cornell")
     if not units_known or np.isnan(qrs).any():
         why = reasons["qrs"] if units_known else "The voltage of this record is unknown."
         reasons |= dict.fromkeys(names, why)
@@ -396,19 +397,22 @@ def _amplitudes(
     low, high = zero + np.rint(qrs * WORK_FS).astype(int)
     wave = values[:, max(0, low) : high + 1]
     r, s = r_and_s(wave)
-    at, half = high + round(ST_AFTER * WORK_FS), round(0.004 * WORK_FS)
-    st = np.full(len(values), np.nan)
-    if at + half < values.shape[1]:
-        st = values[:, at - half : at + half + 1].mean(axis=1)
-    else:
-        reasons["st"] = "The next beat, or the end of the record, comes within 60 ms after the J point."
+    levels = {}
+    for name, (first, last), words in (("st_j", J_LEVEL, "at"), ("st", ST_LEVEL, "60 ms after")):
+        start, stop = high + round(first * WORK_FS), high + round(last * WORK_FS) + 1
+        if stop <= values.shape[1]:
+            levels[name] = values[:, start:stop].mean(axis=1)
+        else:
+            reasons[name] = (
+                f"The next beat, or the end of the record, comes before the level {words} the J point."
+            )
     lateral = np.nan if np.isnan(r[[V5, V6]]).any() else float(r[[V5, V6]].max())
     out = {"sokolow_lyon": float(s[V1] + lateral), "cornell": float(r[AVL] + s[V3])}
     for name, needed in (("sokolow_lyon", (V1, V5, V6)), ("cornell", (AVL, V3))):
         gone = [LEADS[row] for row in needed if np.isnan(values[row]).any()]
         if gone:
             reasons[name] = f"{' and '.join(gone)} could not be measured."
-    return {"r_amplitude": r, "s_amplitude": s, "st": st, **out}
+    return {"r_amplitude": r, "s_amplitude": s, **levels, **out}
 
 
 def r_and_s(wave: Floats) -> tuple[Floats, Floats]:
