@@ -1,7 +1,8 @@
 """assess(measurements, age, sex) -> rows: each value beside its normal limits for that age and sex.
 
-A limit is still normal; what lies beyond is flagged. Each row names its source. Three sources count the limit
-itself as abnormal: aha-3 for the QRS of children, aha-4 for QTc and udmi for ST.
+A limit is still normal; what lies beyond, as it is shown (whole ms, degrees and beats, hundredths of a mV),
+is flagged. Each row names its source. These count the limit itself as abnormal: aha-3 for the QRS of
+children, aha-4 and esc for QTc, udmi and aha-6 for ST.
 
 References
 ----------
@@ -9,12 +10,19 @@ rijnbeek : Rijnbeek PR, Witsenburg M, Schrama E, Hess J, Kors JA. New normal lim
     electrocardiogram. Eur Heart J 2001; 22:702-711 (2nd and 98th percentiles, 11 days to 16 years).
 aha-3 : Surawicz B, Childers R, Deal BJ, Gettes LS. AHA/ACCF/HRS recommendations for the standardization and
     interpretation of the electrocardiogram, part III. Circulation 2009; 119:e235-e240 (QRS, axis).
-aha-4 : Rautaharju PM, Surawicz B, Gettes LS. The same, part IV. Circulation 2009; 119:e241-e250 (QTc).
+aha-4 : Rautaharju PM, Surawicz B, Gettes LS. The same, part IV. Circulation 2009; 119:e241-e250 (a long QTc).
 aha-5 : Hancock EW, Deal BJ, Mirvis DM, et al. The same, part V. Circulation 2009; 119:e251-e261
     (Sokolow-Lyon, Cornell).
+aha-6 : Wagner GS, Macfarlane P, Wellens H, et al. The same, part VI. Circulation 2009; 119:e262-e270
+    (depression of the J point: 0.05 mV in V2 and V3, 0.1 mV elsewhere; not held against aVR, which mirrors
+    the normal elevation in I and II).
+esc : Zeppenfeld K, Tfelt-Hansen J, de Riva M, et al. 2022 ESC guidelines for the management of patients with
+    ventricular arrhythmias and the prevention of sudden cardiac death. Eur Heart J 2022; 43:3997-4126 (a
+    short QTc: 360 ms in both sexes. aha-4 names 390 ms, below which a third of normal ECGs lie here).
 udmi : Thygesen K, Alpert JS, Jaffe AS, et al. Fourth universal definition of myocardial infarction.
-    Circulation 2018; 138:e618-e651 (ST elevation by lead, sex and age; depression of 0.05 mV). It
-    measures at the J point, whereas ST stands here at J + 60 ms.
+    Circulation 2018; 138:e618-e651 (elevation of the J point by lead, sex and age; its depression of 0.05 mV
+    must be horizontal or falling, which is not told here). No limits are held for ST at J + 60 ms, which in
+    V2 to V4 of normal ECGs has begun to rise into T.
 usual : what adult textbooks and devices use: 60-100 beats/min, PR 120-200 ms, P up to 120 ms, P axis 0-75
     and T axis 15-75 degrees (Macfarlane PW et al., Comprehensive Electrocardiology, 2nd ed., 2010).
 """
@@ -60,7 +68,7 @@ PR: dict[float, tuple[Limits, Limits]] = {
 
 NO_AGE = "Age unknown: limits of adults."
 NO_SEX = "Sex unknown: the wider limits of the two."
-WITHOUT_LIMITS = ("rr_sd", "rmssd", "qt", "r_amplitude", "s_amplitude")  # at any age
+WITHOUT_LIMITS = ("rr_sd", "rmssd", "qt", "r_amplitude", "s_amplitude", "st")  # at any age
 CHILD = "No limits for children are held here."
 BAZETT = "Bazett's formula overcorrects below 60 and above 100 beats/min: rather read the other QTc."
 
@@ -143,7 +151,8 @@ def assess(
         ("hodges", "Hodges"),
     ):
         note = " ".join(part for part in (doubt, rate_note if key == "bazett" else "") if part)
-        limits = (_qtc_low(child), 450 if sex == "M" or child else 460, "aha-4", not child)
+        source = "aha-4" if child else "esc, aha-4"
+        limits = (_qtc_low(child), 450 if sex == "M" or child else 460, source, not child)
         there = "qtc" if key == "bazett" else ""  # the formula that devices print, as a rule
         rows.append(_row(m, f"qtc_{key}", f"QTc ({name})", "ms", limits, age, sex, device, there, note))
     rows += [
@@ -162,12 +171,16 @@ def assess(
             for row, lead in enumerate(LEADS)
         ]  # fmt: skip
     for row, lead in enumerate(LEADS):
-        limits_st = None if child else (-0.05, _st_limit(lead, age, sex), "udmi", lead in ("V2", "V3"))
-        note = m.reasons.get(lead, "")
+        limits_st = _st_low(lead), _st_high(lead, age, sex), "udmi, aha-6", lead in ("V2", "V3")
         rows.append(
-            _row(m, f"st {lead}", f"ST at J + 60 ms, {lead}", "mV", limits_st, age, sex, device, note=note,
-                 value=float(m.st[row]))
+            _row(m, f"st_j {lead}", f"ST at the J point, {lead}", "mV", None if child else limits_st,
+                 age, sex, device, note=m.reasons.get(lead, ""), value=float(m.st_j[row]))
         )  # fmt: skip
+    rows += [
+        _row(m, f"st {lead}", f"ST at J + 60 ms, {lead}", "mV", None, age, sex, device,
+             note=m.reasons.get(lead, ""), value=float(m.st[row]))
+        for row, lead in enumerate(LEADS)
+    ]  # fmt: skip
     return tuple(rows)
 
 
@@ -199,9 +212,14 @@ def _row(
         low, high, source, by_sex = limits
         notes += [NO_AGE if age is None else "", NO_SEX if by_sex and sex not in ("F", "M") else ""]
     return Row(
-        key, name, value, unit, low, high, _flag(value, low, high),
+        key, name, value, unit, low, high, _flag(as_shown(value, unit), low, high),
         " ".join(part for part in notes if part), source, there, _difference(value, there, unit),
     )  # fmt: skip
+
+
+def as_shown(value: float, unit: str) -> float:
+    """The value with the digits that are shown of it: whole, but hundredths of a mV."""
+    return round(value, 2 if unit == "mV" else 0)
 
 
 def _flag(value: float, low: float, high: float) -> str:
@@ -232,11 +250,16 @@ def _qrs_limit(age: float | None) -> float:
 
 
 def _qtc_low(child: bool) -> float:
-    """A short QT is defined in adults."""
-    return NAN if child else 390
+    """ms; a short QT is defined in adults."""
+    return NAN if child else 360
 
 
-def _st_limit(lead: str, age: float | None, sex: str | None) -> float:
+def _st_low(lead: str) -> float:
+    """mV, the lowest level of the J point that is still normal; none in aVR, the mirror of I and II."""
+    return NAN if lead == "aVR" else -0.05 if lead in ("V2", "V3") else -0.1
+
+
+def _st_high(lead: str, age: float | None, sex: str | None) -> float:
     """mV, the highest level that is still normal: UDMI's elevation begins at it."""
     if lead not in ("V2", "V3"):
         return 0.1

@@ -15,6 +15,7 @@ from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.measure import measure, measure_beats
 from clear_hug.measure.edges import qrs_edges
+from clear_hug.measure.whole import r_and_s
 from clear_hug.simulate import simulate_ecg
 from tests.real_data import DATA, needs_data
 
@@ -189,6 +190,17 @@ def test_st_is_where_it_was_planted(simulated, normal):
     assert (np.abs(np.delete(moved, [7, 8])) < 0.05).all()
 
 
+def test_an_st_that_rises_into_t_stands_low_at_the_j_point(simulated, normal):
+    ecg = simulated("normal")
+    t = np.arange(ecg.n_samples) / ecg.fs
+    signal = ecg.signal.copy()
+    for r in ecg.truth["r_peaks"]:
+        signal[7:9] += np.interp(t - r, [0.06, 0.2, 0.35, 0.45], [0, 0.5, 0.5, 0]).astype(np.float32)
+    found = measure(replace(ecg, signal=signal))
+    assert (np.abs(found.st_j - normal.st_j) < 0.06).all()
+    assert (found.st - normal.st)[7:9] == pytest.approx([0.2, 0.2], abs=0.06)
+
+
 def test_amplitudes_and_indices_grow_with_the_voltage(simulated, normal):
     double = measure(simulated("normal", gain=2.0, noise_mv=0.0))
     for name in ("r_amplitude", "s_amplitude", *VOLTAGES):
@@ -197,6 +209,68 @@ def test_amplitudes_and_indices_grow_with_the_voltage(simulated, normal):
     assert normal.sokolow_lyon == pytest.approx(s[6] + max(r[10], r[11]))
     assert normal.cornell == pytest.approx(r[4] + s[8])
     close(double, normal)
+
+
+def trace(*points, end=100):
+    """A lead of 100 ms at 1000 Hz through (ms, mV), from 0 before."""
+    at, heights = zip((0, 0.0), *points, strict=True)
+    return np.interp(np.arange(end + 1), at, heights)
+
+
+@pytest.mark.parametrize(
+    ("points", "r", "s"),
+    [
+        ([(20, 1.0), (40, -0.4), (60, 0.0)], 1.0, 0.4),
+        ([(20, 0.2), (50, -2.5), (100, 0.3)], 0.2, 2.5),  # left bundle branch block: a raised ST is no R
+        ([(20, 0.2), (50, -2.5), (90, 0.32), (100, 0.28)], 0.2, 2.5),  # nor is the hump at its beginning
+        ([(50, -2.5), (100, 0.3)], 0.0, 2.5),  # QS
+        ([(15, 0.2), (35, -0.5), (65, 0.9), (100, 0.0)], 0.9, 0.5),  # right bundle branch block: RSR'
+        ([(15, 0.3), (35, -1.2), (65, 0.35), (100, 0.0)], 0.35, 1.2),
+        ([(20, -0.5), (50, 0.9), (80, -0.1), (100, 0.0)], 0.9, 0.1),  # Q is no S
+        ([(20, -0.3), (50, 0.3), (70, 0.2), (100, 0.22)], 0.3, 0.0),  # ST raised, and yet an R
+        ([(50, 0.01), (100, 0.0)], 0.0, 0.0),
+    ],
+)
+def test_r_is_a_wave_that_falls_again_and_s_follows_it(points, r, s):
+    found = r_and_s(np.stack([trace(*points), np.full(101, np.nan)]))
+    np.testing.assert_allclose(np.ravel(found), [r, np.nan, s, np.nan], atol=1e-9)
+
+
+def test_left_bundle_branch_block_has_its_s_waves(simulated):
+    ecg = simulated("normal", seconds=12.0)
+    t = np.arange(ecg.n_samples) / ecg.fs
+    signal = np.zeros_like(ecg.signal)
+    for beat in ecg.truth["r_peaks"]:
+        at = t - beat
+        deep = -2.0 * np.exp(-0.5 * (at / 0.022) ** 2)
+        st = np.interp(at, [0.0, 0.07, 0.2, 0.3, 0.4], [0.0, 0.25, 0.4, 0.6, 0.0])
+        initial = 0.15 * np.exp(-0.5 * ((at + 0.065) / 0.008) ** 2)
+        signal += (deep + st + initial) * np.linspace(0.8, 1.2, 12)[:, None].astype(np.float32)
+    found = measure(replace(ecg, signal=signal.astype(np.float32)))
+    assert (found.s_amplitude > 1.4).all() and (found.r_amplitude < 0.25).all()
+    assert found.cornell > 1.4 and found.sokolow_lyon > 1.4
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize(
+    ("record", "s_v1", "s_v3", "cornell"),
+    [("00279", 1.30, 3.10, 3.76), ("00184", 1.06, 1.20, 1.99), ("00143", 0.93, 1.26, 2.19),
+     ("00346", 1.66, 3.52, 4.92)],
+)  # fmt: skip
+def test_deep_s_waves_before_a_raised_st_are_measured(record, s_v1, s_v3, cornell):
+    found = measure(read_ecg(Path(DATA) / f"ptbxl/records500/00000/{record}_hr.hea"))
+    values = (found.s_amplitude[6], found.s_amplitude[8], found.cornell)
+    assert values == pytest.approx((s_v1, s_v3, cornell), abs=0.03)
+
+
+@pytest.mark.data
+@needs_data
+def test_an_r_prime_of_right_bundle_branch_block_stays_the_r():
+    for record, r_v1, s_v1 in (("00195", 0.96, 0.36), ("00310", 0.80, 0.0), ("00424", 0.76, 0.19)):
+        found = measure(read_ecg(Path(DATA) / f"ptbxl/records500/00000/{record}_hr.hea"))
+        assert found.r_amplitude[6] == pytest.approx(r_v1, abs=0.03), record
+        assert found.s_amplitude[6] == pytest.approx(s_v1, abs=0.03), record
 
 
 def test_premature_beats_stay_out_of_the_median(simulated, normal):
@@ -284,7 +358,7 @@ def test_unknown_units_give_no_voltage_and_no_axis(simulated, normal):
     found = measure(replace(simulated("normal"), units_known=False))
     for name in (*VOLTAGES, "p_axis", "qrs_axis", "t_axis"):
         assert np.isnan(getattr(found, name)) and "unknown" in found.reasons[name]
-    for name in ("st", "r_amplitude", "s_amplitude"):
+    for name in ("st_j", "st", "r_amplitude", "s_amplitude"):
         assert np.isnan(getattr(found, name)).all() and name in found.reasons
     close(found, normal, ("heart_rate", "p", "pr", "qrs", "qt"), atol=1e-6)
 
@@ -296,6 +370,43 @@ def test_fibrillation_has_no_p_and_no_reliable_qtc(simulated, seed):
     for name in ("p", "pr", "p_axis"):
         assert np.isnan(getattr(found, name)) and found.reasons[name]
     assert "irregular" in found.qtc_doubt and np.isfinite(found.qrs)
+
+
+def with_p_at(before, rr=1.0, scatter=0.0):
+    """Twelve leads of P, QRS and T, the peak of P so many s before R."""
+    rng = np.random.default_rng(1)
+    gaps = rr * (1 + scatter * rng.uniform(-1, 1, 16))
+    t = np.arange(round(500 * 10.0)) / 500.0
+    lead = np.zeros_like(t)
+    for r in 0.5 + np.cumsum(gaps):
+        for at, sd, height in ((-before, 0.02, 0.15), (0.0, 0.014, 1.0), (0.30, 0.045, 0.3)):
+            lead += height * np.exp(-0.5 * ((t - r - at) / sd) ** 2)
+    leads = np.linspace(0.6, 1.4, 12)[:, None] * lead + rng.normal(0, 0.005, (12, t.size))
+    return ECG(leads.astype(np.float32), 500.0)
+
+
+@pytest.mark.parametrize("later", [0.04, 0.08, 0.12, 0.15, 0.19])
+def test_pr_grows_with_the_time_from_p_to_qrs(later):
+    usual, found = measure(with_p_at(0.16)), measure(with_p_at(0.16 + later))
+    assert found.pr - usual.pr == pytest.approx(1000 * later, abs=8)
+    assert found.p == pytest.approx(usual.p, abs=12)
+
+
+@pytest.mark.parametrize("scatter", [0.0, 0.25])
+def test_a_p_within_the_t_wave_has_no_false_duration(scatter):
+    found = measure(with_p_at(0.24, rr=0.66, scatter=scatter))
+    assert np.isnan([found.p, found.pr, found.p_axis]).all() and "begins within" in found.reasons["pr"]
+    assert not found.irregular_without_p  # a P wave that is not measured is not an absent one
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize("record", ["00141", "00182", "00209", "00443"])
+def test_a_p_wave_that_cannot_be_told_from_t_says_so(record):
+    found = measure(read_ecg(Path(DATA) / f"ptbxl/records500/00000/{record}_hr.hea"))
+    assert np.isnan([found.p, found.pr, found.p_axis]).all()
+    for name in ("p", "pr", "p_axis"):
+        assert "begins within" in found.reasons[name] or "lasts longer" in found.reasons[name]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,7 +7,8 @@ import pytest
 
 from clear_hug.leads import LEADS
 from clear_hug.measure import Measurements, measure
-from clear_hug.norms import HEART_RATE, NO_AGE, NO_SEX, PR, assess
+from clear_hug.norms import HEART_RATE, NO_AGE, NO_SEX, PR, as_shown, assess
+from clear_hug.ui.ecg import number_words
 
 
 def table(measurements, **known):
@@ -22,7 +23,7 @@ def normal(simulated):
 def test_every_value_has_its_row_once(normal):
     keys = [row.key for row in assess(normal, 50, "F")]
     assert len(set(keys)) == len(keys)
-    by_lead = ("st", "r_amplitude", "s_amplitude")
+    by_lead = ("st_j", "st", "r_amplitude", "s_amplitude")
     assert {f"{name} {lead}" for name in by_lead for lead in LEADS} <= set(keys)
     assert {"heart_rate", "p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham",
             "qtc_hodges", "p_axis", "qrs_axis", "t_axis", "sokolow_lyon", "cornell"} <= set(keys)  # fmt: skip
@@ -63,21 +64,50 @@ def test_adult_limits(key, value, flag):
 
 
 def test_limits_of_men_and_women():
-    m = Measurements(qtc_bazett=455.0, cornell=2.4, st=np.full(12, 0.17))
+    m = Measurements(qtc_bazett=455.0, cornell=2.4, st_j=np.full(12, 0.17))
     man, woman = table(m, age=50, sex="M"), table(m, age=50, sex="F")
     assert (man["qtc_bazett"].flag, woman["qtc_bazett"].flag) == ("high", "normal")
     assert (man["cornell"].flag, woman["cornell"].flag) == ("normal", "high")
-    assert (man["st V2"].flag, woman["st V2"].flag, man["st V4"].flag) == ("normal", "high", "high")
-    young = table(replace(m, st=np.full(12, 0.22)), age=30, sex="M")
-    assert young["st V3"].flag == "normal" and table(replace(m, st=np.full(12, 0.22)), age=41, sex="M")[
-        "st V3"].flag == "high"  # fmt: skip
-    assert table(Measurements(st=np.full(12, -0.06)), age=50, sex="F")["st II"].flag == "low"
+    assert (man["st_j V2"].flag, woman["st_j V2"].flag, man["st_j V4"].flag) == ("normal", "high", "high")
+    young = table(replace(m, st_j=np.full(12, 0.22)), age=30, sex="M")
+    assert young["st_j V3"].flag == "normal"
+    assert table(replace(m, st_j=np.full(12, 0.22)), age=41, sex="M")["st_j V3"].flag == "high"
+
+
+def test_limits_of_the_j_point_are_held_against_the_j_point_alone():
+    low = table(Measurements(st_j=np.full(12, -0.08), st=np.full(12, -0.08)), age=50, sex="F")
+    assert {lead for lead in LEADS if low[f"st_j {lead}"].flag == "low"} == {"V2", "V3"}
+    lower = table(Measurements(st_j=np.full(12, -0.3), st=np.full(12, 0.4)), age=50, sex="F")
+    assert {lead for lead in LEADS if lower[f"st_j {lead}"].flag == "low"} == set(LEADS) - {"aVR"}
+    for lead in LEADS:  # ST rises into T: what is normal at the J point is not the measure of it
+        row = lower[f"st {lead}"]
+        assert (row.value, row.flag, row.source) == (0.4, "unknown", "")
+    assert not table(Measurements(st=np.full(12, 0.4)), age=8, sex="F")["st II"].source
+
+
+@pytest.mark.parametrize("sex", ["F", "M", None])
+@pytest.mark.parametrize(("value", "flag"), [(359.0, "low"), (360.0, "normal"), (385.0, "normal")])
+def test_a_short_qtc_is_below_360_ms(sex, value, flag):
+    assert table(Measurements(qtc_fridericia=value), age=40, sex=sex)["qtc_fridericia"].flag == flag
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "flag"),
+    [("qrs_axis", -30.4, "normal"), ("qrs_axis", -30.6, "low"), ("qrs", 110.4, "normal"),
+     ("qrs", 110.6, "high"), ("heart_rate", 59.6, "normal"), ("sokolow_lyon", 3.504, "normal"),
+     ("sokolow_lyon", 3.506, "high"), ("qtc_bazett", 359.6, "normal")],
+)  # fmt: skip
+def test_a_value_is_flagged_as_it_is_shown(key, value, flag):
+    row = table(Measurements(**{key: value}), age=50, sex="M")[key]
+    assert (row.flag, row.value) == (flag, value)
+    shown = float(number_words(value, row.unit).replace("\N{MINUS SIGN}", "-"))
+    assert shown == as_shown(value, row.unit)
 
 
 def test_unknown_age_and_sex_take_the_wider_limits_and_say_so():
-    m = Measurements(qtc_bazett=455.0, cornell=2.4, st=np.full(12, 0.22), heart_rate=70.0)
+    m = Measurements(qtc_bazett=455.0, cornell=2.4, st_j=np.full(12, 0.22), heart_rate=70.0)
     found = table(m)
-    assert {found[key].flag for key in ("qtc_bazett", "cornell", "st V2", "heart_rate")} == {"normal"}
+    assert {found[key].flag for key in ("qtc_bazett", "cornell", "st_j V2", "heart_rate")} == {"normal"}
     assert NO_AGE in found["heart_rate"].note and NO_SEX in found["qtc_bazett"].note
     assert NO_SEX not in found["heart_rate"].note
 

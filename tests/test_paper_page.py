@@ -70,7 +70,7 @@ def test_what_two_ecgs_measure_in_each_lead_does_not_bury_the_rest() -> None:
     tables = [str(item.proto.body) for item in app.get("html") if "2nd − 1st" in str(item.proto.body)]
     both, leads = (next(t for t in tables if name in t) for name in ("Measurements of both", "By lead"))
     assert "QRS duration" in both and "amplitude" not in both and both.count("<tr") < 20
-    assert "R amplitude, V1" in leads and leads.count("<tr") == 1 + 36
+    assert "R amplitude, V1" in leads and leads.count("<tr") == 1 + 48  # R, S, ST at J and 60 ms later
     assert "R, S and ST of each lead" in [box.label for box in app.expander]
 
 

@@ -39,7 +39,8 @@ T_FALL = 0.2  # s after the peak of T in which it falls steepest
 P_ON_SD, P_ON_SHARE = 0.012, 0.30
 P_OFF_SD, P_OFF_SHARE = 0.008, 0.20
 AFTER_T = 0.04  # s after the T wave before it P may begin
-P_REACH = 0.29  # s before QRS, at most, P begins
+P_REACH, P_FARTHEST = 0.29, 0.40  # s before QRS, at most, P begins; and where it does not begin within that
+P_LONGEST = 0.18  # s; what lasts longer is no P wave alone
 P_CLEAR = 0.024  # s before QRS, at least, P has ended
 P_RISE = 0.06  # s before the peak of P in which it rises steepest
 P_PAUSE = 0.02  # s; a shorter pause in the slope lies within P
@@ -90,15 +91,15 @@ def t_edges(values: Floats, fs: float, zero: int, rr: float, qrs: Floats) -> Flo
     return np.array([low / fs - zero / fs, (end - zero) / fs])
 
 
-def p_window(fs: float, zero: int, rr: float, qrs: Floats, t: Floats) -> slice:
-    """The samples before QRS in which a P wave may lie: after the T wave before it."""
+def p_window(fs: float, zero: int, rr: float, qrs: Floats, t: Floats, reach: float = P_REACH) -> slice:
+    """The samples before QRS in which a P wave may lie: after the T wave before it, `reach` s at most."""
     before = t[1] - rr + AFTER_T if np.isfinite(t[1]) else -np.inf
-    low = max(0, zero + round(max(qrs[0] - P_REACH, before) * fs))
+    low = max(0, zero + round(max(qrs[0] - reach, before) * fs))
     return slice(low, max(low, zero + round((qrs[0] - P_CLEAR) * fs)))
 
 
 def p_edges(values: Floats, fs: float, zero: int, window: slice) -> Floats:
-    """(2,) s, of the largest wave in the window."""
+    """(2,) s, of the largest wave in the window; where it has begun before the window, -inf is its onset."""
     if window.stop - window.start < 0.04 * fs:
         return NONE
     height = _size(above_line(gaussian_filter1d(values, P_OFF_SD * fs, axis=-1)[:, window], fs))
@@ -109,6 +110,7 @@ def p_edges(values: Floats, fs: float, zero: int, window: slice) -> Floats:
     rest = np.quantile(slope, 0.1)
     onset = _leaves(slope, rise, -1, rest + P_ON_SHARE * (slope[rise] - rest), pause=P_PAUSE * fs)
     offset = _leaves(height, peak, 1, P_OFF_SHARE * height[peak])
+    onset = onset if onset > 0 else -np.inf
     out: Floats = (window.start - zero + np.array([onset, offset])) / fs
     return out
 

@@ -68,8 +68,9 @@ class Measurements:
     p, pr, qrs, qt : ms, duration of P, onset of P to onset of QRS, duration of QRS, onset of QRS to end of T
     qtc_bazett, qtc_fridericia, qtc_framingham, qtc_hodges : ms, QT corrected for the heart rate
     p_axis, qrs_axis, t_axis : degrees, -180 to 180, frontal axis from the net areas in I and aVF
-    r_amplitude, s_amplitude : (12,) mV, height of R and depth of S (or QS), both >= 0; 0 says that the lead
-        has no such wave; NaN where the lead is absent or the voltage unknown
+    r_amplitude, s_amplitude : (12,) mV, height of the tallest R, and depth of S after the first R (or of QS),
+        both >= 0; 0 says that the lead has no such wave; NaN where the lead is absent or the voltage unknown
+    st_j : (12,) mV, level at the J point, over the 8 ms after the offset of QRS, against that before QRS
     st : (12,) mV, level 60 ms after the J point (the offset of QRS), against the level before QRS
     sokolow_lyon : mV, S in V1 and the taller R of V5 and V6
     cornell : mV, R in aVL and S in V3
@@ -101,6 +102,7 @@ class Measurements:
     t_axis: float = NAN
     r_amplitude: Floats = field(default_factory=_leads)
     s_amplitude: Floats = field(default_factory=_leads)
+    st_j: Floats = field(default_factory=_leads)
     st: Floats = field(default_factory=_leads)
     sokolow_lyon: float = NAN
     cornell: float = NAN

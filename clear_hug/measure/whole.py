@@ -19,12 +19,24 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
 
 from clear_hug.beats import MIN_RESEMBLANCE
 from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, over_gaps, resample, window_edges
 from clear_hug.leads import LEADS
 from clear_hug.measure.beats import premature_beats
-from clear_hug.measure.edges import NONE, Waves, above_line, p_edges, p_window, qrs_edges, t_edges
+from clear_hug.measure.edges import (
+    NONE,
+    P_FARTHEST,
+    P_LONGEST,
+    P_REACH,
+    Waves,
+    above_line,
+    p_edges,
+    p_window,
+    qrs_edges,
+    t_edges,
+)
 from clear_hug.measure.median import WORK_FS, Beats, dominant_beats, level, median
 from clear_hug.measure.pacing import MIN_FS as PACING_FS
 from clear_hug.measure.pacing import pacing_spikes, without_spikes
@@ -41,18 +53,24 @@ USABLE = 0.5  # of the stretch, at least, that a lead holds
 IRREGULAR = 0.08  # SD of the RR intervals over their mean, from which a rhythm is irregular
 COMES_AGAIN_P, COMES_AGAIN_T = 0.75, 0.6  # correlation of a wave between the odd and the even beats
 WIDE_QRS = 120.0  # ms
-ST_AFTER = 0.060  # s after the J point
+J_LEVEL = (0.0, 0.008)  # s after the offset of QRS: readers put the J point there (`benchmarks.measure_ludb`)
+ST_LEVEL = (0.056, 0.064)  # s after the offset of QRS
 REFERENCE = (-0.016, -0.002)  # s from the onset of QRS: the level that amplitudes are told from
 LEAST_WAVE = 0.02  # mV; a lower deflection is no R or S
+LEAST_FALL = 0.05  # of the lead's span in QRS; what falls less after its top is a hump on the way to ST, no R
 NET = 0.05  # of the whole area in I and aVF; with less net area a wave has no axis
 AVF_IN_UNITS_OF_I = 2 / np.sqrt(3)  # an augmented lead is the shorter projection
 
 AVL, V1, V3, V5, V6 = (LEADS.index(lead) for lead in ("aVL", "V1", "V3", "V5", "V6"))
 INTERVALS = ("heart_rate", "rr", "rr_sd", "rmssd", "regular")
 OF_THE_BEAT = ("p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham", "qtc_hodges",
-               "p_axis", "qrs_axis", "t_axis", "r_amplitude", "s_amplitude", "st", "sokolow_lyon",
+               "p_axis", "qrs_axis", "t_axis", "r_amplitude", "s_amplitude", "st_j", "st", "sokolow_lyon",
                "cornell", "pacing_spikes")  # fmt: skip
 QTCS = OF_THE_BEAT[4:8]
+NO_P = "No P wave was found: what precedes QRS differs from beat to beat."
+P_BEGAN = "P begins within the T wave before it, or earlier than can be measured."
+P_LONG = f"What precedes QRS lasts longer than {1000 * P_LONGEST:.0f} ms: P is not told from what adjoins it."
+P_UNMEASURED = (P_BEGAN, P_LONG)  # a P wave may well be there
 
 
 def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
@@ -114,7 +132,8 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     rr = values["rr"] / 1000 if np.isfinite(values["rr"]) else 1.0
     waves = _waves(whole, zero, beats, rr, spikes, reasons)
     values |= _intervals(waves, values["rr"], reasons)
-    values["irregular_without_p"] = bool(values["regular"] is False and np.isnan(values["p"]))
+    without_p = np.isnan(values["p"]) and reasons["p"] not in P_UNMEASURED
+    values["irregular_without_p"] = bool(values["regular"] is False and without_p)
     values["qtc_doubt"] = _doubt(values, reasons)
 
     twelve = np.full((len(LEADS), whole.shape[1]), np.nan)
@@ -250,13 +269,24 @@ def _waves(
         reasons["t"] = "The next beat, or the end of the record, comes before T could end."
     elif not _comes_again(beats, zero - beats.zero, zero + np.rint(t * WORK_FS).astype(int), COMES_AGAIN_T):
         t, reasons["t"] = NONE, "No T wave stands out: what follows QRS differs from beat to beat."
-    window = p_window(WORK_FS, zero, rr, qrs, t)
-    p = p_edges(values, WORK_FS, zero, window)
-    if np.isnan(p[0]):
-        reasons["p"] = "There is no room for a P wave between the T wave before and QRS."
-    elif not _comes_again(beats, zero - beats.zero, [window.start, window.stop], COMES_AGAIN_P):
-        p, reasons["p"] = NONE, "No P wave was found: what precedes QRS differs from beat to beat."
+    p, why = _p_wave(values, zero, beats, rr, qrs, t)
+    if why:
+        reasons["p"] = why
     return Waves(p, qrs, t)
+
+
+def _p_wave(values: Floats, zero: int, beats: Beats, rr: float, qrs: Floats, t: Floats) -> tuple[Floats, str]:
+    """Its edges, and why there are none; "" where there are."""
+    for reach in (P_REACH, P_FARTHEST):
+        window = p_window(WORK_FS, zero, rr, qrs, t, reach)
+        p = p_edges(values, WORK_FS, zero, window)
+        if np.isnan(p[1]):
+            return NONE, "There is no room for a P wave between the T wave before and QRS."
+        if not _comes_again(beats, zero - beats.zero, [window.start, window.stop], COMES_AGAIN_P):
+            return NONE, NO_P if reach == P_REACH else P_BEGAN
+        if np.isfinite(p[0]):
+            return (NONE, P_LONG) if p[1] - p[0] > P_LONGEST else (p, "")
+    return NONE, P_BEGAN
 
 
 def _last_spike(spikes: Floats, r_peaks: Floats) -> float:
@@ -359,38 +389,54 @@ def _axes(
 def _amplitudes(
     values: Floats, zero: int, qrs: Floats, units_known: bool, reasons: dict[str, str]
 ) -> dict[str, Any]:
-    names = ("r_amplitude", "s_amplitude", "st", "sokolow_lyon", "cornell")
+    names = ("r_amplitude", "s_amplitude", "st_j", "st", "sokolow_lyon", "cornell")
     if not units_known or np.isnan(qrs).any():
         why = reasons["qrs"] if units_known else "The voltage of this record is unknown."
         reasons |= dict.fromkeys(names, why)
         return {}
     low, high = zero + np.rint(qrs * WORK_FS).astype(int)
     wave = values[:, max(0, low) : high + 1]
-    r, s = _r_and_s(wave)
-    at, half = high + round(ST_AFTER * WORK_FS), round(0.004 * WORK_FS)
-    st = np.full(len(values), np.nan)
-    if at + half < values.shape[1]:
-        st = values[:, at - half : at + half + 1].mean(axis=1)
-    else:
-        reasons["st"] = "The next beat, or the end of the record, comes within 60 ms after the J point."
+    r, s = r_and_s(wave)
+    levels = {}
+    for name, (first, last), words in (("st_j", J_LEVEL, "at"), ("st", ST_LEVEL, "60 ms after")):
+        start, stop = high + round(first * WORK_FS), high + round(last * WORK_FS) + 1
+        if stop <= values.shape[1]:
+            levels[name] = values[:, start:stop].mean(axis=1)
+        else:
+            reasons[name] = (
+                f"The next beat, or the end of the record, comes before the level {words} the J point."
+            )
     lateral = np.nan if np.isnan(r[[V5, V6]]).any() else float(r[[V5, V6]].max())
     out = {"sokolow_lyon": float(s[V1] + lateral), "cornell": float(r[AVL] + s[V3])}
     for name, needed in (("sokolow_lyon", (V1, V5, V6)), ("cornell", (AVL, V3))):
         gone = [LEADS[row] for row in needed if np.isnan(values[row]).any()]
         if gone:
             reasons[name] = f"{' and '.join(gone)} could not be measured."
-    return {"r_amplitude": r, "s_amplitude": s, "st": st, **out}
+    return {"r_amplitude": r, "s_amplitude": s, **levels, **out}
 
 
-def _r_and_s(wave: Floats) -> tuple[Floats, Floats]:
-    """(12,) mV height of R, and depth of S after it; where there is no R, the depth of QS."""
+def r_and_s(wave: Floats) -> tuple[Floats, Floats]:
+    """Height of R and depth of S in (lead, sample) mV between the edges of QRS, the level before it at 0.
+
+    R is the tallest wave, R' as well. A wave rises and falls again within QRS: where the trace merely ends
+    high, as into the raised ST after a deep S, there is none. S is the deepest deflection after the first R
+    wave, so that of an RSR' it lies between the two; where there is no R, the depth of QS.
+
+    Returns
+    -------
+    r, s : (lead,) mV, both >= 0; NaN where a lead is absent
+    """
     r, s = np.full(len(wave), np.nan), np.full(len(wave), np.nan)
     for row, lead in enumerate(wave):
         if np.isnan(lead).any():
             continue
-        top = int(np.argmax(lead))
-        r[row] = lead[top] if lead[top] >= LEAST_WAVE else 0.0
-        after = lead[top:] if r[row] else lead
-        depth = -float(after.min())
+        trace = np.concatenate([[0.0], lead])  # a wave may stand at the onset itself
+        tops, _ = find_peaks(trace, height=LEAST_WAVE)
+        rise = trace - np.minimum.accumulate(trace)
+        fall = trace - np.minimum.accumulate(trace[::-1])[::-1]
+        least = max(LEAST_WAVE, LEAST_FALL * np.ptp(trace))
+        tops = tops[(rise[tops] >= LEAST_WAVE) & (fall[tops] >= least)]
+        r[row] = trace[tops].max(initial=0.0)
+        depth = -float(trace[tops[0] if tops.size else 0 :].min())
         s[row] = depth if depth >= LEAST_WAVE else 0.0
     return r, s
