@@ -363,6 +363,47 @@ def test_what_cannot_be_read_keeps_the_record() -> None:
     assert "pacing" in words(app) and n_figures(app) == 1
 
 
+def _told(app: AppTest) -> list[str]:
+    return [item.value.replace("\\", "") for item in app.error]
+
+
+def test_each_upload_stands_alone_whatever_came_of_the_one_before() -> None:
+    """As a browser sends it: what lies in an uploader goes with the next file, unless it is a new one."""
+    from pydicom.data import get_testdata_file
+
+    content = Path(str(get_testdata_file("waveform_ecg.dcm", download=False))).read_bytes()
+    app = page("app.py")
+    for name, given, told in (
+        ("one.dcm", content, ""),
+        ("photo.jpg", b"\xff\xd8\xff\xe0" * 900, "photo.jpg"),
+        ("two.dcm", content, ""),
+    ):
+        app.file_uploader[0].upload(name, given, "application/dicom").run()
+        assert not app.exception and not app.file_uploader[0].value
+        assert [told in said and "still the one" in said for said in _told(app)] == [True] * bool(told)
+        assert f"your file: {'one' if told else name.removesuffix('.dcm')}" in words(app)
+    app.file_uploader[0].upload("photo.jpg", b"\xff\xd8\xff\xe0" * 900, "image/jpeg").run()
+    app.selectbox(key="menu_record").select("real").run()
+    assert not app.error  # the record below is another one now
+
+
+@pytest.mark.parametrize("first", ["hea", "dat"])
+def test_files_of_a_wfdb_record_may_come_one_after_the_other(first: str, tmp_path: Path, simulated) -> None:
+    import wfdb
+
+    for name in ("mine", "other"):
+        wfdb.wrsamp(name, fs=500, units=["mV"] * 12, sig_name=list(LEADS), write_dir=str(tmp_path),
+                    p_signal=simulated().signal.T.astype(np.float64), fmt=["16"] * 12)  # fmt: skip
+    second = {"hea": "dat", "dat": "hea"}[first]
+    app = page("app.py")
+    for name in (f"other.{first}", f"mine.{first}", f"mine.{second}"):
+        app.file_uploader[0].upload(name, (tmp_path / name).read_bytes(), "application/octet-stream").run()
+        assert not app.exception and not app.file_uploader[0].value
+        done = name == f"mine.{second}"
+        assert [name in said and "is kept meanwhile" in said for said in _told(app)] == [True] * (not done)
+    assert "your file: mine" in words(app) and not app.error
+
+
 def test_anything_unexpected_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a secret of the machine")
