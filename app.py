@@ -62,6 +62,6 @@ with guard():
     start, seconds = page.stretch()
     figure = plot_ecg(ecg, start, seconds, roomy_layout(ecg), rhythm_lead(ecg.present), dark=page.dark)
     ui.show_paper(figure, "overview", f"{page.record.title}: the twelve leads on ECG paper")
-    ui.show_facts(ecg)
+    ui.show_facts(page)
 if answer:
     ui.model_line(answer)

@@ -26,6 +26,7 @@ from clear_hug.leads import LEADS
 from clear_hug.qrs import DETECTORS
 from clear_hug.ui import records, results
 from clear_hug.words import NOTICE
+from tests.simulated_ptbxl import write_folder
 from tests.written_runs import log_row, write_run, write_runs
 
 ROOT = Path(__file__).parent.parent
@@ -435,6 +436,23 @@ def test_folder_of_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simu
     assert not app.exception and app.error  # a sentence, and the menus are still there
     app.selectbox(key="menu_record").select("real").run()
     assert not app.exception and not app.error
+
+
+def test_limits_are_those_of_the_age_that_the_data_set_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PTB-XL's files tell no age; its table does."""
+    table = write_folder(tmp_path, n=3) / "ptbxl_database.csv"
+    table.write_text(table.read_text().replace(",50,1,", ",9,1,"))  # record 1 is of a girl of nine
+    monkeypatch.setenv("CLEAR_HUG_DATA", str(tmp_path))
+    keys = {record.title.rpartition("/")[2]: key for key, record in ui.list_records().items()}
+    app = page("pages/1_ECG.py", record=keys["00001_lr"], with_record="real")
+    assert not app.exception and not app.error
+    assert "Patient: 9 years, female (by the data set)" in plain(app).replace("*", "")
+    assert "No limits for children" in plain(app) and "Age unknown" not in plain(app)
+    assert "Patient: 9 years, female (by the data set)" in plain(
+        page("app.py", record=keys["00001_lr"])
+    ).replace("*", "")
 
 
 def test_folder_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def show_measurements(page: Page) -> None:
     """All that was measured, beside its normal limits and what the device had stored."""
     m, ecg = page.measurements, page.ecg
     show_first(m)
-    rows = assess(m, ecg.age, ecg.sex, ecg.stored)
+    rows = assess(m, page.person.age, page.person.sex, ecg.stored)
     whole, leads = by_lead(rows)
     stored = any(np.isfinite(row.stored) for row in rows)
     head = ["Measurement", "Value", "Normal", "Flag", *(["Device", "Difference"] if stored else [])]
@@ -374,7 +374,7 @@ def show_differences(page: Page, other: Page) -> None:
     whole: list[list[str]] = []
     leads: list[list[str]] = []
     ours, theirs = (
-        {row.key: row for row in assess(one.measurements, one.ecg.age, one.ecg.sex, one.ecg.stored)}
+        {row.key: row for row in assess(one.measurements, one.person.age, one.person.sex, one.ecg.stored)}
         for one in (page, other)
     )
     for key, a in ours.items():
