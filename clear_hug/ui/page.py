@@ -165,6 +165,8 @@ _CSS = """<style>
 .stApp [data-testid="stCaptionContainer"] {opacity: .8}
 .stApp button kbd {opacity: .85}
 .stApp code .token {color: inherit}
+[data-testid="stButtonGroup"] [role="radiogroup"] {flex-wrap: wrap; overflow: visible}
+.stApp a:focus-visible {outline: 2px solid; outline-offset: -2px}
 [data-testid="stFileUploaderDropzone"] {padding: .25rem .4rem; min-height: 2.5rem}
 [data-testid="stFileUploaderDropzoneInstructions"] {display: none}
 [data-testid="stFileUploaderDropzone"] button {min-height: 1.9rem; padding: 0 .5rem}
