@@ -80,7 +80,7 @@ def show_called(page: Page, operated: Operated) -> None:
     def words(row: int) -> str:
         unsure = {REFER: ", refer", RULED_OUT: ", but low enough to be ruled out"}.get(states[row], "")
         known = page.known.get(checkpoint.targets[row])
-        told = "" if known is None else ", known: yes" if known else ", known: no"
+        told = "" if known is None else f", data set: {'yes' if known else 'no'}"
         return f"{page.words(row)} ({answer.probabilities[row]:.0%}{unsure}{told})"
 
     lines = [
@@ -139,7 +139,7 @@ def show_rare(page: Page, operated: Operated) -> None:
         }
         if any(page.known.get(one.target) is not None for one in found):
             told = {None: "", True: "yes", False: "no"}
-            rows["Known"] = [told[page.known.get(one.target)] for one in found]
+            rows["Data set"] = [told[page.known.get(one.target)] for one in found]
         st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
@@ -297,6 +297,6 @@ def show_table(page: Page, operated: Operated) -> None:
         "Called": np.where(said.rare, "too rare", np.where(said.called, "yes", "no")),
         "Band": operated.states,
         "Records with it": [positives_of(page.checkpoint, target) for target in targets],
-        "Known": [words[page.known.get(target)] for target in targets],
+        "Data set": [words[page.known.get(target)] for target in targets],
     }
     st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True)
