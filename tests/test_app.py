@@ -438,6 +438,31 @@ def test_folder_of_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simu
     assert not app.exception and not app.error
 
 
+@pytest.mark.parametrize("name", ["app.py", "pages/4_Diagnosis.py", "pages/5_Explanation.py"])
+def test_what_is_measured_of_the_rhythm_stands_before_every_answer(name: str, simulated) -> None:
+    """Pacing, fibrillation that the model does not call, and a rhythm of one beat."""
+    one = replace(simulated(), signal=simulated().signal[:, 150:550], simulated=False, record_id="one")
+    for ecg, told in (
+        (simulated("paced"), "Pacing spikes were found"),
+        (simulated("irregular"), "Measured: irregular and no P wave, as in atrial fibrillation"),
+        (one, "cannot be told from 1 beat"),
+    ):
+        app = page(name, uploads={"upload-x": ecg})
+        assert not app.exception and not app.error
+        assert [told in said.value.replace("\\", "") for said in app.warning] == [True]
+
+
+def test_the_ecg_page_says_whether_the_model_calls_what_is_measured(
+    simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")  # the one that ships answers rhythms
+    app = page("pages/1_ECG.py", uploads={"upload-x": simulated("irregular")})
+    assert not app.exception and not app.error
+    assert re.search("This fits atrial fibrillation.*The model (calls|does not call) it", plain(app))
+    app = page("pages/1_ECG.py", uploads={"upload-x": simulated("irregular")}, read_first="true")
+    assert "This fits atrial fibrillation" in plain(app) and "The model" not in plain(app)
+
+
 def test_limits_are_those_of_the_age_that_the_data_set_tells(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

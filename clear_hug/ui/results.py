@@ -441,6 +441,11 @@ class Page:
                 rows.setdefault(self.diagnosis.tasks[row], []).append(row)
         return rows
 
+    @property
+    def called_targets(self) -> list[str]:
+        """task/label of each called label."""
+        return [self.checkpoint.targets[row] for row in np.flatnonzero(self.diagnosis.called)]
+
     def words(self, row: int) -> str:
         """Row of the diagnosis -> the label in plain words."""
         return self.checkpoint.description[self.checkpoint.targets[row]]
