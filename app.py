@@ -5,8 +5,8 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.plots import plot_ecg, rhythm_lead, roomy_layout
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.answer import show_gate, show_normal
 from clear_hug.ui.reading import answer_hidden
-from clear_hug.words import missing
 
 page = open_page("Home")
 
@@ -26,6 +26,7 @@ with guard(stop=True):  # the pickers above stay, for a record that can be read
 answer = None
 with guard():
     answer = page.diagnosis
+    show_gate(page, brief=True)
     words, to_labels, to_why = st.columns([6, 1, 1])
     if answer_hidden(page):
         words.markdown("**Read first:** the answer is hidden until you commit yours on the Diagnosis page.")
@@ -51,8 +52,8 @@ with guard():
                 "**Called beside them:** "
                 + " · ".join(ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}") for row in others)
             )
-    for sentence in missing(page.tokens):
-        st.warning(ui.say(sentence))
+        with words:
+            show_normal(page)
     with to_labels:
         ui.link("4_Diagnosis", "All labels")
     with to_why:
@@ -62,6 +63,6 @@ with guard():
     start, seconds = page.stretch()
     figure = plot_ecg(ecg, start, seconds, roomy_layout(ecg), rhythm_lead(ecg.present), dark=page.dark)
     ui.show_paper(figure, "overview", f"{page.record.title}: the twelve leads on ECG paper")
-    ui.show_facts(ecg)
+    ui.show_facts(page)
 if answer:
     ui.model_line(answer)

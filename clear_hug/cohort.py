@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import BeatTokens, split_windows, tokens_and_trace
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.datasets import Known
+from clear_hug.datasets import Known, person_of
 from clear_hug.diagnosis import BATCH, hide, probabilities, run
 from clear_hug.ecg import ECG, ECGError, freeze
 from clear_hug.io import find_records
@@ -338,11 +338,11 @@ def make_cohort(checkpoint: Checkpoint, records: Sequence[tuple[str, str, Descri
         traces[rows] = np.stack([found.trace for _, found in read])
     age, sex, leads = np.full(n, np.nan), [""] * n, [""] * n
     for row, (_, _, found, told) in enumerate(records):
-        known_age, sex[row] = told.age, told.sex or ""
+        own: tuple[float | None, str | None] = (None, None)
         if isinstance(found, Described):
-            leads[row], sex[row] = found.lead, sex[row] or found.sex or ""
-            known_age = found.age if known_age is None else known_age
-        age[row] = np.nan if known_age is None else known_age
+            leads[row], own = found.lead, (found.age, found.sex)
+        person = person_of(*own, told)
+        age[row], sex[row] = np.nan if person.age is None else person.age, person.sex or ""
     return Cohort(
         keys=np.array([record[0] for record in records], dtype=np.str_),
         titles=np.array([record[1] for record in records], dtype=np.str_),

@@ -186,6 +186,26 @@ class Known:
     sex: str | None = None
 
 
+@dataclass(frozen=True)
+class Person:
+    """Whose ECG it is.
+
+    age : years or None;  sex : "F", "M" or None;  told : which of the two ("age", "sex") the file lacks and
+        the data set around it tells
+    """
+
+    age: float | None = None
+    sex: str | None = None
+    told: tuple[str, ...] = ()
+
+
+def person_of(age: float | None, sex: str | None, said: Known) -> Person:
+    """What a file says of its patient, and where it is silent what its data set says."""
+    lacks = (("age", age, said.age), ("sex", sex, said.sex))
+    told = tuple(name for name, own, other in lacks if own is None and other is not None)
+    return Person(said.age if age is None else age, said.sex if sex is None else sex, told)
+
+
 def known(path: str | Path) -> Known:
     """What the data set around a file, or the file's own header, says of it; nothing where they are silent.
 

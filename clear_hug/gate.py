@@ -21,9 +21,14 @@ from clear_hug.reconstruct import reconstruct
 from clear_hug.words import missing, runs_of_leads
 
 if TYPE_CHECKING:
+    from clear_hug.measure import Measurements
     from clear_hug.quality import Quality
 
 QUANTILES = (0.005, 0.995)  # of the training records; what lies beyond is unusual
+FEW_BEATS = 3  # with fewer there is one RR interval at most, and no rhythm to tell
+FIBRILLATION = ("AFIB", "AFLT", "AF")  # labels that an irregular rhythm without P waves may bear
+SIMULATED_WORDS = "This ECG is simulated; the model was trained on real ones."
+NORMAL_WORDS = "“Normal ECG” as PTB-XL has it is of the form of the beats: it says nothing of the rhythm."
 SHORT = 0.9  # of the shortest stretch read in training; a record may miss a little at its ends
 
 RATE, BEATS, SECONDS, SCALE, UNTOLD = "heart_rate", "beats", "seconds", "scale", "not_rebuilt"
@@ -118,8 +123,43 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
         said += _beyond(input_measures(checkpoint, tokens), limits)
     said += ecg.voltage_doubts
     if ecg.simulated:
-        said += ["This ECG is simulated; the model was trained on real ones."]
+        said += [SIMULATED_WORDS]
     return Gate(tuple(said), bool(limits))
+
+
+def rhythm_doubts(
+    measured: Measurements | None, n_beats: int, targets: Iterable[str], called: Iterable[str] | None
+) -> list[str]:
+    """Where what is measured of the rhythm and what a model answers part, in sentences.
+
+    Parameters
+    ----------
+    measured : of the record, None where nothing could be measured
+    n_beats : that the model reads
+    targets : "task/label" that the model answers
+    called : those that it calls; None while that is not to be told
+    """
+    said = []
+    if measured is not None and measured.paced:
+        said.append(
+            "Pacing spikes were found; next to no record in training was paced. Read every label with care."
+        )
+    if n_beats < FEW_BEATS:
+        some = f"{n_beats} beat{'' if n_beats == 1 else 's'}"
+        said.append(f"The rhythm cannot be told from {some}: do not rely on a label of rhythm.")
+    elif measured is not None and measured.irregular_without_p and not of_fibrillation(called or ()):
+        answer = "" if called is None else "; the model does not call it"
+        if not of_fibrillation(targets):
+            answer = "; this model has no label for it"
+        said.append(
+            f"Measured: irregular and no P wave, as in atrial fibrillation{answer}. Look at the trace."
+        )
+    return said
+
+
+def of_fibrillation(targets: Iterable[str]) -> bool:
+    """Whether one of some labels, "task/label", is of atrial fibrillation or flutter."""
+    return any(target.rpartition("/")[2] in FIBRILLATION for target in targets)
 
 
 def _over_gaps(ecg: ECG, tokens: BeatTokens) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.beats import MAX_BEATS, BeatTokens
+from clear_hug.datasets import Person
 from clear_hug.diagnosis import Diagnosis
 from clear_hug.ecg import ECG, STORED, clock, window_edges
 from clear_hug.explain import METHODS, Attribution
@@ -34,8 +35,11 @@ _STORED_NAMES = {
 }  # fmt: skip
 
 
-def facts(ecg: ECG) -> dict[str, str]:
-    """What is known of a record, name -> words."""
+def facts(ecg: ECG, person: Person | None = None) -> dict[str, str]:
+    """What is known of a record, name -> words.
+
+    person : whose it is, where the data set around the file says more than the file
+    """
     length = f"{ecg.duration:.1f} s" if ecg.duration < 120 else clock(ecg.duration)
     known = {
         "Format": ecg.source or "unknown",
@@ -53,17 +57,23 @@ def facts(ecg: ECG) -> dict[str, str]:
             f"{_STORED_NAMES[name]} {value:g} {STORED[name]}".replace(" °", "°")
             for name, value in ecg.stored.items()
         ),
-        "Patient": ", ".join(
-            part
-            for part in (
-                f"{ecg.age:g} years" if ecg.age is not None else "",
-                {"F": "female", "M": "male"}.get(ecg.sex or "", ""),
-            )
-            if part
-        ),
+        "Patient": _of_patient(person or Person(ecg.age, ecg.sex)),
         "Planted change": str(ecg.truth.get("change", "")) if ecg.simulated else "",
     }
     return {name: value for name, value in known.items() if value}
+
+
+def _of_patient(person: Person) -> str:
+    parts = {
+        "age": f"{person.age:g} years" if person.age is not None else "",
+        "sex": {"F": "female", "M": "male"}.get(person.sex or "", ""),
+    }
+    there = [name for name, part in parts.items() if part]
+    told = [name for name in there if name in person.told]
+    line = ", ".join(parts[name] for name in there)
+    if not told:
+        return line
+    return f"{line} (by the data set)" if told == there else f"{line} ({told[0]} by the data set)"
 
 
 def coverage(tokens: BeatTokens) -> list[str]:

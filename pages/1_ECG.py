@@ -71,7 +71,7 @@ def show_one() -> None:
     st.caption(READ_CALIPERS if measuring else READ_PAPER)
     if marks and page.r_peaks is None:
         st.caption("No R peak is marked: no beat was found.")
-    ui.show_facts(ecg)
+    ui.show_facts(page)
 
 
 def show_beside(other: ui.Page) -> None:

@@ -106,4 +106,4 @@ with guard():
         ui.show(figure, "overlay", f"{beats} aligned on the R peak, by lead")
         st.caption(READ_OVERLAY)
     with st.expander("Export, import and keep R peaks"):
-        ui.edit_files(page)
+        ui.edit_files(page, editing)

@@ -25,6 +25,7 @@ from clear_hug.plots import (
 from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.sheet import explanation_page, pdf_of, png_of
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.answer import show_gate
 from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import (
     ATTENTION_WORDS,
@@ -62,7 +63,7 @@ with guard():
         words += f" rather than {page.checkpoint.description[against]}"
     if page.diagnosis.rare[page.checkpoint.row(target)]:
         st.caption(f"This label is {TOO_RARE}: it has a probability alone.")
-    ui.show_missing(page)
+    show_gate(page, brief=True)
     ablated = None
     with guard():  # a record of an hour has too many beats to leave out one by one
         ablated = page.explain(target, "ablation", "beat", against)

@@ -26,6 +26,7 @@ from clear_hug.leads import LEADS
 from clear_hug.qrs import DETECTORS
 from clear_hug.ui import records, results
 from clear_hug.words import NOTICE
+from tests.simulated_ptbxl import write_folder
 from tests.written_runs import log_row, write_run, write_runs
 
 ROOT = Path(__file__).parent.parent
@@ -363,6 +364,47 @@ def test_what_cannot_be_read_keeps_the_record() -> None:
     assert "pacing" in words(app) and n_figures(app) == 1
 
 
+def _told(app: AppTest) -> list[str]:
+    return [item.value.replace("\\", "") for item in app.error]
+
+
+def test_each_upload_stands_alone_whatever_came_of_the_one_before() -> None:
+    """As a browser sends it: what lies in an uploader goes with the next file, unless it is a new one."""
+    from pydicom.data import get_testdata_file
+
+    content = Path(str(get_testdata_file("waveform_ecg.dcm", download=False))).read_bytes()
+    app = page("app.py")
+    for name, given, told in (
+        ("one.dcm", content, ""),
+        ("photo.jpg", b"\xff\xd8\xff\xe0" * 900, "photo.jpg"),
+        ("two.dcm", content, ""),
+    ):
+        app.file_uploader[0].upload(name, given, "application/dicom").run()
+        assert not app.exception and not app.file_uploader[0].value
+        assert [told in said and "still the one" in said for said in _told(app)] == [True] * bool(told)
+        assert f"your file: {'one' if told else name.removesuffix('.dcm')}" in words(app)
+    app.file_uploader[0].upload("photo.jpg", b"\xff\xd8\xff\xe0" * 900, "image/jpeg").run()
+    app.selectbox(key="menu_record").select("real").run()
+    assert not app.error  # the record below is another one now
+
+
+@pytest.mark.parametrize("first", ["hea", "dat"])
+def test_files_of_a_wfdb_record_may_come_one_after_the_other(first: str, tmp_path: Path, simulated) -> None:
+    import wfdb
+
+    for name in ("mine", "other"):
+        wfdb.wrsamp(name, fs=500, units=["mV"] * 12, sig_name=list(LEADS), write_dir=str(tmp_path),
+                    p_signal=simulated().signal.T.astype(np.float64), fmt=["16"] * 12)  # fmt: skip
+    second = {"hea": "dat", "dat": "hea"}[first]
+    app = page("app.py")
+    for name in (f"other.{first}", f"mine.{first}", f"mine.{second}"):
+        app.file_uploader[0].upload(name, (tmp_path / name).read_bytes(), "application/octet-stream").run()
+        assert not app.exception and not app.file_uploader[0].value
+        done = name == f"mine.{second}"
+        assert [name in said and "is kept meanwhile" in said for said in _told(app)] == [True] * (not done)
+    assert "your file: mine" in words(app) and not app.error
+
+
 def test_anything_unexpected_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a secret of the machine")
@@ -394,6 +436,48 @@ def test_folder_of_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simu
     assert not app.exception and app.error  # a sentence, and the menus are still there
     app.selectbox(key="menu_record").select("real").run()
     assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize("name", ["app.py", "pages/4_Diagnosis.py", "pages/5_Explanation.py"])
+def test_what_is_measured_of_the_rhythm_stands_before_every_answer(name: str, simulated) -> None:
+    """Pacing, fibrillation that the model does not call, and a rhythm of one beat."""
+    one = replace(simulated(), signal=simulated().signal[:, 150:550], simulated=False, record_id="one")
+    for ecg, told in (
+        (simulated("paced"), "Pacing spikes were found"),
+        (simulated("irregular"), "Measured: irregular and no P wave, as in atrial fibrillation"),
+        (one, "cannot be told from 1 beat"),
+    ):
+        app = page(name, uploads={"upload-x": ecg})
+        assert not app.exception and not app.error
+        assert [told in said.value.replace("\\", "") for said in app.warning] == [True]
+
+
+def test_the_ecg_page_says_whether_the_model_calls_what_is_measured(
+    simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")  # the one that ships answers rhythms
+    app = page("pages/1_ECG.py", uploads={"upload-x": simulated("irregular")})
+    assert not app.exception and not app.error
+    assert re.search("This fits atrial fibrillation.*The model (calls|does not call) it", plain(app))
+    app = page("pages/1_ECG.py", uploads={"upload-x": simulated("irregular")}, read_first="true")
+    assert "This fits atrial fibrillation" in plain(app) and "The model" not in plain(app)
+
+
+def test_limits_are_those_of_the_age_that_the_data_set_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PTB-XL's files tell no age; its table does."""
+    table = write_folder(tmp_path, n=3) / "ptbxl_database.csv"
+    table.write_text(table.read_text().replace(",50,1,", ",9,1,"))  # record 1 is of a girl of nine
+    monkeypatch.setenv("CLEAR_HUG_DATA", str(tmp_path))
+    keys = {record.title.rpartition("/")[2]: key for key, record in ui.list_records().items()}
+    app = page("pages/1_ECG.py", record=keys["00001_lr"], with_record="real")
+    assert not app.exception and not app.error
+    assert "Patient: 9 years, female (by the data set)" in plain(app).replace("*", "")
+    assert "No limits for children" in plain(app) and "Age unknown" not in plain(app)
+    assert "Patient: 9 years, female (by the data set)" in plain(
+        page("app.py", record=keys["00001_lr"])
+    ).replace("*", "")
 
 
 def test_folder_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

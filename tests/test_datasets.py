@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_hug.datasets import known, known_labels, label_tables
+from clear_hug.datasets import Known, Person, known, known_labels, label_tables, person_of
 from clear_hug.ecg import ECGError
 from clear_hug.tasks import TASKS
 
@@ -27,6 +27,14 @@ def test_ptbxl_tells_labels_by_either_rate(source: Path) -> None:
     assert known(source / "records100" / "00000_lr.hea").age == 90  # PTB-XL's 300: above 89
     assert known_labels(source / "records100" / "99999_lr.hea") == {}  # the table does not name it
     assert label_tables(source / "records100" / "00001_lr.hea") == [source / "ptbxl_database.csv"]
+
+
+def test_a_file_that_is_silent_of_its_patient_is_spoken_for_by_its_data_set() -> None:
+    said = Known(age=9.0, sex="F")
+    assert person_of(None, None, said) == Person(9.0, "F", ("age", "sex"))
+    assert person_of(8.0, None, said) == Person(8.0, "F", ("sex",))
+    assert person_of(8.0, "M", said) == Person(8.0, "M")
+    assert person_of(None, None, Known()) == Person()
 
 
 def test_a_changed_table_is_read_again(tmp_path: Path) -> None:

@@ -289,13 +289,17 @@ def test_kept_work_is_there_in_another_session_of_the_same_browser_alone() -> No
 def test_the_switch_keeps_what_there_is_and_deletes_it_again() -> None:
     app = beats_page(record="simulated-premature", beat="3")
     press(app, "Remove")
+    assert "edited by hand (1 removed), in this tab only" in said(app)
     app.toggle(key=workspace.SWITCH).set_value(True).run()
+    assert "edited by hand (1 removed)" in said(app) and "in this tab only" not in said(app)
     mine = app.session_state[workspace.MINE]
     record = next(iter(app.session_state["r_peak_edits"]))
     assert Store().r_peaks(record, mine)["clear"]["edited_by_hand"] == "1 removed"
     app.toggle(key=workspace.SWITCH).set_value(False).run()
     assert Store().r_peaks(record, mine) == {} and app.session_state[workspace.MINE] == ""
     assert "edited by hand (1 removed)" in said(app)  # in the session it stays
+    app.query_params["edit"] = "false"
+    assert app.run().toggle(key=workspace.SWITCH) and not app.exception  # without the tools it is there too
 
 
 def test_a_tab_notices_that_another_one_deleted_what_was_kept() -> None:

@@ -1,6 +1,7 @@
 """The gate says what is unusual, and nothing of what is usual."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from clear_hug.gate import (
     check_input,
     input_measures,
     limits_of,
+    rhythm_doubts,
 )
 from clear_hug.leads import LEADS
 from clear_hug.quality import assess_quality
@@ -54,6 +56,33 @@ def said(ecg, checkpoint, **more):
 def test_a_usual_record_passes_in_silence(real, limited):
     gate = said(real, limited, quality=assess_quality(real))
     assert gate == Gate((), compared=True) and gate.ok
+
+
+@pytest.mark.parametrize(
+    ("measured", "n", "called", "told"),
+    [
+        ({}, 12, ["rhythm/SR"], ""),
+        ({"irregular_without_p": True}, 12, ["rhythm/AFIB"], ""),
+        (
+            {"irregular_without_p": True},
+            12,
+            ["rhythm/SR"],
+            "atrial fibrillation; the model does not call it.",
+        ),
+        ({"irregular_without_p": True}, 12, None, "no P wave, as in atrial fibrillation. Look"),
+        ({"irregular_without_p": True}, 2, ["rhythm/SR"], "cannot be told from 2 beats:"),
+        ({}, 1, ["rhythm/SR"], "cannot be told from 1 beat:"),
+        ({"paced": True}, 12, ["rhythm/SR"], "Pacing spikes"),
+        (None, 12, [], ""),
+    ],
+)
+def test_measured_and_called_rhythm_are_held_against_one_another(measured, n, called, told):
+    known = {"irregular_without_p": False, "paced": False}
+    of = None if measured is None else SimpleNamespace(**{**known, **measured})
+    found = rhythm_doubts(of, n, ["rhythm/SR", "rhythm/AFIB"], called)
+    assert [told in one for one in found] == [True] * bool(told)
+    if "fibrillation" in told:
+        assert "no label for it" in rhythm_doubts(of, n, ["superdiagnostic/NORM"], called)[0]
 
 
 def test_a_doubted_voltage_is_said_before_a_number(real, limited):

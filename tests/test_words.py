@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from clear_hug.datasets import Person
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.explain import explain
@@ -70,6 +71,8 @@ def test_what_the_model_could_not_see_is_said_beside_the_answer(simulated, token
 
 def test_a_flat_lead_is_not_called_recorded(simulated):
     assert facts(simulated("normal"))["Leads"] == "all twelve recorded"
+    one = facts(simulated("normal"), Person(9.0, "F", ("sex",)))
+    assert one["Patient"] == "9 years, female (sex by the data set)"
     known = facts(simulated("lead_off"))
     assert known["Flat"] == "V3" and "Leads" not in known
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from clear_hug.operating import Curve, Point, Rare
 
 ROW = 30  # px a label
+LETTER, MOST_NAME, MOST_SAID = 6.5, 300, 260  # px: of a letter, of the space for names, of that for words
 TOO_RARE = "too rare in training to call"
 PROBABILITY_ONLY = f"{TOO_RARE}: probability only"
 
@@ -143,6 +145,7 @@ def plot_probabilities(
         f"{wrapped(words)}  <b>{label}</b>" if words else f"<b>{label}</b>"
         for label, words in zip(data.labels, data.words, strict=True)
     ]
+    said = _values(data)
     traces: list[Any] = [
         go.Bar(
             x=data.bands[:, 1] - data.bands[:, 0],
@@ -196,7 +199,8 @@ def plot_probabilities(
             y=data.at,
             mode="text",
             name="value",
-            text=_values(data),
+            text=said,
+            cliponaxis=False,  # it stands in the margin, which is as wide as it on any screen
             textposition="middle right",
             textfont={"size": 14, "color": np.where(data.called, look.called, look.ink).tolist()},
             hoverinfo="skip",
@@ -211,11 +215,11 @@ def plot_probabilities(
         f"calibrated · upright tick: threshold, called from there on · {int(data.called.sum())} called"
         + (" · hatched: refer, the model is unsure" if np.isfinite(data.bands).any() else ""),
         height=66 + 52 + ROW * n + 12,
-        margin={"l": 330, "r": 12, "t": 66, "b": 52},
+        margin={"l": _room([*names, *headings], MOST_NAME), "r": _room(said, MOST_SAID), "t": 66, "b": 52},
         xaxis=axis(
             look,
             "probability",
-            range=[0, 1.62],
+            range=[0, 1.02],
             tickmode="array",
             tickvals=[0, 0.25, 0.5, 0.75, 1],
             tickformat=".0%",
@@ -236,6 +240,12 @@ def plot_probabilities(
     return figure(traces, shape)
 
 
+def _room(texts: Sequence[str], most: int) -> int:
+    """How many px the widest line of some texts takes."""
+    lines = [re.sub("<.*?>", "", line) for text in texts for line in text.split("<br>")]
+    return min(most, 12 + round(LETTER * max(map(len, lines), default=0)))
+
+
 def _values(data: Bars) -> list[str]:
     """What stands beside each bar: the probability, called, unsure, and what is known of the record."""
     out = []
@@ -246,7 +256,7 @@ def _values(data: Bars) -> list[str]:
         if rare and np.isfinite(share):
             said.append(f"in training {share_words(share)}")
         if known or (called and known is not None):
-            said.append("known: yes" if known else "known: no")
+            said.append("data set: yes" if known else "data set: no")
         number = f"<b>{p:.0%}</b>" if called else share_words(p) if rare else f"{p:.0%}"
         out.append("  ".join([number, " · ".join(said)]).rstrip())
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from clear_hug.diagnosis import probabilities
+from clear_hug.gate import NORMAL_WORDS, SIMULATED_WORDS, rhythm_doubts
 from clear_hug.leads import GROUPS
 from clear_hug.operating import (
     DEFAULT,
@@ -32,9 +34,11 @@ from clear_hug.operating import (
 from clear_hug.plots import plot_trade
 from clear_hug.plots.diagnosis import PROBABILITY_ONLY, TOO_RARE, share_words
 from clear_hug.ui.menus import choices
+from clear_hug.ui.reading import answer_hidden
 from clear_hug.ui.show import bullets, link, say, show
 
 if TYPE_CHECKING:
+    from clear_hug.measure import Measurements
     from clear_hug.ui.results import Page
 
 POINT_WORDS = {
@@ -56,20 +60,45 @@ REFER_WORDS = (
 AS_USUAL = ":green-badge[input: nothing unusual]"
 
 
-def show_gate(page: Page) -> None:
-    """What is unusual, before any number."""
-    gate, paced = page.gate, False
-    with suppress(ValueError):  # of a record that nothing can be measured of the gate has said so
-        paced = page.measurements.paced
-    if paced:
-        few = "Pacing spikes were found; next to no record in training was paced. Read every label with care."
-        st.warning(f"**Before you read a number:**\n\n{bullets([*gate.sentences, few])}")
-    elif gate.ok and gate.compared:
+def show_gate(page: Page, brief: bool = False) -> None:
+    """What is unusual, before any number.
+
+    brief : in one paragraph, without what stands at the head of the page already; nothing where nothing is
+    """
+    gate = page.gate
+    said = [*gate.sentences, *rhythm_doubts(_measured(page), page.tokens.n_beats, *_answered(page))]
+    if brief:
+        above = (*page.quality.reasons, SIMULATED_WORDS)
+        said = [sentence for sentence in said if sentence not in above]
+        if said:
+            st.warning(f"**Before you read a number:** {say(' '.join(said))}")
+    elif said:
+        st.warning(f"**Before you read a number:**\n\n{bullets(said)}")
+    elif gate.compared:
         st.markdown(f"{AS_USUAL} Quality, leads, rate, length, scale and shape are as in training.")
-    elif gate.ok:
-        st.markdown(f"{AS_USUAL} The checkpoint does not tell what inputs it learned from.")
     else:
-        st.warning(f"**Before you read a number:**\n\n{bullets(gate.sentences)}")
+        st.markdown(f"{AS_USUAL} The checkpoint does not tell what inputs it learned from.")
+
+
+def show_normal(page: Page) -> None:
+    """What a normal ECG does not mean, where one is called and the rhythm may be another."""
+    called = page.called_targets
+    measured = _measured(page)
+    other = any(target.startswith("rhythm/") and target != "rhythm/SR" for target in called)
+    doubt = rhythm_doubts(measured, page.tokens.n_beats, page.checkpoint.targets, called)
+    if any(target.endswith("/NORM") for target in called) and (other or doubt):
+        st.caption(NORMAL_WORDS)
+
+
+def _measured(page: Page) -> Measurements | None:
+    with suppress(ValueError):  # of a record that nothing can be measured of the gate has said so
+        return page.measurements
+    return None
+
+
+def _answered(page: Page) -> tuple[Sequence[str], Sequence[str] | None]:
+    """The labels that the model answers, and those that it calls; None while that is hidden."""
+    return page.checkpoint.targets, None if answer_hidden(page) else page.called_targets
 
 
 def show_called(page: Page, operated: Operated) -> None:
@@ -80,7 +109,7 @@ def show_called(page: Page, operated: Operated) -> None:
     def words(row: int) -> str:
         unsure = {REFER: ", refer", RULED_OUT: ", but low enough to be ruled out"}.get(states[row], "")
         known = page.known.get(checkpoint.targets[row])
-        told = "" if known is None else ", known: yes" if known else ", known: no"
+        told = "" if known is None else f", data set: {'yes' if known else 'no'}"
         return f"{page.words(row)} ({answer.probabilities[row]:.0%}{unsure}{told})"
 
     lines = [
@@ -95,6 +124,7 @@ def show_called(page: Page, operated: Operated) -> None:
     else:
         said = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
         st.markdown(f"#### No label is called. {say(said)}")
+    show_normal(page)
     if sure:
         named = "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in sure)
         st.markdown(
@@ -139,7 +169,7 @@ def show_rare(page: Page, operated: Operated) -> None:
         }
         if any(page.known.get(one.target) is not None for one in found):
             told = {None: "", True: "yes", False: "no"}
-            rows["Known"] = [told[page.known.get(one.target)] for one in found]
+            rows["Data set"] = [told[page.known.get(one.target)] for one in found]
         st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
@@ -297,6 +327,6 @@ def show_table(page: Page, operated: Operated) -> None:
         "Called": np.where(said.rare, "too rare", np.where(said.called, "yes", "no")),
         "Band": operated.states,
         "Records with it": [positives_of(page.checkpoint, target) for target in targets],
-        "Known": [words[page.known.get(target)] for target in targets],
+        "Data set": [words[page.known.get(target)] for target in targets],
     }
     st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True)

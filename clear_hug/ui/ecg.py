@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from clear_hug.beats import BeatTokens
+from clear_hug.checkpoint import CheckpointError
 from clear_hug.display import (
     HIGH_PASS,
     LOW_PASS,
@@ -20,14 +22,15 @@ from clear_hug.display import (
     as_the_model_sees,
     for_display,
 )
-from clear_hug.ecg import ECG
+from clear_hug.ecg import ECG, ECGError
+from clear_hug.gate import of_fibrillation
 from clear_hug.leads import LEADS
-from clear_hug.measure import Measurements
 from clear_hug.norms import Row, assess
 from clear_hug.plots import Caliper, caliper_from_box, plot_overview
 from clear_hug.plots.paper import ecg_data
 from clear_hug.plots.theme import theme
 from clear_hug.ui.menus import number
+from clear_hug.ui.reading import answer_hidden
 from clear_hug.ui.records import choose
 from clear_hug.ui.results import START, Page
 from clear_hug.ui.show import clicked, html, say
@@ -274,8 +277,8 @@ def by_lead(rows: Iterable[Row]) -> tuple[list[Row], dict[str, dict[str, Row]]]:
 def show_measurements(page: Page) -> None:
     """All that was measured, beside its normal limits and what the device had stored."""
     m, ecg = page.measurements, page.ecg
-    show_first(m)
-    rows = assess(m, ecg.age, ecg.sex, ecg.stored)
+    show_first(page)
+    rows = assess(m, page.person.age, page.person.sex, ecg.stored)
     whole, leads = by_lead(rows)
     stored = any(np.isfinite(row.stored) for row in rows)
     head = ["Measurement", "Value", "Normal", "Flag", *(["Device", "Difference"] if stored else [])]
@@ -329,8 +332,9 @@ def _of(names: Sequence[str], n: int) -> str:
     return f"{len(names)} of {n} values" if len(names) > MOST_NAMES else ", ".join(names)
 
 
-def show_first(m: Measurements) -> None:
+def show_first(page: Page) -> None:
     """What is said before any value: pacing, and what makes values doubtful."""
+    m = page.measurements
     if m.paced:
         n = m.pacing_spikes.size
         spikes = f"{n} pacing spike{'' if n == 1 else 's'} found, the first at {m.pacing_spikes[0]:.2f} s"
@@ -339,12 +343,21 @@ def show_first(m: Measurements) -> None:
         st.warning(
             "The RR intervals are irregular and no P wave was found. This fits atrial fibrillation; flutter "
             "with variable block, frequent atrial ectopy, or P waves lost in noise can look the same."
+            + _called_too(page)
         )
     said = [
         f"{m.heart_rate:.0f} beats/min" if np.isfinite(m.heart_rate) else "rate unknown",
         {True: "regular", False: "irregular", None: "regularity unknown"}[m.regular],
     ]
     st.markdown(f"**{say(', '.join(said))}**" + (f" · {say(m.qtc_doubt)}" if m.qtc_doubt else ""))
+
+
+def _called_too(page: Page) -> str:
+    """Whether the model calls the fibrillation that is measured; "" where that is not to be told."""
+    with suppress(CheckpointError, ECGError):  # this page needs no model
+        if not answer_hidden(page) and of_fibrillation(page.checkpoint.targets):
+            return f" The model {'calls' if of_fibrillation(page.called_targets) else 'does not call'} it."
+    return ""
 
 
 def _cells(row: Row, dark: bool, stored: bool) -> list[str]:
@@ -374,7 +387,7 @@ def show_differences(page: Page, other: Page) -> None:
     whole: list[list[str]] = []
     leads: list[list[str]] = []
     ours, theirs = (
-        {row.key: row for row in assess(one.measurements, one.ecg.age, one.ecg.sex, one.ecg.stored)}
+        {row.key: row for row in assess(one.measurements, one.person.age, one.person.sex, one.ecg.stored)}
         for one in (page, other)
     )
     for key, a in ours.items():

@@ -102,7 +102,8 @@ def say_edited(page: Page) -> None:
     if may_have_edits():
         with suppress(ECGError):  # a record that cannot be read: the page itself says so
             if page.edits:
-                st.markdown(f":orange-badge[R peaks edited by hand ({page.edits.summary})]")
+                where = "" if workspace() else ", in this tab only"
+                st.markdown(f":orange-badge[R peaks edited by hand ({page.edits.summary}){where}]")
             if aside := _put_aside(page):
                 st.warning(say(aside))
     say_store_failed()
@@ -300,14 +301,15 @@ def time_to_add(ecg: ECG) -> float | None:
 
 
 def edit_tools(page: Page, tokens: BeatTokens | None, chosen: int | None) -> None:
-    """Two rows of buttons that change the R peaks, and why the last change was not made.
+    """Two rows of buttons that change the R peaks or keep them, and why the last change was not made.
 
     tokens : None where no token could be cut;  chosen : row of the beat that is chosen
     """
     fs, peaks = page.ecg.fs, _base(page)
     history = _histories(page.ecg).get(page.detector)
     last = (page.ecg.n_samples - 1) / fs
-    at, add, snapped, undo, redo, back = st.columns([1.7, 1, 1.9, 1, 1, 2.1], vertical_alignment="bottom")
+    shares = [1.6, 0.95, 1.75, 0.75, 0.75, 1.9, 1.75]
+    at, add, snapped, undo, redo, back, keep = st.columns(shares, vertical_alignment="bottom", gap="xsmall")
     time = at.number_input("Time, s (click the trace)", 0.0, last, None, step=1 / fs, format="%.3f", key=AT)
     wide: dict[str, Any] = {"width": "stretch"}
     adding = {"disabled": time is None, **wide}
@@ -317,6 +319,8 @@ def edit_tools(page: Page, tokens: BeatTokens | None, chosen: int | None) -> Non
     redo.button("Redo", on_click=_step, args=(page, False), disabled=not (history and history.future), **wide)
     back.button("Back to the detector's", on_click=_back_to_detector, args=(page,),
                 disabled=not peaks.changed, **wide)  # fmt: skip
+    with keep:
+        keep_switch(_save_all)
     if refused := st.session_state.pop(REFUSED, ""):
         st.warning(say(refused))
     if tokens is None:
@@ -339,16 +343,17 @@ def edit_tools(page: Page, tokens: BeatTokens | None, chosen: int | None) -> Non
     places[-1].button("Remove", on_click=_remove, args=(page, sample), **wide)
 
 
-def edit_files(page: Page) -> None:
-    """Export the R peaks, import them again, keep the work."""
+def edit_files(page: Page, editing: bool) -> None:
+    """Export the R peaks, import them again; and keep the work, unless `edit_tools` shows that switch."""
     peaks = _base(page)
     as_json, as_csv, keep = st.columns([1, 1, 3], vertical_alignment="center")
     with as_json:
         download("R peaks as JSON", lambda: peaks_json(peaks), "r_peaks.json", "application/json")
     with as_csv:
         download("R peaks as CSV", lambda: peaks_csv(peaks), "r_peaks.csv", "text/csv")
-    with keep:
-        keep_switch(_save_all)
+    if not editing:
+        with keep:
+            keep_switch(_save_all)
     key = f"peaks_file_{st.session_state.get(IMPORTS, 0)}"
     label = "R peaks of this record that were exported here, JSON or CSV"
     st.file_uploader(label, ["json", "csv"], key=key, on_change=_imported, args=(page, key))

@@ -165,6 +165,9 @@ _CSS = """<style>
 .stApp [data-testid="stCaptionContainer"] {opacity: .8}
 .stApp button kbd {opacity: .85}
 .stApp code .token {color: inherit}
+[data-testid="stButtonGroup"] [role="radiogroup"] {flex-wrap: wrap; overflow: visible}
+.stApp a:focus-visible {outline: 2px solid #8a2c2c; outline-offset: -2px}
+[data-testid="stCheckbox"] label * {white-space: normal; overflow: visible}
 [data-testid="stFileUploaderDropzone"] {padding: .25rem .4rem; min-height: 2.5rem}
 [data-testid="stFileUploaderDropzoneInstructions"] {display: none}
 [data-testid="stFileUploaderDropzone"] button {min-height: 1.9rem; padding: 0 .5rem}
@@ -174,4 +177,5 @@ _CSS = """<style>
 _ON_LIGHT = """<style>
 .stApp [data-testid^="stBaseButton-primary"], .stApp [data-testid^="stBaseButton-primary"] p,
 .stApp [data-tag], .stApp [data-tag] * {color: #14171c}
+.stApp a:focus-visible {outline-color: #e58f83}
 </style>"""

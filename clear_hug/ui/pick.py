@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import streamlit as st
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import READERS, read_physionet
+from clear_hug.io import READERS, NeedsAnswer, read_physionet
 from clear_hug.qrs import DETECTORS
 from clear_hug.ui.menus import linked_menu, number, write_choice
 from clear_hug.ui.records import (
@@ -32,6 +33,11 @@ from clear_hug.ui.show import say
 from clear_hug.ui.wizard import ask_about_upload, first_read, forget
 
 log = logging.getLogger(__name__)
+TURN = "uploader_turn"  # session_state: counts uploads, each of which leaves an empty uploader behind
+WAITING = "upload_waiting"  # session_state: name -> content of WFDB files whose other file is not there yet
+FAILED, FAILED_AT = "upload_failed", "upload_failed_at"  # session_state: why, and what was shown then
+PARTS = (".hea", ".dat", ".mat")  # of a WFDB record
+MOST_WAITING = 8
 
 
 def detector_menu(page: Page) -> None:
@@ -133,13 +139,16 @@ def _menu_or_none(
 
 def pick_upload() -> None:
     """An uploader; what cannot be read is said in a sentence, and the record shown stays."""
+    key = f"uploader_{st.session_state.get(TURN, 0)}"
     st.file_uploader(
         "Your file, or all files of a WFDB record",
         None,  # known by content: a hospital's files have any extension, or none
         accept_multiple_files=True,
-        key="uploader",
+        key=key,
         on_change=_uploaded,
-        help=f"{', '.join(READERS)}, or a .zip of one record; a WFDB record needs its .hea and .dat at once. "
+        args=(key,),
+        help=f"{', '.join(READERS)}, or a .zip of one record; a WFDB record needs its .hea and .dat, at once "
+        "or one after the other. "
         "The file stays in this session, and is in no link. A longer recording (WFDB, EDF, ISHNE) opens in "
         "parts where it lies in the folder that CLEAR_HUG_DATA names.",
     )
@@ -159,7 +168,7 @@ def pick_physionet() -> None:
 
 def _named() -> None:
     name = st.session_state.get("physionet", "").strip()
-    st.session_state["upload_failed"] = ""
+    st.session_state[FAILED] = ""
     if not name:
         return
     forget()
@@ -167,28 +176,63 @@ def _named() -> None:
         with st.spinner(f"Reading {say(name[:80])} from PhysioNet ..."):
             keep(read_physionet(name), f"{name} of PhysioNet")
     except ECGError as error:
-        st.session_state["upload_failed"] = str(error)
+        _failed(str(error))
         return
     st.session_state["physionet"] = ""
 
 
 def show_upload_error() -> None:
-    """What was wrong with the last upload, in a sentence; until another one is tried."""
-    if said := st.session_state.get("upload_failed"):
-        st.error(say(said))
+    """What was wrong with the last upload, until another one is tried or another record is chosen."""
+    if said := st.session_state.get(FAILED):
+        if st.session_state.setdefault(FAILED_AT, _shown()) == _shown():
+            st.error(say(f"{said} The record below is still the one that was shown before."))
+        else:
+            st.session_state[FAILED] = ""
     ask_about_upload()
 
 
-def _uploaded() -> None:
-    files = st.session_state.get("uploader") or []
-    st.session_state["upload_failed"] = ""
+def _shown() -> tuple[str | None, str | None]:
+    """Which record is shown, by the address or in this session."""
+    return st.query_params.get("record"), st.session_state.get(UPLOAD_SHOWN["record"])
+
+
+def _failed(said: str) -> None:
+    st.session_state[FAILED], st.session_state[FAILED_AT] = said, _shown()
+
+
+def _uploaded(key: str) -> None:
+    files = {file.name: file.getvalue() for file in st.session_state.get(key) or []}
+    st.session_state[FAILED] = ""
     if not files:
         return
+    st.session_state[TURN] = st.session_state.get(TURN, 0) + 1  # the uploader is empty again
+    waiting: dict[str, bytes] = st.session_state.pop(WAITING, {})
     try:
-        first_read({file.name: file.getvalue() for file in files})
+        _read_first(files, waiting)
     except ECGError as error:
-        names = ", ".join(file.name for file in files[:4])  # to the one who chose them, and in no log
-        st.session_state["upload_failed"] = f"{names}: {error}"
+        names = ", ".join(list(files)[:4])  # to the one who chose them, and in no log
+        said = f"{names}: {error}"
+        if _of_wfdb(files) and not isinstance(error, NeedsAnswer):
+            st.session_state[WAITING] = dict([*waiting.items(), *files.items()][-MOST_WAITING:])
+            said += " It is kept meanwhile: give what it needs, and they are read together."
+        _failed(said)
     except Exception as error:
         log.error("an upload failed: %s", type(error).__name__)  # its text may quote the file
-        st.session_state["upload_failed"] = "This file cannot be read. The log of the app has the details."
+        _failed("This file cannot be read. The log of the app has the details.")
+
+
+def _read_first(files: dict[str, bytes], waiting: dict[str, bytes]) -> None:
+    """Read files with those that wait for them, of the same name at least; else by themselves."""
+    if _of_wfdb(files):
+        stems = {Path(name).stem for name in files}
+        alike = {name: content for name, content in waiting.items() if Path(name).stem in stems}
+        for some in (waiting, alike):
+            if some:
+                with suppress(ECGError):
+                    first_read({**some, **files})
+                    return
+    first_read(files)
+
+
+def _of_wfdb(files: Iterable[str]) -> bool:
+    return all(Path(name).suffix.lower() in PARTS for name in files)

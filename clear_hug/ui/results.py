@@ -26,9 +26,9 @@ from clear_hug.checkpoint import (
     list_checkpoints,
     load_checkpoint,
 )
-from clear_hug.datasets import known_labels
+from clear_hug.datasets import Known, Person, known, person_of
 from clear_hug.diagnosis import Diagnosis, Tick, collate, diagnose
-from clear_hug.ecg import ECG, WINDOW_SECONDS
+from clear_hug.ecg import ECG, WINDOW_SECONDS, ECGError
 from clear_hug.edits import EditedPeaks
 from clear_hug.exchange import undo_reversal
 from clear_hug.explain import METHODS, Attribution, Look, explain, look
@@ -262,9 +262,22 @@ class Page:
         return self._once("Looking at what is unusual ...", work, "gate", long=self.is_long)
 
     @cached_property
+    def told(self) -> Known:
+        """What the data set around the file, or its header, says of the record."""
+        return known(self.record.path) if self.record.kind == "folder" else Known()
+
+    @cached_property
+    def person(self) -> Person:
+        """Whose ECG it is: by the file, and where that is silent by the data set around it."""
+        said = Known()
+        with suppress(ECGError):  # a torn table of labels: the Diagnosis page says so
+            said = self.told
+        return person_of(self.ecg.age, self.ecg.sex, said)
+
+    @cached_property
     def known(self) -> dict[str, bool]:
         """task/label -> whether the record has it, for the checkpoint's labels that its data set tells."""
-        told = known_labels(self.record.path) if self.record.kind == "folder" else {}
+        told = self.told.labels
         tasks = [task for task in self.checkpoint.tasks if task.name in told]
         return {f"{t.name}/{label}": label in told[t.name] for t in tasks for label in t.labels}
 
@@ -427,6 +440,11 @@ class Page:
             if self.diagnosis.called[row]:
                 rows.setdefault(self.diagnosis.tasks[row], []).append(row)
         return rows
+
+    @property
+    def called_targets(self) -> list[str]:
+        """task/label of each called label."""
+        return [self.checkpoint.targets[row] for row in np.flatnonzero(self.diagnosis.called)]
 
     def words(self, row: int) -> str:
         """Row of the diagnosis -> the label in plain words."""

@@ -13,7 +13,6 @@ import streamlit as st
 import torch
 
 from clear_hug.diagnosis import Diagnosis, Tick
-from clear_hug.ecg import ECG
 from clear_hug.explain import Attribution
 from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof
 from clear_hug.leads import LEADS
@@ -162,11 +161,13 @@ def _set(key: str, value: Any) -> None:
     st.session_state[key] = value
 
 
-def show_facts(ecg: ECG) -> None:
+def show_facts(page: Page) -> None:
     """What is known of a record, and what was found odd in it."""
-    for sentence in ecg.warnings:
+    for sentence in page.ecg.warnings:
         st.warning(say(sentence))
-    st.markdown(" · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(ecg).items()))
+    st.markdown(
+        " · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(page.ecg, page.person).items())
+    )
 
 
 def show_missing(page: Page) -> None:

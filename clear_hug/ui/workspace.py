@@ -22,9 +22,9 @@ SWITCH = "keep_work"
 LEFT = "workspace_left"  # session_state: the workspace that this session forgot
 READINGS = "readings"  # session_state: digest of a record -> what was read of it
 KEEP_WORDS = (
-    "R peaks edited by hand and readings are kept on the machine that runs this app, under the record's "
-    "digest, for this browser alone: a cookie says which are yours, and no link does. Switched off, what was "
-    "kept is deleted."
+    "In this browser, over a reload or a restart. R peaks edited by hand and readings are kept on the "
+    "machine that runs this app, under the record's digest, for this browser alone: a cookie says which are "
+    "yours, and no link does. Switched off, what was kept is deleted."
 )
 
 
@@ -94,9 +94,7 @@ def keep_switch(save_all: Callable[[], None]) -> None:
         with_store(lambda store, mine: store.check(mine))
         say_store_failed()
     st.session_state[SWITCH] = bool(workspace())
-    st.toggle(
-        "Keep my work in this browser", key=SWITCH, on_change=_switched, args=(save_all,), help=KEEP_WORDS
-    )
+    st.toggle("Keep my work", key=SWITCH, on_change=_switched, args=(save_all,), help=KEEP_WORDS)
     _write_cookie(workspace())
 
 

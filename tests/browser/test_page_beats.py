@@ -37,7 +37,7 @@ def click_in_strip(page: Page, name: str, k: int) -> None:
 
 def says_edited(page: Page, what: str) -> None:
     said = page.get_by_text(EDITED)
-    expect(said).to_have_text(f"R peaks edited by hand ({what})", timeout=PATIENCE)
+    expect(said).to_have_text(f"R peaks edited by hand ({what}), in this tab only", timeout=PATIENCE)
 
 
 def press(page: Page, label: str) -> None:
@@ -136,9 +136,10 @@ def test_kept_edits_are_there_after_a_reload_in_this_browser_alone(chromium: Bro
     page = mine.new_page()
     open_page(page, address, "Beats", f"{RECORD}&edit=true&beat=3")
     press(page, "Remove")
-    page.get_by_text("Export, import and keep R peaks").click()
-    page.get_by_text("Keep my work in this browser").click()
+    says_edited(page, "1 removed")
+    page.get_by_text("Keep my work", exact=True).click()  # it stands beside Undo
     settled(page)
+    expect(page.get_by_text("in this tab only")).to_have_count(0, timeout=PATIENCE)
     page.wait_for_function("document.cookie.includes('clear_hug_workspace=')")
     link = page.url
     assert not re.search("[0-9a-f]{32}", link)  # it stands in no link
@@ -148,7 +149,7 @@ def test_kept_edits_are_there_after_a_reload_in_this_browser_alone(chromium: Bro
         expect(again.get_by_text("11 beats" if count else "12 beats").first).to_be_visible(timeout=PATIENCE)
         expect(again.get_by_text(EDITED)).to_have_count(count, timeout=PATIENCE)
         again.close()
-    page.get_by_text("Keep my work in this browser").click()
+    page.get_by_text("Keep my work", exact=True).click()
     settled(page)
     page.wait_for_function("!document.cookie.includes('clear_hug_workspace=')")
     for browser in (mine, other):
