@@ -260,8 +260,9 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
         clear = CLEAR(CLEARConfig(**config["clear"]))
         labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
         model = CLEARHUG(clear, HUG(clear.config.width, len(labels), **config["hug"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder.name}/config.json does not describe a model: {error}.") from error
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{folder.name}/config.json does not describe a model: {said}.") from error
     if labels != config.get("labels"):
         raise CheckpointError(f"{folder.name}: its labels are not those of {', '.join(config['tasks'])}.")
     weights = folder / "model.safetensors"

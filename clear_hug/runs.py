@@ -172,7 +172,7 @@ def read_run(folder: str | Path, name: str = "") -> TrainingRun:
         step=_count(about.get("step")),
         steps=_count(about.get("steps")),
         rate=_number(about.get("ecg_per_second")),
-        seconds_left=_number(about.get("seconds_left")),
+        seconds_left=_seconds(about.get("seconds_left")),
         error=str(about.get("error", "")),
         config=_config(about),
         log=log,
@@ -279,6 +279,12 @@ def _number(value: Any) -> float | None:
         return float(value) if np.isfinite(float(value)) else None
     except OverflowError:
         return None
+
+
+def _seconds(value: Any) -> float | None:
+    """Of the time that is left; None for what is no time, or longer than a year."""
+    number = _number(value)
+    return number if number is not None and 0 <= number <= 366 * 86_400 else None
 
 
 def _count(value: Any) -> int:

@@ -417,7 +417,10 @@ def test_evaluate_refuses_what_would_not_be_fair(answers, random_model, corpus, 
     cheat = answering(random_model, BOTH, 0, tmp_path / "cheat", watch_folds=[9])
     narrow = answering(random_model, BOTH[:1], 0, tmp_path / "narrow")
     fewer = answering(random_model, BOTH, 0, tmp_path / "fewer", train_folds=[1, 2])
-    for run, why in ((cheat, "themselves"), (narrow, "rhythm/SR"), (fewer, "on the same")):
+    tenth = answering(random_model, BOTH, 0, tmp_path / "tenth", label_fraction=0.1)
+    for run, why in (
+        (cheat, "themselves"), (narrow, "rhythm/SR"), (fewer, "on the same"), (tenth, "10 % of the labels"),
+    ):  # fmt: skip
         with pytest.raises(CorpusError, match=why):
             evaluate(str(answers), corpus, (9,), {"other": run})
     recipe = BaselineConfig(kind="random", tasks=("superdiagnostic", "rhythm"), test_folds=(8,))

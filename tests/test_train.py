@@ -14,11 +14,12 @@ import torch
 from scipy.special import expit
 
 import clear_hug as ch
+from clear_hug.batch import Beats
 from clear_hug.checkpoint import save_checkpoint
 from clear_hug.masked import MaskedCLEAR, masked_loss
-from clear_hug.model import CLEARHUG, DECODER, PRESETS, Facts
+from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS, Encoded, Facts
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import answers, predict
+from clear_hug.train.answers import answers, fitted_folds, predict
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.calibration import criteria, out_of_fold
@@ -34,6 +35,7 @@ from clear_hug.train.criteria import (
     weigh_qtc,
 )
 from clear_hug.train.decoder import DecoderConfig, decoder
+from clear_hug.train.evaluate import evaluate
 from clear_hug.train.finetune import LEAST_TAUGHT, FinetuneConfig, finetune, learn_from
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
@@ -279,6 +281,32 @@ def test_calibration_comes_from_folds_that_no_model_had_learned(
         finetune(tmp_path / "twice", corpus, init, (tmp_path / "a", tmp_path / "c"), last)
 
     assert not opened.model.hug.voltage.any()  # for a and b have none
+    assert fitted_folds(opened) == (1, 2, 3, 4, 5)
+    told = json.loads((tmp_path / "final" / "run.json").read_text())["calibration"]
+    assert told == {name: ch.load_checkpoint(tmp_path / name / "checkpoint").digest for name in ("a", "b")}
+    # other runs of calibration make another model, and another recipe no calibration
+    with pytest.raises(RunError, match="calibration"):
+        finetune(tmp_path / "final", corpus, init, (tmp_path / "a",), last, resume=True)
+    with pytest.raises(CorpusError, match=r"a is of another recipe \(lr = 0\.001, here 0\.5\)"):
+        finetune(tmp_path / "other", corpus, init, (tmp_path / "a",), replace(last, lr=0.5))
+    # what is calibrated on a fold is not judged on it
+    with pytest.raises(CorpusError, match=r"calibrated on folds \[5\]"):
+        nine = replace(last, train_folds=(1, 2, 3))
+        finetune(tmp_path / "nine", corpus, init, (tmp_path / "a",), nine)
+        evaluate(str(tmp_path / "nine" / "checkpoint"), corpus, (5,))
+
+
+def test_calibration_takes_no_more_labels_than_the_run_may(
+    corpus: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    recipe = FinetuneConfig(
+        epochs=1, batch_size=16, precision="no", label_fraction=0.5, train_folds=(1, 2, 3), watch_folds=(4, 5)
+    )
+    finetune(tmp_path / "a", corpus, str(pretrained / "checkpoint"), recipe=recipe)
+    data, tasks = Corpus(corpus), (TASKS["superdiagnostic"],)
+    every = np.flatnonzero(np.isin(data.fold, (4, 5)) & data.labelled_for(tasks))
+    found = out_of_fold(data, tasks, (tmp_path / "a",))
+    assert len(found.rows) == -(-len(every) // 2) and set(found.rows) < set(every)
 
 
 def test_voltage_is_weighed_by_runs_that_had_not_learned_the_records(
@@ -466,6 +494,37 @@ def test_a_frozen_encoder_stays_as_it_is(corpus: Path, pretrained: Path, tmp_pat
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+STILL = Augmentation(
+    stretch=100, drop_beat=0, drop_token=0, drop_lead=0, amplitude=0, withhold=0, rhythm_holes=0, mix=0,
+    premature_wide=0, premature_narrow=0, st_elevation=0,
+)  # fmt: skip
+
+
+def test_a_frozen_encoder_reads_each_record_once(
+    corpus: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = FinetuneConfig(epochs=4, batch_size=16, precision="no", frozen=True, augment=STILL, steady=0,
+                            additive=0, watch_folds=(), intervals=0, dropout=0)  # fmt: skip
+    encode, records = CLEAR.encode, []
+
+    def counted(self: CLEAR, beats: Beats, *args: object, **kw: object) -> Encoded:
+        records.append(len(beats.units_known))
+        return encode(self, beats, *args, **kw)
+
+    monkeypatch.setattr(CLEAR, "encode", counted)
+    weights = []
+    for name, once in (("once", True), ("each", False)):
+        monkeypatch.setattr(Augmentation, "off", once)
+        records.clear()
+        finetune(tmp_path / name, corpus, init=str(pretrained / "checkpoint"), recipe=recipe)
+        opened = ch.load_checkpoint(tmp_path / name / "checkpoint")
+        n = opened.training["records"]
+        # before the first step, and after the last for the mean lead token and the ridge regression
+        assert sum(records) == (3 * n + n if once else 3 * n + 4 * n)
+        weights.append(opened.model.hug.head.weight)
+    torch.testing.assert_close(*weights)
+
+
 def test_tiny_is_what_tests_use_and_tasks_cover_the_field() -> None:
     assert PRESETS["tiny"].width < PRESETS["small"].width < PRESETS["base"].width
     sizes = {name: len(task.labels) for name, task in TASKS.items()}
@@ -485,6 +544,10 @@ def test_a_probe_reads_a_frozen_encoder(
     assert np.isfinite(found).all() and not np.allclose(*found)
     with pytest.raises(RunError, match="--init"):
         baseline(tmp_path / "b", corpus, recipe)
+    baseline(tmp_path / "few", corpus, replace(recipe, label_fraction=0.5), str(pretrained / "checkpoint"))
+    few = answers(tmp_path / "few", Corpus(corpus), np.array([0]), ["superdiagnostic/NORM"])
+    assert few.label_fraction == 0.5
+    assert not np.allclose(np.load(tmp_path / "few" / "predictions.npz")["logits"], found[0])
     with pytest.raises(
         RunError, match="share 8"
     ):  # an encoder that was watched on what it would be judged on

@@ -20,7 +20,10 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint
 from clear_hug.diagnosis import collate, pick_device
 from clear_hug.model import CLEARHUG
 from clear_hug.tasks import TASKS
-from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+
+FITTED = "fitted_folds"
+"""Of a checkpoint's `training`: the folds that its Platt maps, thresholds and criteria were fitted on."""
 
 
 def predict(
@@ -49,11 +52,13 @@ class Answers:
     """Logits of a run, and the folds that it learned from and was watched on.
 
     logits : (row, label), NaN for records that the run kept no answer for
+    label_fraction : of the labels of its folds that it learned from
     """
 
     logits: NDArray[np.float32]
     train_folds: tuple[int, ...]
     watch_folds: tuple[int, ...]
+    label_fraction: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,7 @@ class Kept:
     logits: NDArray[np.float32]
     train_folds: tuple[int, ...]
     watch_folds: tuple[int, ...]
+    label_fraction: float = 1.0
 
 
 Source = Path | Kept
@@ -85,6 +91,7 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
     kept = run if isinstance(run, Kept) else _predictions(run)
     if kept:
         name, names, folds = kept.name, kept.targets, (kept.train_folds, kept.watch_folds)
+        share = kept.label_fraction
         place = {record: k for k, record in enumerate(kept.records)}
         at = np.array([place.get(data.records[i]["record"], -1) for i in rows], dtype=np.int64)
         logits = np.where(at[:, None] >= 0, kept.logits[at], np.nan).astype(np.float32)
@@ -92,10 +99,11 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
         assert isinstance(run, Path)
         opened = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
         name, names, folds = str(run), opened.targets, folds_of(opened)
+        share = share_of(opened)
         logits = predict(opened.model.to(pick_device()), data, rows)
     if missing := [target for target in targets if target not in names]:
         raise CorpusError(f"{name} does not answer {', '.join(missing)}; train it on the same tasks.")
-    return Answers(logits[:, [names.index(target) for target in targets]], *folds)
+    return Answers(logits[:, [names.index(target) for target in targets]], *folds, share)
 
 
 def _predictions(run: Path) -> Kept | None:
@@ -112,6 +120,7 @@ def _predictions(run: Path) -> Kept | None:
                 logits=saved["logits"],
                 train_folds=tuple(saved["train_folds"].tolist()),
                 watch_folds=tuple(saved["watch_folds"].tolist()),
+                label_fraction=float(saved["label_fraction"]) if "label_fraction" in saved else 1.0,
             )
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise CorpusError(f"{path} cannot be read ({error}); run `baseline` again.") from error
@@ -129,7 +138,14 @@ def keep_answers(
     for name, several in runs.items():
         for run in several:
             tensors[str(len(told))] = np.ascontiguousarray(run.logits, dtype=np.float32)
-            told.append({"name": name, "train_folds": run.train_folds, "watch_folds": run.watch_folds})
+            told.append(
+                {
+                    "name": name,
+                    "train_folds": run.train_folds,
+                    "watch_folds": run.watch_folds,
+                    "label_fraction": run.label_fraction,
+                }
+            )
     about = {"records": list(records), "targets": list(targets), "runs": told}
     return save(tensors, {key: json.dumps(value) for key, value in about.items()})
 
@@ -160,6 +176,7 @@ def kept_answers(path: Path) -> dict[str, list[Kept]]:
                     logits,
                     tuple(run["train_folds"]),
                     tuple(run["watch_folds"]),
+                    run.get("label_fraction", 1.0),
                 )
                 out.setdefault(run["name"], []).append(kept)
     except (OSError, AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -171,6 +188,26 @@ def folds_of(checkpoint: Checkpoint) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The folds that a checkpoint learned its labels from, and those that it was watched on."""
     recipe = checkpoint.training.get("config", {})
     return tuple(recipe.get("train_folds", ())), tuple(recipe.get("watch_folds", ()))
+
+
+def fitted_folds(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """The folds that its Platt maps, thresholds and criteria were fitted on; () where it does not say."""
+    return tuple(checkpoint.training.get(FITTED, ()))
+
+
+def share_of(checkpoint: Checkpoint) -> float:
+    """The share of the labels of its folds that it learned from."""
+    return float(checkpoint.training.get("config", {}).get("label_fraction", 1.0))
+
+
+def of_share(checkpoint: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of labelled records (row,) those that belong to a checkpoint's share of the labels."""
+    share, recipe = share_of(checkpoint), checkpoint.training.get("config", {})
+    if share == 1 or not rows.size:
+        return rows
+    learned = [TASKS[name] for name in recipe["tasks"]]  # drawn over all of these, whatever ships
+    labels, patients = data.labels(learned, rows), data.patients[rows]
+    return label_fraction(rows, labels, patients, share, recipe["seed"], recipe["stratified"])
 
 
 def learned_labels(training: Mapping[str, Any], vocabulary: str) -> list[Mapping[str, Any]]:

@@ -13,13 +13,15 @@ from clear_hug.leads import N_LEADS
 from clear_hug.train.plant import plant
 from clear_hug.train.settings import RunError, at_least, shares
 
+ALL_BEATS = 100  # more than any stretch that is read at once holds
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """How records are changed.
 
     Args:
-        stretch: at most so many beats of a record, one after another, are read
+        stretch: at most so many beats of a record, one after another, are read; all from 100 on
         drop_beat: share of the beats that are left out, in all leads
         drop_token: share of the tokens that are left out
         drop_lead: chance that a record loses some leads
@@ -49,6 +51,14 @@ class Augmentation:
         at_least(self, stretch=1, amplitude=0)
         if sum(getattr(self, name) for name in planted) > 1:
             raise RunError(f"{', '.join(planted)} are shares of the records and add up to more than 1.")
+
+    @property
+    def off(self) -> bool:
+        """Records stay as they are."""
+        shares = (self.drop_beat, self.drop_token, self.drop_lead, self.withhold, self.rhythm_holes, self.mix)
+        return (
+            self.stretch >= ALL_BEATS and self.amplitude == 0 and not any((*shares, *self.planted.values()))
+        )
 
     @property
     def planted(self) -> dict[str, float]:

@@ -23,12 +23,12 @@ from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import learned_labels
-from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
 from clear_hug.train.loop import Average, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
-from clear_hug.train.settings import RunError, apart, at_least, of_tasks, one_of, shares
+from clear_hug.train.settings import RunError, a_fraction, apart, at_least, of_tasks, one_of, shares
 
 SAMPLES = 1000  # 10 s at 100 Hz
 KINDS = ("resnet", "forest", "random", "probe")
@@ -44,6 +44,8 @@ class BaselineConfig:
         train_folds: learned from
         watch_folds: looked at after each epoch; may be empty
         test_folds: predicted at the end
+        label_fraction: share of the labelled records that are learned from, whole patients, drawn by seed
+        stratified: keep the labels' shares in it; else patients are drawn at random
         epochs: passes over the records (resnet)
         batch_size: records a step (resnet)
         lr: peak learning rate (resnet)
@@ -62,6 +64,8 @@ class BaselineConfig:
     train_folds: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
     watch_folds: tuple[int, ...] = (8,)
     test_folds: tuple[int, ...] = (8,)
+    label_fraction: float = 1.0
+    stratified: bool = True
     epochs: int = 20
     batch_size: int = 32
     lr: float = 1e-3
@@ -77,6 +81,7 @@ class BaselineConfig:
         one_of(self, kind=KINDS)
         at_least(self, epochs=1, batch_size=1, lr=0, weight_decay=0, amplitude=0, shift=0, seed=0)
         shares(self, "drop_lead", "average")
+        a_fraction(self.label_fraction)
         of_tasks(self, TASKS)
         apart(train_folds=self.train_folds, watch_folds=self.watch_folds)
         apart(train_folds=self.train_folds, test_folds=self.test_folds)
@@ -157,6 +162,14 @@ def baseline(
     judged = rows["test"]
     if recipe.teach:
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
+    rows["train"] = label_fraction(
+        rows["train"],
+        data.labels(tasks, rows["train"]),
+        data.patients[rows["train"]],
+        recipe.label_fraction,
+        recipe.seed,
+        recipe.stratified,
+    )
     labels = data.labels(tasks, rows["train"])
     match recipe.kind:
         case "resnet":
@@ -187,6 +200,7 @@ def baseline(
         logits=predict,
         train_folds=np.array(recipe.train_folds, dtype=np.int64),
         watch_folds=np.array(recipe.watch_folds, dtype=np.int64),
+        label_fraction=recipe.label_fraction,
     )
     aside.replace(run / "predictions.npz")
     if judged.size:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +17,12 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import pick_device
 from clear_hug.model import CLEARHUG
 from clear_hug.tasks import Task
-from clear_hug.train.answers import folds_of, predict
+from clear_hug.train.answers import FITTED, folds_of, of_share, predict
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import weigh_criteria, weigh_qtc
 from clear_hug.train.metrics import best_thresholds, fit_platt
+
+_FREE = ("train_folds", "watch_folds", "seed")  # what runs of one recipe may differ in
 
 
 def criteria(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus")) -> None:
@@ -34,24 +38,51 @@ def criteria(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus"))
     watch = np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(opened.tasks))
     if not watch.size:
         raise CorpusError(f"{run} watched no labelled record of {corpus} to be calibrated on.")
-    told = {"criteria_from": set_criteria(opened.model, data, opened.tasks, others, watched)}
-    platt, thresholds, told["calibrated_on"] = calibrate(opened.model, data, opened.tasks, watch, watched, ())
+    recipe = opened.training.get("config", {})
+    for other in others:
+        _check_recipe(other, load_checkpoint(other / "checkpoint"), recipe)
+    found = set_criteria(opened.model, data, opened.tasks, others, watched)
+    now = calibrate(opened.model, data, opened.tasks, watch, watched, ())
+    fitted = sorted({*found.folds, *now.folds})
+    told = {"criteria_from": found.words, "calibrated_on": now.words, FITTED: fitted}
     save_checkpoint(
         run / "checkpoint",
         opened.model,
         opened.tasks,
-        platt=platt,
-        thresholds=thresholds,
+        platt=now.platt,
+        thresholds=now.thresholds,
         training={**opened.training, **told},
     )
 
 
-def check_calibration(runs: Sequence[Path], tasks: tuple[Task, ...], judged: Sequence[int] = ()) -> None:
-    """Raise what `set_criteria` would, before a run has taken its hours."""
+def check_calibration(
+    runs: Sequence[Path], tasks: tuple[Task, ...], recipe: Mapping[str, Any], judged: Sequence[int] = ()
+) -> dict[str, str]:
+    """Raise what `set_criteria` would, before a run has taken its hours; each run's digest.
+
+    recipe : of the run that is calibrated; the others must share it but for folds and seed
+    """
     folds: list[int] = []
+    digests: dict[str, str] = {}
     for run in runs:
-        folds += _of_calibration(run, tasks, folds)[1]
+        opened, watched = _of_calibration(run, tasks, folds)
+        _check_recipe(run, opened, recipe)
+        folds += watched
+        digests[Path(run).name] = opened.digest
     _check_judged(folds, judged)
+    return digests
+
+
+def _check_recipe(run: Path, opened: Checkpoint, recipe: Mapping[str, Any]) -> None:
+    theirs = opened.training.get("config", {})
+    shared = [key for key in theirs if key in recipe and key not in _FREE]
+    odd = [key for key in shared if json.dumps(theirs[key]) != json.dumps(recipe[key])]
+    if odd:
+        first = odd[0]
+        raise CorpusError(
+            f"{run} is of another recipe ({first} = {theirs[first]}, here {recipe[first]}); calibrate on "
+            "runs of the same, which differ in folds and seed alone."
+        )
 
 
 def _check_judged(folds: Sequence[int], judged: Sequence[int]) -> None:
@@ -80,8 +111,8 @@ def have_criteria(runs: Sequence[Path]) -> bool:
 
 def set_criteria(
     model: CLEARHUG, data: Corpus, tasks: tuple[Task, ...], runs: Sequence[Path], judged: Sequence[int] = ()
-) -> str:
-    """Set HUG's weights of voltage and QTc by what `runs` answer without them; where from, in words.
+) -> OutOfFold:
+    """Set HUG's weights of voltage and QTc by what `runs` answer without them, which is handed back.
 
     judged : folds that the model is judged on, which must not be among those of the runs
     """
@@ -90,7 +121,16 @@ def set_criteria(
     usual = model.facts.usual.cpu().double().numpy()
     model.hug.voltage.copy_(torch.from_numpy(weigh_criteria(data, found.rows, tasks, usual, found.logits)))
     model.hug.qtc.copy_(torch.from_numpy(weigh_qtc(data, found.rows, tasks, model.facts, found.logits)))
-    return found.words
+    return found
+
+
+class Calibrated(NamedTuple):
+    """Platt maps (label, 2), thresholds (label,), NaN where none; where from, in words; and the folds."""
+
+    platt: NDArray[np.float64] | None
+    thresholds: NDArray[np.float64] | None
+    words: str
+    folds: tuple[int, ...]
 
 
 def calibrate(
@@ -100,18 +140,20 @@ def calibrate(
     watch: NDArray[np.int64],
     watch_folds: Sequence[int],
     calibration: Sequence[Path],
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, str]:
-    """Platt maps and thresholds from the watched records, or other runs'; and where from, in words."""
+) -> Calibrated:
+    """Platt maps and thresholds from the watched records, or other runs'."""
+    folds = tuple(watch_folds)
     if watch.size:
         logits, truth = predict(model, data, watch), data.labels(tasks, watch)
         words = f"folds {list(watch_folds)}, which it did not learn from"
     elif calibration:
         found = out_of_fold(data, tasks, calibration)
-        logits, truth, words = found.logits, found.truth, found.words
+        logits, truth, words, folds = found.logits, found.truth, found.words, found.folds
     else:
-        return None, None, "nothing"
+        return Calibrated(None, None, "nothing", ())
     platt = fit_platt(logits, truth)
-    return platt, best_thresholds(expit(platt[:, 0] * logits + platt[:, 1]), truth), words
+    thresholds = best_thresholds(expit(platt[:, 0] * logits + platt[:, 1]), truth)
+    return Calibrated(platt, thresholds, words, folds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +185,9 @@ def out_of_fold(
     for run in runs:
         opened, watched = _of_calibration(run, tasks, folds)
         learned, _ = folds_of(opened)
-        rows.append(np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(tasks)))
+        rows.append(
+            of_share(opened, data, np.flatnonzero(np.isin(data.fold, watched) & data.labelled_for(tasks)))
+        )
         if not criteria:
             opened.model.hug.voltage.zero_()
             opened.model.hug.qtc.zero_()

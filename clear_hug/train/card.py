@@ -82,6 +82,11 @@ def _taught(training: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _share(tuned: Mapping[str, Any]) -> str:
+    share = tuned.get("label_fraction", 1.0)
+    return "" if share == 1 else f" ({100 * share:g} % of the labels there, by whole patients)"
+
+
 def _planted(tuned: Mapping[str, Any]) -> list[str]:
     augment = tuned.get("augment") or {}
     named = {
@@ -167,8 +172,8 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         *_criteria(checkpoint),
         f"- Pre-training: {stages}.",
         f"- Fine-tuning, {how}: {training.get('records', 0)} {of}records of folds "
-        f"{_list(tuned.get('train_folds'))}, {tuned.get('epochs', 0)} epochs; learned at once: "
-        f"{_list(tuned.get('tasks'))}.",
+        f"{_list(tuned.get('train_folds'))}{_share(tuned)}, {tuned.get('epochs', 0)} epochs; learned at "
+        f"once: {_list(tuned.get('tasks'))}.",
         *_planted(tuned),
         *_taught(training),
         *(
@@ -412,6 +417,8 @@ def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
     ]
     for name, row in sets.items():
         pretrained = ", signals pre-trained on without labels" if row["pretrained_on"] else ""
+        if row.get("taught"):
+            pretrained += ", and in fine-tuning with a teacher's probabilities of PTB-XL's labels for labels"
         unread = "".join(f" Not read: {record} ({why})" for record, why in row["unread"].items())
         lines += [f"{ELSEWHERE.get(name, name)}; {row['records']} records{pretrained}.{unread}", ""]
         judged = {target: r for target, r in row["labels"].items() if "auroc" in r}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -199,14 +199,19 @@ ELSEWHERE: dict[str, tuple[Callable[[Path], list[Stated]], dict[str, Means]]] = 
 """Folder -> (its records, which statements mean which label)."""
 
 
-def elsewhere_figures(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+def elsewhere_figures(checkpoint: Checkpoint, folder: Path, taught: Collection[str] = ()) -> dict[str, Any]:
     """AUROC a label on every data set of ELSEWHERE that lies in `folder`, for metrics.json.
+
+    Parameters
+    ----------
+    taught : sources whose records a teacher told of in fine-tuning
 
     Returns
     -------
     dict : data set -> `records`, `unread` (name to reason), `pretrained_on` (its signals, without
-        labels), and `labels`: target -> records, positives and, from INTERVAL_FROM positives and
-        negatives on, auroc and its interval over records
+        labels), `taught` (its signals, with a teacher's probabilities for labels), and `labels`:
+        target -> records, positives and, from INTERVAL_FROM positives and negatives on, auroc and its
+        interval over records
 
     """
     before = checkpoint.training.get("init") or {}
@@ -215,7 +220,7 @@ def elsewhere_figures(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     for name, (records, meanings) in ELSEWHERE.items():
         if (folder / name).is_dir():
             figures = _figures(checkpoint, records(folder / name), meanings)
-            out[name] = {**figures, "pretrained_on": name in seen}
+            out[name] = {**figures, "pretrained_on": name in seen, "taught": name in taught}
     return out
 
 

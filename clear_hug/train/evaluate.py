@@ -14,21 +14,24 @@ from numpy.typing import NDArray
 
 from clear_hug.checkpoint import BASELINES, Checkpoint, folder_of, load_checkpoint, save_measured
 from clear_hug.diagnosis import probabilities
-from clear_hug.tasks import TASKS, Task
+from clear_hug.tasks import Task
 from clear_hug.train.answers import (
     Answers,
     Kept,
     Source,
     answers,
+    fitted_folds,
     folds_of,
     keep_answers,
     kept_answers,
     learned_labels,
+    of_share,
     predict,
     pretraining,
+    share_of,
 )
 from clear_hug.train.card import model_card
-from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.elsewhere import elsewhere_figures
 from clear_hug.train.metrics import (
     INTERVAL_FROM,
@@ -119,7 +122,8 @@ def measure(
     metrics["unseen"] = _unseen(data, rows)
     fitted = trained if trained.size else np.flatnonzero(~np.isin(data.fold, (0, *folds)))
     metrics["reconstruction"] = reconstruction_figures([Judged(opened.model.clear, rows, fitted)], data)
-    metrics["elsewhere"] = elsewhere_figures(opened, elsewhere) if elsewhere else {}
+    taught = {data.source[i] for i in np.flatnonzero(~data.labelled)} if opened.training.get("pupils") else ()
+    metrics["elsewhere"] = elsewhere_figures(opened, elsewhere, taught) if elsewhere else {}
     return metrics
 
 
@@ -133,6 +137,8 @@ def _check(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> None:
     learned |= {fold for which in folds_of(opened) for fold in which}
     if both := sorted(learned & set(folds)):
         raise CorpusError(f"{opened.name} learned from, or was chosen on, folds {both}.")
+    if both := sorted(set(fitted_folds(opened)) & set(folds)):
+        raise CorpusError(f"{opened.name} was calibrated on folds {both}; judge it on others.")
     if not _judged(opened, data, folds).size:
         raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
 
@@ -162,6 +168,7 @@ def _kept(checkpoint: str, opened: Checkpoint, data: Corpus, folds: tuple[int, .
 
     def fits(run: Kept) -> bool:
         same = set(run.train_folds) == set(learned) and set(opened.targets) <= set(run.targets)
+        same = same and run.label_fraction == share_of(opened)
         return same and asked <= set(run.records)
 
     if all(fits(run) for several in kept.values() for run in several):
@@ -180,14 +187,8 @@ def _judged(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> NDArray
 
 def _learned_from(opened: Checkpoint, data: Corpus) -> NDArray[np.int64]:
     """The labelled records that a checkpoint was fine-tuned on: of its folds, its share of the labels."""
-    recipe = opened.training.get("config", {})
     rows = np.flatnonzero(np.isin(data.fold, folds_of(opened)[0]) & data.labelled_for(opened.tasks))
-    share = recipe.get("label_fraction", 1.0)
-    if share == 1 or not rows.size:
-        return rows
-    learned = [TASKS[name] for name in recipe["tasks"]]  # drawn over all of these, whatever ships
-    labels, patients = data.labels(learned, rows), data.patients[rows]
-    return label_fraction(rows, labels, patients, share, recipe["seed"], recipe["stratified"])
+    return of_share(opened, data, rows)
 
 
 def _several(runs: Source | Sequence[Source]) -> list[Source]:
@@ -223,6 +224,11 @@ def _predicted(
         raise CorpusError(
             f"baseline {name} learned from folds {list(told.train_folds)}, {opened.name} from {list(ours)}; "
             "train it on the same."
+        )
+    if ours and told.label_fraction != share_of(opened):
+        raise CorpusError(
+            f"baseline {name} learned from {100 * told.label_fraction:g} % of the labels, {opened.name} from "
+            f"{100 * share_of(opened):g} %; train it on the same."
         )
     silent = np.isnan(told.logits).any(axis=1)
     if silent.any():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
 from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
-from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS
+from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS, Encoded
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import answers, learned_labels, predict
+from clear_hug.train.answers import FITTED, answers, learned_labels, predict
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 from clear_hug.train.calibration import calibrate, check_calibration, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
@@ -36,7 +36,15 @@ from clear_hug.train.reading import Batch
 from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
-from clear_hug.train.settings import RunError, apart, at_least, how_it_trains, of_tasks, shares
+from clear_hug.train.settings import (
+    RunError,
+    a_fraction,
+    apart,
+    at_least,
+    how_it_trains,
+    of_tasks,
+    shares,
+)
 
 HALF = 0.5  # of the records of a batch some leads are left out too
 LEAST_TAUGHT = 5  # positives that a teacher has learned from; of a label with fewer it knows nothing
@@ -53,7 +61,8 @@ class FinetuneConfig:
         watch_folds: folds that are looked at after each epoch, and calibrated on; may be empty
         label_fraction: share of the labelled records that are learned from, whole patients, drawn by seed
         stratified: keep the labels' shares in it; else patients are drawn at random
-        frozen: leave the encoder as it is and learn the head alone
+        frozen: leave the encoder as it is and learn the head alone; where nothing is augmented or left out
+            (`augment`, `steady`, `additive`) each record is encoded once, and its lead tokens are kept
         per_lead: one level-1 map of HUG a lead, or one a group
         epochs: passes over the records
         batch_size: records a step
@@ -119,8 +128,7 @@ class FinetuneConfig:
         how_it_trains(self)
         shares(self, "dropout", "ridge", "few_leads", "average", "taught_share", "layer_decay")
         at_least(self, encoder_lr=0, intervals=0, steady=0, additive=0, rebuild=0, rebuild_records=1)
-        if not 0 < self.label_fraction <= 1:
-            raise RunError(f"label_fraction = {self.label_fraction:g}; expected above 0, and 1 at most.")
+        a_fraction(self.label_fraction)
         of_tasks(self, TASKS)
         for name in ("ship", "taught"):
             if unknown := set(getattr(self, name)) - set(self.tasks):
@@ -170,7 +178,9 @@ def finetune(
         recipe.seed,
         recipe.stratified,
     )
-    check_calibration(calibration or (), _shipped(tasks, recipe), recipe.watch_folds)
+    calibrators = check_calibration(
+        calibration or (), _shipped(tasks, recipe), asdict(recipe), recipe.watch_folds
+    )
     accelerator = accelerate(recipe.precision, engine, run)
     torch.manual_seed(0)  # the head starts alike whatever the seed
     source = load_checkpoint(init) if init else None
@@ -222,7 +232,7 @@ def finetune(
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
     about |= {"teachers": [Path(run).name for run in teachers], "pupils": int(pupils.size)}
     taught = hashlib.sha256(labels[pupils].tobytes()).hexdigest() if pupils.size else None
-    about |= {"teachers_digest": taught}
+    about |= {"teachers_digest": taught, "calibration": calibrators}
     arguments = {
         "corpus": corpus,
         "init": init,
@@ -288,14 +298,14 @@ def _finish(
     rows = np.repeat([task in shipped for task in tasks], [len(task.labels) for task in tasks])
     final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
     average_with_ridge(final, data, train, data.labels(shipped, train), recipe.ridge)
-    training = dict(about)
+    training, fitted = dict(about), set()
     if calibration and have_criteria(calibration):
-        told = set_criteria(final, data, shipped, calibration, recipe.watch_folds)
-        training["criteria_from"] = told
-    platt, thresholds, training["calibrated_on"] = calibrate(
-        final, data, shipped, watch, recipe.watch_folds, calibration
-    )
-    save_checkpoint(folder, final, shipped, platt=platt, thresholds=thresholds, training=training)
+        found = set_criteria(final, data, shipped, calibration, recipe.watch_folds)
+        training["criteria_from"] = found.words
+        fitted |= set(found.folds)
+    now = calibrate(final, data, shipped, watch, recipe.watch_folds, calibration)
+    training |= {"calibrated_on": now.words, FITTED: sorted(fitted | set(now.folds))}
+    save_checkpoint(folder, final, shipped, platt=now.platt, thresholds=now.thresholds, training=training)
 
 
 def learn_from(
@@ -374,6 +384,10 @@ class _Training(Objective):
         self.targets = targets
         mixes = [not target.startswith("rhythm/") for target in targets]  # time stays a record's own
         self.register_buffer("mixes", torch.tensor(mixes), persistent=False)
+        still = recipe.augment.off and not recipe.steady and not recipe.additive
+        self.once = recipe.frozen and still  # each record is encoded once
+        self.kept: dict[int, tuple[Tensor, ...]] = {}  # of each, its lead tokens and scales
+        self.like: Encoded | None = None
 
     def train(self, mode: bool = True) -> _Training:
         """A frozen part is in evaluation mode: no dropout in it."""
@@ -411,7 +425,10 @@ class _Training(Objective):
         seen, target, told, rhythm = augment(
             beats, drawn["target"], self.targets, self.mixes, r.augment, generator
         )
-        encoded = self.model.encode(seen, scale_told=told, leads_only=True, rhythm=rhythm)
+        if self.once:
+            encoded = self._encoded_once(batch)
+        else:
+            encoded = self.model.encode(seen, scale_told=told, leads_only=True, rhythm=rhythm)
         answer = self.model.answer(encoded)
         logits, intervals = answer.split([target.shape[1], N_INTERVALS], dim=1)
         known = target.isfinite()
@@ -442,6 +459,22 @@ class _Training(Objective):
             rebuilt = masked_loss(self.model.clear, some, drawn["hidden"], drawn["told"], counts[:2])
             out |= {"loss": out["loss"] + r.rebuild * rebuilt["loss"], "r2": rebuilt["r2"]}
         return out
+
+    def _encoded_once(self, batch: Batch) -> Encoded:
+        """As `CLEARHUG.encode`, the frozen encoder's part of it kept from the first time on."""
+        rows = batch.rows.tolist()
+        if new := [k for k, row in enumerate(rows) if row not in self.kept]:
+            with torch.no_grad():
+                beats = batch.beats.take(torch.tensor(new, device=batch.beats.values.device))
+                self.like = self.model.clear.encode(beats, leads_only=True)
+            of = (self.like.lead_tokens, self.like.lead_there, self.like.scale, self.like.told)
+            self.kept |= {rows[k]: tuple(x[i].clone() for x in of) for i, k in enumerate(new)}
+        assert self.like is not None
+        kept = zip(*(self.kept[row] for row in rows), strict=True)
+        tokens, there, scale, told = (torch.stack(one) for one in kept)
+        encoded = replace(self.like, lead_tokens=tokens, lead_there=there, x=tokens, scale=scale, told=told)
+        with torch.autocast(tokens.device.type, enabled=False):
+            return replace(encoded, lead_tokens=self.model.facts(encoded, batch.beats))
 
     def after_step(self) -> None:
         self.average.update(self.model)

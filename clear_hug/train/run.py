@@ -46,7 +46,8 @@ except ImportError:  # not everywhere
 STATES_KEPT = 2
 LOCK = ".lock"
 PROGRESS_EVERY = 5.0  # s, between two looks that run.json takes at the loop
-SAME = ("stage", "config", "sources", "data", "labels", "records", "init_digest", "teachers_digest")
+SAME = ("stage", "config", "sources", "data", "labels", "records", "init_digest", "teachers_digest",
+        "calibration")  # fmt: skip
 """Of run.json, where an older one has it: what a resumed run must share."""
 TOLD = ("precision", "device", "processes", "versions", "revision")  # what may differ, and is said
 

@@ -56,3 +56,9 @@ def how_it_trains(recipe: Any) -> None:
     one_of(recipe, precision=PRECISIONS)
     if not recipe.clip > 0:
         raise RunError(f"clip = {recipe.clip!r}; expected above 0: a norm of 0 would stop all learning.")
+
+
+def a_fraction(label_fraction: float) -> None:
+    """Refuse a share of the labels that is none."""
+    if not 0 < label_fraction <= 1:
+        raise RunError(f"label_fraction = {label_fraction:g}; expected above 0, and 1 at most.")
