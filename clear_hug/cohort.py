@@ -258,14 +258,16 @@ class Cohort:
     def neighbours(self, row: int, most: int = 6) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Rows of the records most like one, and their cosine similarity; the most alike first.
 
-        The same recording at another rate is left out, as the record itself is.
+        The same recording at another rate is left out, as the record itself is, and no recording comes twice.
         """
         if not self.read[row]:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         alike = self._directions @ self._directions[row]
         alike[self._recordings == self._recordings[row]] = -np.inf
         alike[~self.read] = -np.inf
-        rows = np.argsort(-alike, kind="stable")[:most]
+        order = np.argsort(-alike, kind="stable")
+        _, first = np.unique(self._recordings[order], return_index=True)
+        rows = order[np.sort(first)][:most]
         rows = rows[np.isfinite(alike[rows])]
         return rows, alike[rows].astype(np.float64)
 

@@ -463,6 +463,18 @@ def test_the_ecg_page_says_whether_the_model_calls_what_is_measured(
     assert "This fits atrial fibrillation" in plain(app) and "The model" not in plain(app)
 
 
+def test_a_label_of_two_tasks_is_told_apart_where_two_ecgs_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")  # the one that ships has a normal ECG in two tasks
+    app = page("pages/1_ECG.py", view="two side by side", with_record="simulated-premature")
+    assert not app.exception and not app.error
+    table = plain(app).split("Labels that changed most")[1].split("</table>")[0]
+    labels = re.findall("<tr><td>(.*?)</td>", table)
+    assert len(set(labels)) == len(labels) > 5
+    assert all(re.search(r" \((superdiagnostic|subdiagnostic|form|rhythm)\)$", label) for label in labels)
+
+
 def test_limits_are_those_of_the_age_that_the_data_set_tells(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -418,5 +418,6 @@ def show_changed_labels(page: Page, other: Page) -> None:
     rows = []
     for row in np.argsort(-np.abs(apart))[:MOST_LABELS].tolist():
         called = [f"{d.probabilities[row]:.0%}" + (" (called)" if d.called[row] else "") for d in (a, b)]
-        rows.append([html(page.words(row)), *called, f"{100 * apart[row]:+.0f}".replace("-", "−")])
+        label = f"{page.words(row)} ({a.tasks[row]})"  # one name may stand in two tasks
+        rows.append([html(label), *called, f"{100 * apart[row]:+.0f}".replace("-", "−")])
     table(["Label", "1st", "2nd", "2nd − 1st, % points"], rows, "Labels that changed most")
