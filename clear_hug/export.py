@@ -268,6 +268,7 @@ def explanation_csv(
     head = [
         f"# {NOTICE}",
         f"# {APP} {version()}",
+        f"# record: {tokens.digest}",
         f"# model: {_cell(checkpoint.name)} {checkpoint.digest}",
         f"# method: {methods}",
         *(f"# {_cell(sentence)}" for sentence in (*missing(tokens), *left_out(tokens, hidden))),
