@@ -161,6 +161,32 @@ def test_a_link_that_names_what_is_not_there(name: str) -> None:
     assert n_figures(app) >= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "asked", "other"),
+    [
+        ("pages/6_What_if.py", "off_beats", "99", ["2"]),
+        ("pages/1_ECG.py", "layout", "7x7", "12x1"),
+        ("pages/1_ECG.py", "order", "odd", "Cabrera"),
+    ],
+)
+def test_what_a_link_asks_for_in_vain_is_said_until_something_is_chosen(
+    name: str, key: str, asked: str, other: object
+) -> None:
+    app = page(name, record="simulated-normal", **{key: asked})
+    for _ in range(2):
+        assert not app.exception and not app.error
+        assert [repr(asked) in said.value.replace("\\", "") for said in app.warning] == [True]
+        app.run()
+    app.session_state[key] = other
+    assert not app.run().warning and not app.exception
+
+
+@pytest.mark.parametrize("name", ["pages/1_ECG.py", "pages/4_Diagnosis.py"])
+def test_what_one_page_asks_of_a_link_is_not_held_against_another(name: str) -> None:
+    app = page(name, view="Trust", level="lead")  # as links from the Explanation page have it
+    assert not app.warning and not app.exception
+
+
 RECONSTRUCTION = "pages/3_Reconstruction.py"
 WAYS: list[dict[str, str]] = [
     {},
