@@ -356,7 +356,8 @@ def _called_too(page: Page) -> str:
     """Whether the model calls the fibrillation that is measured; "" where that is not to be told."""
     with suppress(CheckpointError, ECGError):  # this page needs no model
         if not answer_hidden(page) and of_fibrillation(page.checkpoint.targets):
-            return f" The model {'calls' if of_fibrillation(page.called_targets) else 'does not call'} it."
+            calls = "calls" if of_fibrillation(page.called_targets) else "does not call"
+            return f" At its default threshold the model {calls} it."
     return ""
 
 
