@@ -7,6 +7,7 @@ described of a folder (`index`).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ from clear_hug.reconstruct import reconstruct
 HIDDEN_SHARE = 0.5  # of a record's tokens, drawn from a fixed seed, that are rebuilt for its novelty
 TRACE_COLUMNS = 125  # of a thumbnail; each keeps the lowest and the highest sample of its stretch
 TRACE_SECONDS = 10.0
+TWICE = re.compile(r"(^|.*/)records(?:100|500)/(.*)_(?:lr|hr)$")  # titles of PTB-XL
 UNKNOWN = -1  # truth of a label that nobody has told
 
 
@@ -254,15 +256,26 @@ class Cohort:
         return rows[np.lexsort((rows, value))]
 
     def neighbours(self, row: int, most: int = 6) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Rows of the records most like one, and their cosine similarity; the most alike first."""
+        """Rows of the records most like one, and their cosine similarity; the most alike first.
+
+        The same recording at another rate is left out, as the record itself is, and no recording comes twice.
+        """
         if not self.read[row]:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         alike = self._directions @ self._directions[row]
-        alike[row] = -np.inf
+        alike[self._recordings == self._recordings[row]] = -np.inf
         alike[~self.read] = -np.inf
-        rows = np.argsort(-alike, kind="stable")[:most]
+        order = np.argsort(-alike, kind="stable")
+        _, first = np.unique(self._recordings[order], return_index=True)
+        rows = order[np.sort(first)][:most]
         rows = rows[np.isfinite(alike[rows])]
         return rows, alike[rows].astype(np.float64)
+
+    @cached_property
+    def _recordings(self) -> NDArray[np.str_]:
+        """(record,) what files of one recording have in common: PTB-XL has each at 500 and at 100 Hz."""
+        names = [TWICE.sub(r"\1/\2", title) for title in self.titles.tolist()]
+        return np.array(names, dtype=np.str_)
 
     @cached_property
     def _directions(self) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """What is on screen, to take away: JSON and CSV for machines; `sheet` is the page for people.
 
 Each says that it is for research only, which model answered, by which method, and what was left out. None
-names the record unless asked: a file's name may be a patient's. The same input gives the same bytes.
+names the record unless asked: a file's name may be a patient's (the table of a cohort does, and its button
+says so). The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import TOKEN_FS, BeatTokens
 from clear_hug.checkpoint import Checkpoint
+from clear_hug.cohort import Cohort
 from clear_hug.diagnosis import Diagnosis, check_hidden
 from clear_hug.ecg import ECG
 from clear_hug.explain import METHODS, Attribution
@@ -266,6 +268,7 @@ def explanation_csv(
     head = [
         f"# {NOTICE}",
         f"# {APP} {version()}",
+        f"# record: {tokens.digest}",
         f"# model: {_cell(checkpoint.name)} {checkpoint.digest}",
         f"# method: {methods}",
         *(f"# {_cell(sentence)}" for sentence in (*missing(tokens), *left_out(tokens, hidden))),
@@ -280,6 +283,40 @@ def explanation_csv(
     for why in attributions:
         asked = [_cell(text) for text in (why.target, why.against, why.method, why.level)]
         table.writerows([*asked, *row] for row in _rows(why, tokens))
+    return out.getvalue().encode()
+
+
+def cohort_csv(checkpoint: Checkpoint, cohort: Cohort, rows: NDArray[np.int64]) -> bytes:
+    """A row a record, below lines that begin with "#"; what is not there is left empty.
+
+    rows : of the cohort, in the order that they are written in
+    """
+    numbers = {
+        "age": cohort.age,
+        "novelty": cohort.novelty,
+        "quality": cohort.quality,
+        "beats_per_min": cohort.rate,
+        "seconds": cohort.seconds,
+    }
+    called = cohort.probabilities >= cohort.thresholds  # never, where there is no threshold
+    out = io.StringIO()
+    head = [NOTICE, f"{APP} {version()}", f"model: {_cell(checkpoint.name)} {checkpoint.digest}"]
+    out.writelines(f"# {line}\r\n" for line in (*head, f"{len(rows)} of {len(cohort)} records"))
+    table = csv.writer(out)
+    table.writerow(["record", "known", "called", "sex", *numbers, *cohort.targets, "note"])
+    for row in rows.tolist():
+        names = [target for target, yes in zip(cohort.targets, called[row], strict=True) if yes]
+        table.writerow(
+            [
+                _cell(str(cohort.titles[row])),
+                " | ".join(_cell(name) for name in str(cohort.labels[row]).split(", ")),
+                " | ".join(names),
+                cohort.sex[row],
+                *(_number(float(values[row])) for values in numbers.values()),
+                *(_number(float(p)) for p in cohort.probabilities[row]),
+                _cell(str(cohort.said[row])),
+            ]
+        )
     return out.getvalue().encode()
 
 

@@ -148,7 +148,7 @@ def rhythm_doubts(
         some = f"{n_beats} beat{'' if n_beats == 1 else 's'}"
         said.append(f"The rhythm cannot be told from {some}: do not rely on a label of rhythm.")
     elif measured is not None and measured.irregular_without_p and not of_fibrillation(called or ()):
-        answer = "" if called is None else "; the model does not call it"
+        answer = "" if called is None else "; at its default threshold the model does not call it"
         if not of_fibrillation(targets):
             answer = "; this model has no label for it"
         said.append(

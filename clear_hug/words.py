@@ -268,7 +268,25 @@ def telling_beats(lead: Attribution, beat: Attribution) -> list[int]:
     return rows.tolist() if held >= max(0.5, 2 * even) and felt else []
 
 
-def beat_words(lead: Attribution, rows: Sequence[int], without: float, facts: BeatFacts) -> str:
+def opposing_beat(lead: Attribution, beat: Attribution) -> int | None:
+    """Row of the beat that speaks most against what all leads say, where it stands out.
+
+    It is worth, left out alone, at least twice what beats are worth on average, and a tenth of all
+    contributions.
+    """
+    sign = 1 if np.nansum(lead.values) >= 0 else -1
+    values = np.nan_to_num(sign * beat.values)
+    if not values.size:
+        return None
+    row = int(values.argmin())
+    even = float(np.abs(values).sum()) / max(int(np.isfinite(beat.values).sum()), 1)
+    felt = -values[row] >= FELT * abs(np.nansum(lead.values))
+    return row if values[row] < 0 and -values[row] >= 2 * even and felt else None
+
+
+def beat_words(
+    lead: Attribution, rows: Sequence[int], without: float, facts: BeatFacts, opposing: int | None = None
+) -> str:
     """What the beats of `rows` do to an answer, as the end of `evidence_words`.
 
     Parameters
@@ -276,12 +294,17 @@ def beat_words(lead: Attribution, rows: Sequence[int], without: float, facts: Be
     lead : exact contributions of the leads
     rows : from `telling_beats`;  without : the logit with these beats left out
     facts : of the same record's beats
+    opposing : from `opposing_beat`
     """
     n = len(facts.premature)
     if n == 1:
         return ", in its only beat"
+    other = ""
+    if opposing is not None:
+        look = _looks(facts, opposing)
+        other = f"; beat {opposing + 1}{f', {look},' if look else ''} pulls the other way"
     if not rows:
-        return "; no beat stands out"
+        return other or "; no beat stands out"
     looks = [_looks(facts, row) for row in rows]
     alike = looks[0] if looks[0] and len(set(looks)) == 1 else ""
     names = [
@@ -290,7 +313,7 @@ def beat_words(lead: Attribution, rows: Sequence[int], without: float, facts: Be
     ]
     share = (lead.logit - without) / (lead.logit - lead.bias)
     what = f"beat{'' if len(rows) == 1 else 's'} {_and(names)}" + (f", {alike}" if alike else "")
-    return f"; without {what}, {min(1.0, share):.0%} of the net evidence is gone"
+    return f"; without {what}, {min(1.0, share):.0%} of the net evidence is gone{other}"
 
 
 def _most_of(values: NDArray[np.float64], most: int) -> tuple[list[int], float]:

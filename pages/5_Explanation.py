@@ -40,6 +40,7 @@ from clear_hug.words import (
     beat_marks,
     beat_words,
     evidence_words,
+    opposing_beat,
     proof_figures,
     qtc_words,
     sum_words,
@@ -71,7 +72,8 @@ with guard():
     if ablated:
         rows = telling_beats(lead, ablated)
         hidden = np.isin(np.arange(page.tokens.n_beats), rows) & page.tokens.valid
-        ending = beat_words(lead, rows, page.logit_without(hidden, target, against), page.beat_facts)
+        without = page.logit_without(hidden, target, against)
+        ending = beat_words(lead, rows, without, page.beat_facts, opposing_beat(lead, ablated))
     st.markdown(f"#### {ui.say(evidence_words(lead, words, ending))}")
     trust = st.empty()  # filled at the end: the proof takes a second, and the picture need not wait for it
     if abs(lead.qtc) >= LEAST_RHYTHM:

@@ -106,7 +106,7 @@ def show_differences(chosen: list[TrainingRun]) -> None:
         {"Setting": name, **dict(zip((run.name for run in told), map(setting_words, values), strict=True))}
         for name, values in differs.items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="–")
 
 
 def setting_words(value: object) -> str:

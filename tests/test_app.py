@@ -161,6 +161,32 @@ def test_a_link_that_names_what_is_not_there(name: str) -> None:
     assert n_figures(app) >= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "asked", "other"),
+    [
+        ("pages/6_What_if.py", "off_beats", "99", ["2"]),
+        ("pages/1_ECG.py", "layout", "7x7", "12x1"),
+        ("pages/1_ECG.py", "order", "odd", "Cabrera"),
+    ],
+)
+def test_what_a_link_asks_for_in_vain_is_said_until_something_is_chosen(
+    name: str, key: str, asked: str, other: object
+) -> None:
+    app = page(name, record="simulated-normal", **{key: asked})
+    for _ in range(2):
+        assert not app.exception and not app.error
+        assert [repr(asked) in said.value.replace("\\", "") for said in app.warning] == [True]
+        app.run()
+    app.session_state[key] = other
+    assert not app.run().warning and not app.exception
+
+
+@pytest.mark.parametrize("name", ["pages/1_ECG.py", "pages/4_Diagnosis.py"])
+def test_what_one_page_asks_of_a_link_is_not_held_against_another(name: str) -> None:
+    app = page(name, view="Trust", level="lead")  # as links from the Explanation page have it
+    assert not app.warning and not app.exception
+
+
 RECONSTRUCTION = "pages/3_Reconstruction.py"
 WAYS: list[dict[str, str]] = [
     {},
@@ -458,9 +484,23 @@ def test_the_ecg_page_says_whether_the_model_calls_what_is_measured(
     monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")  # the one that ships answers rhythms
     app = page("pages/1_ECG.py", uploads={"upload-x": simulated("irregular")})
     assert not app.exception and not app.error
-    assert re.search("This fits atrial fibrillation.*The model (calls|does not call) it", plain(app))
+    assert re.search("This fits atrial fibrillation.*the model (calls|does not call) it", plain(app))
     app = page("pages/1_ECG.py", uploads={"upload-x": simulated("irregular")}, read_first="true")
-    assert "This fits atrial fibrillation" in plain(app) and "The model" not in plain(app)
+    assert (
+        "This fits atrial fibrillation" in plain(app) and "the model" not in plain(app).split("This fits")[1]
+    )
+
+
+def test_a_label_of_two_tasks_is_told_apart_where_two_ecgs_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")  # the one that ships has a normal ECG in two tasks
+    app = page("pages/1_ECG.py", view="two side by side", with_record="simulated-premature")
+    assert not app.exception and not app.error
+    table = plain(app).split("Labels that changed most")[1].split("</table>")[0]
+    labels = re.findall("<tr><td>(.*?)</td>", table)
+    assert len(set(labels)) == len(labels) > 5
+    assert all(re.search(r" \((superdiagnostic|subdiagnostic|form|rhythm)\)$", label) for label in labels)
 
 
 def test_limits_are_those_of_the_age_that_the_data_set_tells(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -18,11 +19,14 @@ from clear_hug.cohort import SORTS, Cohort, describe, embed, list_entries, make_
 from clear_hug.datasets import Known
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
+from clear_hug.export import cohort_csv
 from clear_hug.index import build, index_path, open_cohort
 from clear_hug.plots.cohort import Points, _map_data, plot_cohort_map, thumbnail
 from clear_hug.simulate import SIMULATED
 from clear_hug.ui import cohort as cohort_ui
+from clear_hug.ui.cohort import table_of
 from clear_hug.ui.records import BUILT_IN
+from clear_hug.words import NOTICE
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -218,6 +222,43 @@ def test_a_thumbnail_is_a_picture_within_its_frame(made: Cohort, dark: bool) -> 
     assert points.min() >= 0 and points[:, 0].max() <= float(picture.attrib["width"])
     assert points[:, 1].max() <= float(picture.attrib["height"])
     assert np.ptp(points[:, 1]) > 15
+
+
+def test_the_same_recording_at_another_rate_is_no_neighbour(made: Cohort) -> None:
+    titles = [
+        f"ptbxl/records{r}/00000/0000{i}_{tail}" for i in range(4) for r, tail in ((500, "hr"), (100, "lr"))
+    ]
+    twice = replace(made, titles=np.array(titles))
+    assert made.neighbours(0)[0][0] == 1  # the first two are one ECG
+    rows, _ = twice.neighbours(0)
+    assert sorted({*(rows // 2).tolist()}) == [1, 2, 3] and rows.size == 3  # each recording once
+    other = replace(made, titles=np.array(["a/records500/00001_hr", "b/records100/00001_lr", *titles[2:]]))
+    assert other.neighbours(0)[0][0] == 1  # of another data set
+
+
+def test_names_in_a_table_begin_with_what_tells_them_apart(made: Cohort) -> None:
+    titles = ["records100/00000/00001_lr", "records500/00000/00001_hr", f"a/{'x' * 40}7", "top", *"abcd"]
+    rows = np.arange(8)
+    told = table_of(replace(made, titles=np.array(titles)), rows, TARGET)["Record"].tolist()
+    assert told[:2] == ["00001_lr · records100/00000", "00001_hr · records500/00000"]
+    assert told[2].startswith("… xx") and told[2].endswith("7 · a") and told[3] == "top"
+
+
+def test_all_rows_are_exported_in_their_order(made: Cohort, checkpoint: Checkpoint) -> None:
+    odd = made.titles.astype("U40")
+    odd[1] = '=cmd("x"),y'
+    cohort, rows = replace(made, titles=odd), np.array([7, 1, 0])
+    lines = cohort_csv(checkpoint, cohort, rows).decode().splitlines()
+    head = [line for line in lines if line.startswith("#")]
+    assert NOTICE in head[0] and checkpoint.digest in head[2] and head[-1] == "# 3 of 8 records"
+    torn, one, other = csv.DictReader(lines[len(head) :])
+    assert torn["record"] == "torn" and torn["note"] == "torn holds no ECG." and torn[TARGET] == ""
+    assert one["record"].startswith("'=cmd(") and "," not in one["record"] and float(one["age"]) == 41
+    for row, told in ((1, one), (0, other)):
+        assert float(told[TARGET]) == cohort.probabilities[row, cohort.column(TARGET)]
+        called = np.flatnonzero(cohort.probabilities[row] >= cohort.thresholds)
+        assert told["called"] == " | ".join(cohort.targets[k] for k in called)
+    assert "nan" not in "".join(lines).lower() and "None" not in "".join(lines)
 
 
 # The page

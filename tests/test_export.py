@@ -119,6 +119,12 @@ def test_csv_has_a_row_a_value(explained, method, level):
     np.testing.assert_array_equal(column[: why.values.size], why.values.ravel())
 
 
+def test_csv_names_the_record_by_its_digest_alone(explained):
+    checkpoint, ecg, tokens, _, why = explained()
+    head = explanation_csv(checkpoint, tokens, [why]).decode().splitlines()[:4]
+    assert f"# record: {ecg.digest}" in head and ecg.record_id not in "".join(head)
+
+
 def test_csv_tells_what_was_left_out_and_how_far_it_may_be_believed(explained):
     checkpoint, _, tokens, _, why = explained("lead_off")
     hidden = np.zeros_like(tokens.valid)

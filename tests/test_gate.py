@@ -67,7 +67,7 @@ def test_a_usual_record_passes_in_silence(real, limited):
             {"irregular_without_p": True},
             12,
             ["rhythm/SR"],
-            "atrial fibrillation; the model does not call it.",
+            "atrial fibrillation; at its default threshold the model does not call it.",
         ),
         ({"irregular_without_p": True}, 12, None, "no P wave, as in atrial fibrillation. Look"),
         ({"irregular_without_p": True}, 2, ["rhythm/SR"], "cannot be told from 2 beats:"),

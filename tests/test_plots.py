@@ -775,3 +775,13 @@ def test_the_real_ecg_that_pydicom_carries_draws():
 )
 def test_the_strip_below_shows_a_lead_that_is_there(there, lead):
     assert rhythm_lead(np.isin(LEADS, there)) == lead
+
+
+@pytest.mark.parametrize(("beyond", "side"), [(0.2, "middle left"), (0.7, "middle right")])
+def test_the_word_beside_the_last_beat_is_not_cut_off(ecg, tokens, beyond, side):
+    """It stands to the left of a mark that is near the edge, and to the right of any other."""
+    seconds = float(tokens.r_peaks[6] + beyond)
+    figure = plot_beat_strip(ecg, tokens, seconds=seconds, differing={0: ("odd", "why"), 6: ("odd", "why")})
+    marks = next(trace for trace in figure.data if trace.name == "R peaks")
+    assert marks.text[6] == "odd" == marks.text[0] and len(marks.x) == 7
+    assert marks.textposition[6] == side and marks.textposition[0] == "middle right"

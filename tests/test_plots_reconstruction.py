@@ -60,6 +60,24 @@ def test_what_was_hidden_lies_where_it_was_recorded(seen, tokens):
     np.testing.assert_allclose(height, (strip.mm - strip.base)[at], atol=1e-3)
 
 
+@pytest.mark.parametrize("leads", [["V3"], ["V3", "II"], None])
+def test_no_wave_leaves_the_paper_unless_it_is_said(seen, tokens, hidden, leads):
+    """A wave of 8 mV is shown to its end; one of 70 mV is said to be cut off."""
+    for times, cut in ((10.0, ()), (80.0, ("V3",))):
+        row = LEADS.index("V3")
+        signal, values = seen.signal.copy(), tokens.values.copy()
+        signal[row], values[row] = times * signal[row], times * values[row]
+        tall = replace(tokens, values=values)
+        ours = rebuilt_of(tall, hidden, 0.1)
+        data = _rebuilt_data(replace(seen, signal=signal), tall, ours, None, 0, 10, leads)
+        lines = [*data.paper.strips, *data.hidden, *data.rebuilt]
+        low, high = (min(np.nanmin(line.mm) for line in lines), max(np.nanmax(line.mm) for line in lines))
+        inside = data.paper.bottom <= low and high <= data.paper.top
+        assert data.cut == cut and inside == (not cut)
+        told = plot_reconstruction(replace(seen, signal=signal), tall, ours, leads=leads).to_json()
+        assert ("cut off at the edge: V3" in told) == bool(cut)
+
+
 def test_rows_do_not_meet_and_lie_on_thick_lines(seen, tokens, hidden):
     data = _rebuilt_data(seen, tokens, rebuilt_of(tokens, hidden), None, 0, 10, None)
     assert (np.diff(data.paper.rows) <= -15).all() and np.allclose(data.paper.rows % 5, 0)

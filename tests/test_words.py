@@ -18,6 +18,7 @@ from clear_hug.words import (
     evidence_words,
     facts,
     missing,
+    opposing_beat,
     qtc_words,
     rests_on,
     runs_of_leads,
@@ -138,6 +139,18 @@ def test_a_beat_is_named_only_where_it_counts():
     assert telling_beats(lead, _lead([0.01, 0.3, 0.01])) == []  # more than the others, and next to nothing
     assert telling_beats(lead, _lead([-1.0, -1, -1])) == []
     assert telling_beats(_lead([-1.0] * 12), _lead([0.1, -9, 0.1, 0.1])) == [1]  # what speaks against
+
+
+def test_the_beat_that_opposes_most_is_named_too():
+    lead = _lead([1.0] * 12)
+    assert opposing_beat(lead, _lead([0.1, 0.1, -3.0, 0.1])) == 2
+    assert opposing_beat(_lead([-1.0] * 12), _lead([-0.1, 3.0, -0.1, -0.1])) == 1
+    for values in ([0.1, 0.1, -0.3, 0.1], [1.0] * 4, [-2.0] * 4, [np.nan] * 4, []):
+        assert opposing_beat(lead, _lead(values)) is None
+    told = SimpleNamespace(values=np.ones(12), logit=3.0, bias=-1.0)
+    facts = _facts(8, premature=(2, 6))
+    assert beat_words(told, [], 3.0, facts, 2) == "; beat 3, premature, pulls the other way"
+    assert beat_words(told, [0], 1.0, facts, 1).endswith("is gone; beat 2 pulls the other way")
 
 
 def test_what_beats_take_along_is_said_with_how_they_look():

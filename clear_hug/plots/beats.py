@@ -195,7 +195,7 @@ def plot_beat_strip(
         )
     if editing:
         traces += _where_to_add(data, look, at, ceiling)
-    traces.append(_r_peaks(data, look, peak_at, stop - start, selected, differing, set(by_hand)))
+    traces.append(_r_peaks(data, look, peak_at, stop - start, stop, selected, differing, set(by_hand)))
     if removed is not None and removed.size:
         traces.append(
             go.Scatter(
@@ -250,17 +250,23 @@ def _r_peaks(
     look: Theme,
     y: float,
     span: float,
+    stop: float,
     selected: int | None,
     differing: Mapping[int, tuple[str, str]],
     by_hand: Collection[int],
 ) -> Any:
     """One marker a beat, hollow where a hand has set it; beside it how it differs, where there is room.
 
-    y : of the marks;  span : s in view
+    y : of the marks;  span : s in view, up to `stop`
     """
     beats = data.beats.tolist()
     how_each = [differing.get(beat, ("", ""))[0] for beat in beats]
-    rooms = np.append(data.rr / 1000, 1.0)[: len(beats)]  # s to the next mark
+    after = np.diff(np.append(data.r_peaks, stop)) * 10 / span  # s of a 10 s view to what comes next
+    fits = [room > WIDE_AS * len(how) + 0.2 for how, room in zip(how_each, after, strict=True)]
+    sides = ["middle right"] * len(beats)
+    if beats and not fits[-1]:  # beside the last mark there is the mark before it, and what it says
+        said = "".join(how_each[-2:])
+        sides[-1], fits[-1] = "middle left", len(beats) == 1 or after[-2] > WIDE_AS * len(said) + 0.4
     hand = [beat in by_hand for beat in beats]
     why = [
         "".join(
@@ -277,11 +283,8 @@ def _r_peaks(
         customdata=data.beats,
         mode="markers+text" if differing else "markers",
         name="R peaks",
-        text=[
-            how if room > WIDE_AS * len(how) + 0.2 else ""
-            for how, room in zip(how_each, rooms * 10 / span, strict=True)
-        ],
-        textposition="middle right",
+        text=[how if fit else "" for how, fit in zip(how_each, fits, strict=True)],
+        textposition=sides,
         textfont={"size": 12, "color": look.supports},
         hovertext=why,
         marker={

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clear_hug.reconstruct import Reconstruction
 
 Array = NDArray[np.float32]
+FARTHEST = 100.0  # mm that a wave is followed above the first row, and below the last
 SUFFIX = 8  # letters beside a lead's name: "R² 0.93"
 
 
@@ -55,6 +56,7 @@ class Rebuilt:
     hidden : lines of what was hidden, as recorded;  rebuilt, linear : of what the two made of it
     spans : lead -> (n, 2) s, the windows of its hidden tokens in view
     edges : lead -> (2,) mm, bottom and top of its row
+    cut : leads of which a wave leaves the paper
     """
 
     paper: Paper
@@ -63,6 +65,7 @@ class Rebuilt:
     linear: tuple[Line, ...]
     spans: dict[str, NDArray[np.float64]]
     edges: dict[str, tuple[float, float]]
+    cut: tuple[str, ...]
 
 
 def _rebuilt_data(
@@ -121,6 +124,7 @@ def _rebuilt_data(
         linear=lines.get("linear", ()),
         spans={lead: some for lead, some in spans.items() if some.size},
         edges={strip.lead: (edges[i + 1], edges[i]) for i, strip in enumerate(paper.strips)},
+        cut=_cut(paper, bounds),
     )
 
 
@@ -158,14 +162,22 @@ def _of_rows(paper: Paper, strips: Sequence[Strip], bounds: NDArray[np.float64])
         )
         for strip, base in zip(strips, rows.tolist(), strict=True)
     )
-    room = 3 * least / 2
+    high = min(max(float((rows + above).max()), 10.0), FARTHEST)  # a wave may reach over the next row
+    low = max(min(float((rows + below).min() - rows[-1]), -5.0), -FARTHEST)
     return replace(
         paper,
         strips=moved,
         rows=rows,
-        top=LARGE * math.ceil((min(max(float(above[0]), 10.0), room) + 7) / LARGE),
-        bottom=float(rows[-1]) + LARGE * math.floor((max(min(float(below[-1]), -5.0), -room) - 2) / LARGE),
+        top=LARGE * math.ceil((high + 7) / LARGE),
+        bottom=float(rows[-1]) + LARGE * math.floor((low - 2) / LARGE),
     )
+
+
+def _cut(paper: Paper, bounds: NDArray[np.float64]) -> tuple[str, ...]:
+    """The leads of which a wave leaves the paper."""
+    ends = paper.rows[:, None] + bounds
+    gone = (ends[:, 0] < paper.bottom) | (ends[:, 1] > paper.top)
+    return tuple(strip.lead for strip, out in zip(paper.strips, gone.tolist(), strict=True) if out)
 
 
 def _seen(strip: Strip, spans: NDArray[np.float64]) -> Strip:
@@ -248,7 +260,8 @@ def plot_reconstruction(
                     "<extra></extra>",
                 )
             )
-    shape = paper_layout(data.paper, ecg, look, f"{title}: {record_name(ecg)}", "0.67 to 40 Hz")
+    foot = "0.67 to 40 Hz" + (f" · cut off at the edge: {', '.join(data.cut)}" if data.cut else "")
+    shape = paper_layout(data.paper, ecg, look, f"{title}: {record_name(ecg)}", foot)
     shape["margin"] = {**shape["margin"], "t": 92}
     shape["height"] += 26
     shape["showlegend"] = bool(data.spans)

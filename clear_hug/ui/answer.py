@@ -329,4 +329,4 @@ def show_table(page: Page, operated: Operated) -> None:
         "Records with it": [positives_of(page.checkpoint, target) for target in targets],
         "Data set": [words[page.known.get(target)] for target in targets],
     }
-    st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True)
+    st.dataframe(pd.DataFrame(rows).iloc[page.ranking], hide_index=True, placeholder="–")

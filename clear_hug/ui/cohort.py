@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from clear_hug.checkpoint import Checkpoint
 from clear_hug.cohort import SORTS, UNKNOWN, Cohort, Described, Entry, describe, make_cohort
 from clear_hug.datasets import Known
 from clear_hug.ecg import ECGError
+from clear_hug.export import cohort_csv
 from clear_hug.plots.cohort import thumbnail
 from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.ui.menus import menu, number, other_menu
 from clear_hug.ui.records import BUILT_IN, built_in, choose, data_folder, folder_records
 from clear_hug.ui.results import Page, checkpoint_folders
-from clear_hug.ui.show import CHART, bullets, clicked, say
+from clear_hug.ui.show import CHART, bullets, clicked, download, say
 
 EVERY = 2  # s, between two looks at an index that is being built
+LONGEST_NAME = 24  # letters of a record's name in a table
 ROWS = 50  # of the table at a time
 A_SECOND = 10  # records that a builder reads, about
 MOST_UNREAD = 200  # shown in words
@@ -324,7 +327,7 @@ def show_neighbours(page: Page, selection: Selection) -> list[int]:
     table = {
         "": [str(k + 1) for k in range(len(rows))],
         "Trace": [thumbnail(cohort.traces[r], page.dark) for r in rows],
-        "Record": _tails(cohort, rows, 14),
+        "Record": _names(cohort, rows),
         "Alike": alike,
         "Most probable": _tops(cohort, rows, cohort.targets[0].split("/")[0]),
         "Known": cohort.labels[rows],
@@ -339,6 +342,7 @@ def show_neighbours(page: Page, selection: Selection) -> list[int]:
         key=key,
         on_select=lambda: _from_neighbours(key, selection, rows),
         selection_mode="single-row",
+        placeholder="–",
         column_config={
             "": st.column_config.TextColumn(width=25),
             "Trace": st.column_config.ImageColumn(width=105),
@@ -356,7 +360,10 @@ def show_records(page: Page, selection: Selection) -> None:
     cohort = selection.cohort
     n = len(selection.rows)
     pages = max(1, -(-n // ROWS))
-    words, which = st.columns([6, 1], vertical_alignment="bottom")
+    words, taken, which = st.columns([4, 2, 1], vertical_alignment="bottom")
+    with taken:
+        made = partial(cohort_csv, page.checkpoint, cohort, selection.rows)
+        download(f"All {n:,} as CSV, with their names", made, "cohort.csv", "text/csv")
     with which:
         at = number("Page of the table", "page", 1, pages, 1) if pages > 1 else 1
     first = (at - 1) * ROWS
@@ -373,6 +380,7 @@ def show_records(page: Page, selection: Selection) -> None:
         on_select=lambda: _from_table(key, cohort, rows),
         selection_mode="single-row",
         selection_default={"selection": {"rows": [int(chosen[0])] if chosen.size else []}},
+        placeholder="–",
         column_config=_columns(cohort, selection.target),
         alt="The records with what is known of them and what the model says",
     )
@@ -385,7 +393,7 @@ def table_of(cohort: Cohort, rows: NDArray[np.int64], target: str, dark: bool = 
     first = [name for name in cohort.targets if name.split("/")[0] == tasks[0]]
     columns: dict[str, Any] = {
         "Trace": [thumbnail(cohort.traces[row], dark) if cohort.read[row] else None for row in rows],
-        "Record": _tails(cohort, rows, 24),
+        "Record": _names(cohort, rows),
         f"p({label})": 100 * cohort.values("probability", target)[rows],
         "Known": cohort.labels[rows],
         "Age": cohort.age[rows],
@@ -413,10 +421,14 @@ def table_of(cohort: Cohort, rows: NDArray[np.int64], target: str, dark: bool = 
     return pd.DataFrame(columns)
 
 
-def _tails(cohort: Cohort, rows: NDArray[np.int64], most: int) -> list[str]:
-    """Titles, of long ones the end, which tells them apart."""
-    titles = [str(cohort.titles[row]) for row in rows]
-    return [title if len(title) <= most else f"… {title[2 - most :]}" for title in titles]
+def _names(cohort: Cohort, rows: NDArray[np.int64]) -> list[str]:
+    """Titles, what tells them apart first: of a long name its end; the folder last, where it may be cut."""
+    said = []
+    for title in cohort.titles[rows].tolist():
+        folder, _, name = str(title).rpartition("/")
+        short = name if len(name) <= LONGEST_NAME else f"… {name[2 - LONGEST_NAME :]}"
+        said.append(f"{short} · {folder}" if folder else short)
+    return said
 
 
 def _tops(cohort: Cohort, rows: NDArray[np.int64], task: str) -> list[str]:

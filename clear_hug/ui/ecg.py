@@ -356,7 +356,8 @@ def _called_too(page: Page) -> str:
     """Whether the model calls the fibrillation that is measured; "" where that is not to be told."""
     with suppress(CheckpointError, ECGError):  # this page needs no model
         if not answer_hidden(page) and of_fibrillation(page.checkpoint.targets):
-            return f" The model {'calls' if of_fibrillation(page.called_targets) else 'does not call'} it."
+            calls = "calls" if of_fibrillation(page.called_targets) else "does not call"
+            return f" At its default threshold the model {calls} it."
     return ""
 
 
@@ -418,5 +419,6 @@ def show_changed_labels(page: Page, other: Page) -> None:
     rows = []
     for row in np.argsort(-np.abs(apart))[:MOST_LABELS].tolist():
         called = [f"{d.probabilities[row]:.0%}" + (" (called)" if d.called[row] else "") for d in (a, b)]
-        rows.append([html(page.words(row)), *called, f"{100 * apart[row]:+.0f}".replace("-", "−")])
+        label = f"{page.words(row)} ({a.tasks[row]})"  # one name may stand in two tasks
+        rows.append([html(label), *called, f"{100 * apart[row]:+.0f}".replace("-", "−")])
     table(["Label", "1st", "2nd", "2nd − 1st, % points"], rows, "Labels that changed most")

@@ -262,6 +262,7 @@ def show_errors(tokens: BeatTokens, ours: Reconstruction, linear: Reconstruction
         table,
         hide_index=True,
         row_height=ROW,
+        placeholder="–",
         height=ROW * (len(table["Lead"]) + 1) + 12,
         column_config=columns,
     )

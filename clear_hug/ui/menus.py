@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from clear_hug.ui.records import choice, choose
+from clear_hug.ui.show import say
+
+NOTICES = "notices"  # session_state: where this run of the page says what a link asks for in vain
+GONE = "link_gone"  # session_state: key -> what a link asked in vain, of which record; the widget's value
+OF_TWO = ("view", "level")  # keys that two pages have widgets of: what one does not know may be the other's
+T = TypeVar("T")
+
+
+def of_link(label: str, options: Sequence[Any], key: str, make: Callable[[], T]) -> T:
+    """What a widget that is bound to the address holds; says, until it is set, what a link asked in vain."""
+    fresh = key not in st.session_state
+    there = {str(option) for option in options}
+    asked = [name for name in st.query_params.get_all(key) if name and name not in there]
+    held = make()
+    record = st.query_params.get("record")
+    told = st.session_state.setdefault(GONE, {})
+    if fresh:
+        told[key] = ([] if key in OF_TWO else asked, record, held)
+    gone, of, first = told.get(key, ([], None, None))
+    if gone and (of, first) == (record, held):
+        named = ", ".join(repr(name[:80]) for name in gone)
+        place = st.session_state.get(NOTICES, st)
+        place.warning(say(f"This link asks for {named} of “{label}”, which is not here; it is passed over."))
+    return held
 
 
 def choices(label: str, options: Sequence[Any], key: str, default: Any = None) -> Any:
     """A row of buttons, one of which is always pressed."""
     first = options[0] if default is None else default
-    chosen = st.segmented_control(label, options, default=first, required=True, key=key, bind="query-params")
+    how: dict[str, Any] = {"default": first, "required": True, "key": key, "bind": "query-params"}
+    chosen = of_link(label, options, key, lambda: st.segmented_control(label, options, **how))
     return first if chosen is None else chosen  # an address may say "?key="
 
 
 def menu(label: str, options: Sequence[str], key: str, default: str | None = None) -> str:
     """A menu in which one option is always chosen."""
     index = options.index(default) if default else 0
-    return st.selectbox(label, options, index, key=key, bind="query-params") or options[index]
+    chosen = of_link(
+        label, options, key, lambda: st.selectbox(label, options, index, key=key, bind="query-params")
+    )
+    return chosen or options[index]
 
 
 def several(label: str, options: Sequence[str], key: str, default: Sequence[str], most: int) -> list[str]:
     """A menu in which up to `most` options are chosen."""
-    chosen = st.multiselect(label, options, default, key=key, bind="query-params", max_selections=most)
+    how: dict[str, Any] = {"key": key, "bind": "query-params", "max_selections": most}
+    chosen = of_link(label, options, key, lambda: st.multiselect(label, options, default, **how))
     return [option for option in chosen if option in options]
 
 

@@ -23,7 +23,7 @@ from clear_hug.qrs import DETECTORS
 from clear_hug.removal import TooManyParts
 from clear_hug.ui.edits import say_edited
 from clear_hug.ui.long import places_in_links, where_in_record
-from clear_hug.ui.menus import linked_menu
+from clear_hug.ui.menus import NOTICES, linked_menu
 from clear_hug.ui.records import (
     DEFAULT_RECORD,
     KINDS,
@@ -69,6 +69,7 @@ def open_page(title: str) -> Page:
     st.html(
         f'<div class="head"><h1>{title}</h1><p>{html(what + record.title)}</p><small>{NOTICE}</small></div>'
     )
+    st.session_state[NOTICES] = st.container()
     warn_of("record", records)
     warn_of("detector", DETECTORS)
     warn_of("model", folders)

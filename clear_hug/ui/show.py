@@ -207,7 +207,7 @@ def show_lead_quality(page: Page) -> None:
         "Quality, 0 to 1": quality.leads.round(2),
         "What is wrong": ["; ".join(said) for said in quality.lead_reasons],
     }
-    st.dataframe(rows, hide_index=True)
+    st.dataframe(rows, hide_index=True, placeholder="–")
     st.caption(
         "How to read this: 1 is a clean lead, below 0.5 read it with care; an absent lead has no value. The "
         f"record as a whole: {quality.acceptable:.2f}, the chance that readers would accept it, told from "

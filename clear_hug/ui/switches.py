@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from clear_hug.leads import GROUPS, LEADS
+from clear_hug.ui.menus import of_link
 from clear_hug.ui.results import Page
 from clear_hug.ui.show import CHART, clicked
 
@@ -33,9 +35,10 @@ def switches(page: Page) -> NDArray[np.bool_]:
             st.session_state[key] = [name for name in st.session_state[key] if name in names]
         how: dict[str, Any] = {"key": key, "on_change": _remember, "bind": "query-params"}
         if len(names) > MOST_PILLS:
-            off[key] = place.multiselect(labels[key], names, **how)
+            make = partial(place.multiselect, labels[key], names, **how)
         else:
-            off[key] = place.pills(labels[key], names, selection_mode="multi", wrap=True, **how) or []
+            make = partial(place.pills, labels[key], names, selection_mode="multi", wrap=True, **how)
+        off[key] = of_link(labels[key], names, key, make) or []
     undo, back, _ = st.columns([1, 1, 6])
     past = st.session_state.setdefault(PAST, [])
     undo.button("Undo", on_click=_undo, disabled=not past, width="stretch")
