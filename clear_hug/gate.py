@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.beats import BeatTokens, split_windows
+from clear_hug.beats import MIN_RESEMBLANCE, BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.ecg import ECG, ECGError, bridge_gaps, over_gaps
 from clear_hug.leads import LEADS, N_LEADS
+from clear_hug.measure.beats import measure_beats
 from clear_hug.reconstruct import reconstruct
 from clear_hug.words import missing, runs_of_leads
 
@@ -29,6 +30,7 @@ FEW_BEATS = 3  # with fewer there is one RR interval at most, and no rhythm to t
 FIBRILLATION = ("AFIB", "AFLT", "AF")  # labels that an irregular rhythm without P waves may bear
 SIMULATED_WORDS = "This ECG is simulated; the model was trained on real ones."
 NORMAL_WORDS = "“Normal ECG” as PTB-XL has it is of the form of the beats: it says nothing of the rhythm."
+STILL, CUT_OFF = 0.02, 0.1  # s that a trace stands still at its end; and how near to that a beat is cut off
 SHORT = 0.9  # of the shortest stretch read in training; a record may miss a little at its ends
 
 RATE, BEATS, SECONDS, SCALE, UNTOLD = "heart_rate", "beats", "seconds", "scale", "not_rebuilt"
@@ -115,7 +117,7 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
     checkpoint : whose training it is held against, where its operating.json tells
     quality : of `assess_quality(ecg)`
     """
-    said = missing(tokens) + _over_gaps(ecg, tokens)
+    said = missing(tokens) + _over_gaps(ecg, tokens) + _cut_off(ecg, tokens)
     if quality is not None and (quality.doubtful or quality.reversal):
         said += quality.reasons
     limits = checkpoint.operating.get("input", {})
@@ -173,6 +175,26 @@ def _over_gaps(ecg: ECG, tokens: BeatTokens) -> list[str]:
         f"{some} a gap in the record. The model cannot tell it from a pause: read the labels of rhythm "
         "and rate with care."
     ]
+
+
+def _cut_off(ecg: ECG, tokens: BeatTokens) -> list[str]:
+    """That the first or last beat lies where the trace begins or stops to move, and looks like no other."""
+    steps = np.diff(ecg.signal, axis=1)
+    moves = np.flatnonzero((np.isfinite(steps) & (steps != 0)).any(axis=0))
+    if tokens.n_beats < FEW_BEATS or not moves.size:
+        return []
+    facts, said = measure_beats(tokens), []
+    for row, name, edge, rest in (
+        (0, "first", moves[0] / ecg.fs, moves[0] / ecg.fs),
+        (-1, "last", (moves[-1] + 1) / ecg.fs, ecg.duration - (moves[-1] + 1) / ecg.fs),
+    ):
+        at = tokens.r_peaks[row]
+        if rest >= STILL and abs(edge - at) < CUT_OFF and facts.resemblance[row] < MIN_RESEMBLANCE:
+            said.append(
+                f"The {name} beat, at {at:.2f} s, is cut off where the trace stands still, and looks like no "
+                "other: part of a beat, or none. It counts; the Beats page can take it out."
+            )
+    return said
 
 
 def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any]]) -> list[str]:

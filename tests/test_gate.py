@@ -53,6 +53,27 @@ def said(ecg, checkpoint, **more):
     return check_input(ecg, tokenize_beats(ecg), checkpoint, **more)
 
 
+def test_a_step_at_the_end_that_counts_as_a_beat_is_told(real, limited):
+    fs, peaks = real.fs, tokenize_beats(real).r_peaks
+
+    def held(from_: float, step: float):
+        """The trace held from a time on, after a step of another sign in each second lead."""
+        cut = round(from_ * fs)
+        signal = real.signal[:, : cut + round(0.1 * fs)].copy()
+        signal[:, cut:] = signal[:, cut : cut + 1] + step * (-1.0) ** np.arange(12)[:, None]
+        return replace(real, signal=signal)
+
+    between = 0.45 * peaks[5] + 0.55 * peaks[6]
+    marks = np.append(peaks[:6], between)
+    for ecg, last, told in (
+        (held(between + 0.01, 1.0), marks, True),  # the step bears a mark
+        (held(between + 0.01, 1.0), marks[:-1], False),  # or none
+        (held(peaks[6] + 0.09, 0.0), peaks[:7], False),  # a beat like the others, just before the end
+    ):
+        gate = check_input(ecg, tokenize_beats(ecg, r_peaks=last), limited)
+        assert any("last beat" in said and "cut off" in said for said in gate.sentences) == told
+
+
 def test_a_usual_record_passes_in_silence(real, limited):
     gate = said(real, limited, quality=assess_quality(real))
     assert gate == Gate((), compared=True) and gate.ok
