@@ -157,8 +157,27 @@ def test_upload_of_a_wfdb_pair(page: Page, address: str, tmp_path: Path) -> None
     open_page(page, address, "Home")
     uploaded(page, tmp_path / "fast.hea", tmp_path / "fast.dat")
     expect(page.locator(".head p")).to_have_text("your file: fast")
-    assert page.locator("[data-testid=stAlert]").count() == 0
+    said = page.locator("[data-testid=stAlert]").all_inner_texts()  # that 150 a minute are unusual
+    assert all(text.startswith("Before you read a number") for text in said)
     page.screenshot(path=SHOTS / "upload_wfdb.png")
+
+
+def test_uploads_one_after_the_other(page: Page, address: str) -> None:
+    """What was given before, read or refused, does not come along."""
+    from pydicom.data import get_testdata_file
+
+    content = Path(str(get_testdata_file("waveform_ecg.dcm", download=False))).read_bytes()
+    open_page(page, address, "Home")
+    for name, buffer, shown in (
+        ("first.dcm", content, "first"),
+        ("photo.jpg", b"\xff\xd8\xff\xe0" * 900, "first"),
+        ("second.dcm", content, "second"),
+    ):
+        uploaded(page, {"name": name, "mimeType": "application/octet-stream", "buffer": buffer})
+        expect(page.locator(".head p")).to_have_text(f"your file: {shown}")
+        refused = page.get_by_text("The record below is still the one that was shown before.")
+        expect(refused).to_have_count(int("photo" in name))
+        assert page.locator("[data-testid=stFileUploaderFile]").count() == 0
 
 
 @pytest.mark.parametrize(
@@ -172,7 +191,7 @@ def test_upload_of_what_is_no_ecg(page: Page, address: str, name: str, content: 
     found = errors_of(page)
     open_page(page, address, "Home", "?record=simulated-paced")
     uploaded(page, {"name": name, "mimeType": "application/dicom", "buffer": content})
-    said = page.locator("[data-testid=stAlert]")
+    said = page.locator("[data-testid=stAlert]").filter(has_text="The record below")
     expect(said).to_have_count(1)
     expect(said).to_contain_text(name)
     assert "Traceback" not in page.content()
