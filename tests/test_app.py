@@ -431,6 +431,30 @@ def test_files_of_a_wfdb_record_may_come_one_after_the_other(first: str, tmp_pat
     assert "your file: mine" in words(app) and not app.error
 
 
+@pytest.mark.parametrize("first", ["hea", "dat"])
+@pytest.mark.parametrize("wrong", ["leads", "short"])
+def test_what_is_wrong_with_a_pair_is_what_is_told(first: str, wrong: str, tmp_path: Path, simulated) -> None:
+    import wfdb
+
+    names = [f"ch{i}" for i in range(12)] if wrong == "leads" else list(LEADS)
+    wfdb.wrsamp("mine", fs=500, units=["mV"] * 12, sig_name=names, write_dir=str(tmp_path),
+                p_signal=simulated().signal.T.astype(np.float64), fmt=["16"] * 12)  # fmt: skip
+    if wrong == "short":
+        data = tmp_path / "mine.dat"
+        data.write_bytes(data.read_bytes()[:1000])
+    app = page("app.py")
+    for end in (first, {"hea": "dat", "dat": "hea"}[first]):
+        name = f"mine.{end}"
+        app.file_uploader[0].upload(name, (tmp_path / name).read_bytes(), "application/octet-stream").run()
+    told = " ".join(_told(app))
+    assert ("cut short" if wrong == "short" else "no channel named") in told
+    assert "kept meanwhile" not in told
+    if wrong == "leads":
+        app.text_input[-1].input("I, II")
+        app.button(key="FormSubmitter:upload_answers-Read anew").click().run()
+        assert any("names 2 leads" in said for said in _told(app))
+
+
 def test_anything_unexpected_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a secret of the machine")

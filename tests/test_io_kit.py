@@ -1,5 +1,6 @@
 """Formats by ecgdatakit, where a file says more than is usual: it is taken, or its loss is told."""
 
+import copy
 import re
 
 import numpy as np
@@ -58,6 +59,42 @@ def test_dicom_groups_of_unlike_length_are_joined_only_where_they_say_when(tmp_p
     untold = read_ecg(grouped(tmp_path / "y.dcm", (None, None), cut))
     assert set(untold.absent_leads) == set(LEADS[6:])
     assert any("V1" in said and "left out" in said for said in untold.warnings)  # which leads are lost
+
+
+@pytest.mark.parametrize("strip_first", [False, True])
+def test_a_strip_below_the_columns_of_a_dicom_print(tmp_path, strip_first):
+    path, n = tmp_path / "x.dcm", N // 4
+    dicom(path, MV, FS)
+    ds = pydicom.dcmread(path)
+    whole = ds.WaveformSequence[1]
+    channels = list(whole.ChannelDefinitionSequence)
+    counts = np.frombuffer(whole.WaveformData, "<i2").reshape(N, 12)
+
+    def group(rows, start, stop):
+        part = copy.deepcopy(whole)
+        part.ChannelDefinitionSequence = [channels[row] for row in rows]
+        part.NumberOfWaveformChannels, part.NumberOfWaveformSamples = len(rows), stop - start
+        part.WaveformData = counts[start:stop, rows].copy().tobytes()
+        part.MultiplexGroupTimeOffset = 1000 * start / FS
+        return part
+
+    columns = [group([3 * k, 3 * k + 1, 3 * k + 2], k * n, (k + 1) * n) for k in range(4)]
+    strip = [group([1], 0, N)]
+    ds.WaveformSequence = strip + columns if strip_first else columns + strip
+    ds.save_as(path)
+    ecg = read_ecg(path)
+    assert not ecg.absent_leads and not any("left out" in said for said in ecg.warnings)
+    at_once = read_ecg(dicom(tmp_path / "y.dcm", MV, FS)).signal
+    assert shows(ecg, "II", at_once[1], 0)  # the strip, all of it
+    there = np.isfinite(ecg.signal)
+    np.testing.assert_allclose(ecg.signal[there], at_once[there], atol=STEP)
+    assert (there[[0, 2, *range(6, 12)]].sum(axis=1) == n).all()
+
+
+def test_a_dicom_group_without_a_time_is_at_the_others(tmp_path):
+    for offsets in ((3000, None), (None, 3000), (float("nan"), None)):
+        ecg = read_ecg(grouped(tmp_path / "x.dcm", offsets))
+        assert ecg.n_samples == N and any("side by side" in said for said in ecg.warnings)
 
 
 def test_dicom_groups_at_once_are_joined(tmp_path):

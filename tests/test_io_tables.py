@@ -862,6 +862,33 @@ def test_signs_that_separate_thousands(tmp_path, sign, delimiter, quote, numbere
     assert any("thousands" in said for said in ecg.warnings)
 
 
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("before", ["", "sample", "time (ms)", "marker"])
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_decimals_beside_whole_numbers_stay_decimals(tmp_path, decimal, before, offset):
+    values = np.round(LARGE.T / 1000 + offset, 3)  # from 1.2 to 4.8 mV: each number might be a thousand
+    whole = {
+        "sample": np.arange(len(values)),
+        "time (ms)": 4 * np.arange(len(values)),
+        "marker": np.arange(len(values)) % 2,
+    }
+    rows = [";".join(f"{v:.3f}".replace(".", decimal) for v in row) for row in values]
+    head = ";".join(f"{lead} (mV)" for lead in LEADS)
+    if before:
+        head, rows = f"{before};{head}", [f"{n};{row}" for n, row in zip(whole[before], rows, strict=True)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]))
+    ecg = read_ecg(tmp_path / "x.csv", fs=FS)
+    np.testing.assert_allclose(ecg.signal, values.T, atol=1e-6)
+    assert not any("thousands" in said for said in ecg.warnings)
+
+
+@pytest.mark.timeout(5)
+def test_a_quote_that_is_never_closed_takes_no_time(tmp_path):
+    (tmp_path / "x.csv").write_text(f"{HEAD}\n{lines(MV.T)}\n" + '"1' + "," * 100_000)
+    with pytest.raises(ECGError):
+        read_ecg(tmp_path / "x.csv")
+
+
 @pytest.mark.parametrize(("form", "decimal"), [("%.3f", "."), ("%.3f", ","), ("%g", "."), ("%.1f", ",")])
 @pytest.mark.parametrize("scale", [1, 1000])
 def test_decimals_stay_decimals(tmp_path, form, decimal, scale):
@@ -885,6 +912,23 @@ def test_decimals_stay_decimals(tmp_path, form, decimal, scale):
         ("Sampling duration (s): 60\nSampling rate: 250", 250),
         ("Abtastpunkte: 5000\nAbtastrate: 250 Hz", 250),
         ("Sampling: 250 Hz", 250),
+        ("Sampling [Hz]: 500", 500),
+        ("Sampling in Hz: 500", 500),
+        ("Sampling|500", 500),
+        ("Abtastrate_Hz: 500", 500),
+        ("Abtastraten: 500", 500),
+        *[
+            (f"Sampling rate: 500 Hz\n{beside}", 500)
+            for beside in (
+                "Samples per signal: 5000",
+                "Samples per segment: 2500",
+                "sf: 1.0",
+                "SF = 0.5 mV",
+                "FS range: 10 mV",
+                "Sampling (electrodes): 10",
+                "sample_rate_accuracy: 1 %",
+            )
+        ],
         ("Sampling points: 5000", None),
     ],
 )
@@ -938,6 +982,49 @@ def test_each_lead_by_its_own_gain(tmp_path):
     assert ecg.units_known and any("100 to 200 by lead" in said for said in ecg.warnings)
     asked = read_ecg(npz(tmp_path, signal=counts, **beside), unit="uV")
     assert asked.voltage_doubts  # leads that cannot be compared
+
+
+def test_gains_of_leads_in_no_known_order_are_not_applied(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:  # which lists its leads by the alphabet
+        for lead, row in zip(LEADS, MV, strict=True):
+            file[lead] = np.round(row * 200)
+        file["gain"] = np.linspace(200, 400, 12)
+        file["fs"] = FS
+    ecg = read_ecg(tmp_path / "x.h5")
+    assert any("not applied" in said for said in ecg.voltage_doubts)
+    np.testing.assert_allclose(
+        np.ptp(ecg.signal, axis=1) / np.ptp(MV, axis=1), np.ptp(ecg.signal[0]) / np.ptp(MV[0]), rtol=0.02
+    )
+
+
+@pytest.mark.parametrize("n", [12, 30])
+def test_gains_by_lead_beside_many_records(tmp_path, n):
+    gains = np.r_[[200.0] * 6, [100.0] * 6]
+    counts = np.stack([np.round(MV * gains[:, None])] * n)
+    ecg = read_ecg(npz(tmp_path, signal=counts, fs=FS, gain=gains, units="mV"), record=2)
+    if n == 12:  # of each lead, or of each record
+        assert any("not applied" in said for said in ecg.voltage_doubts)
+    else:
+        np.testing.assert_allclose(ecg.signal, MV, atol=0.006)
+
+
+def test_a_baseline_comes_before_an_adcs_zero(tmp_path):
+    gains, zeros = np.r_[[200.0] * 6, [100.0] * 6], 100 * np.arange(12.0)
+    counts = np.round(MV * gains[:, None] + zeros[:, None])
+    ecg = read_ecg(
+        npz(tmp_path, signal=counts, fs=FS, gain=gains, adc_gain=gains, adc_zero=zeros + 50, baseline=zeros)
+    )
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.006)
+
+
+def test_a_line_that_is_no_lead_is_not_quoted(tmp_path):
+    rows = [f"{lead}," + lines(row[None]) for lead, row in zip(LEADS, MV, strict=True)]
+    (tmp_path / "x.csv").write_text("\n".join([*rows, "Erika Mustermann,born 1950"]))
+    with pytest.raises(ECGError, match="begins with no lead") as error:
+        read_ecg(tmp_path / "x.csv", fs=FS)
+    assert "Erika" not in str(error.value)
 
 
 @pytest.mark.parametrize("key", ["resolution", "lsb", "units_per_bit", "scale"])

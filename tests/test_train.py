@@ -283,7 +283,10 @@ def test_calibration_comes_from_folds_that_no_model_had_learned(
     assert not opened.model.hug.voltage.any()  # for a and b have none
     assert fitted_folds(opened) == (1, 2, 3, 4, 5)
     told = json.loads((tmp_path / "final" / "run.json").read_text())["calibration"]
-    assert told == {name: ch.load_checkpoint(tmp_path / name / "checkpoint").digest for name in ("a", "b")}
+    assert told == [
+        {"run": name, "digest": ch.load_checkpoint(tmp_path / name / "checkpoint").digest}
+        for name in ("a", "b")
+    ]
     # other runs of calibration make another model, and another recipe no calibration
     with pytest.raises(RunError, match="calibration"):
         finetune(tmp_path / "final", corpus, init, (tmp_path / "a",), last, resume=True)

@@ -141,10 +141,7 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
                 f"the values, of which a lead spans {span:,.4g}."
             )
     elif len(known.gains) > 1:
-        said.append(
-            f"The file names gains of {min(known.gains):g} to {max(known.gains):g}, which are not applied: "
-            f"leads cannot be held against each other, and it may be read by a {WRONG_GAIN}."
-        )
+        said.append(_not_applied(known.gains))
     elif (step := known.step) and step not in (1.0, *BITS) and not asked.unit and _whole(plain):
         if low <= span * step * (millivolt(unit) or 1.0) <= high:
             said.append(
@@ -156,6 +153,13 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
         Channel(name, np.asarray(x, np.float64) * one + zero, known.fs, unit, float(one), float(zero))
         for (name, x), one, zero in zip(leads.items(), steps, zeros, strict=True)
     ]
+
+
+def _not_applied(gains: Sequence[float]) -> str:
+    return (
+        f"The file names gains of {min(gains):g} to {max(gains):g}, which are not applied: leads cannot be "
+        f"held against each other, and it may be read by a {WRONG_GAIN}."
+    )
 
 
 def _whole(leads: Iterable[NDArray[Any]]) -> bool:
@@ -190,7 +194,9 @@ def _choose(
     if any(_lead_of(name) in LEADS for name in named) and (len(named) > 1 or len(named) == len(arrays)):
         n = next(iter(named.values())).size
         known = replace(known, fs=_rate_beside(path, times, n, known.fs, notes))
-        channels = _by_gain(named, known, asked, notes)
+        if known.gains:  # in which order of the leads is not known
+            notes.append(_not_applied(known.gains))
+        channels = _by_gain(named, replace(known, gains=(), zeros=()), asked, notes)
         return Recording(source, channels, known.age, known.sex, tuple(notes), bare=True)
     usable = {place: v for place, v in arrays.items() if v.ndim >= 1 and v.size >= 100}
     likely = {
@@ -207,7 +213,17 @@ def _choose(
     place = max(pick, key=lambda p: pick[p].size)
     if several := _records_in(np.squeeze(pick[place])):  # what is said of each record, said of this one
         row = asked_row(path, f"{several:,} records", several, asked)
-        known = facts({**{p: v.ravel()[row] for p, v in arrays.items() if v.size == several}, **said})
+        n_leads = min(np.squeeze(pick[place]).shape[1:])
+        gains, zeros = (row if len(row) == n_leads else () for row in (known.gains, known.zeros))
+        if several == n_leads and gains:  # of each record, or of each lead
+            notes.append(_not_applied(gains))
+            gains, zeros = (), ()
+        of_record = {
+            p: v.ravel()[row]
+            for p, v in arrays.items()
+            if v.size == several and not (several == n_leads and _of(p, _GAINS, _ZEROS))
+        }
+        known = replace(facts({**of_record, **said}), gains=gains, zeros=zeros)
     elif len(two) > 1 and asked.record is not None:
         place = list(two)[asked_row(path, "", len(two), asked)]
         notes = [f"Array {asked.record} of the {len(two)} that may hold a record is read."]
@@ -226,10 +242,17 @@ def _choose(
 
 
 def _of_each_lead(arrays: Mapping[str, NDArray[Any]], named: re.Pattern[str]) -> tuple[float, ...]:
-    """Numbers of a name that differ by lead, or none."""
-    rows = [v.ravel() for place, v in arrays.items() if named.match(re.split(r"[/@]", place)[-1])]
+    """Numbers of a name that differ by lead, or none; a baseline before an ADC's zero."""
+    rows = [
+        arrays[place].ravel() for place in sorted(arrays, key=lambda p: "base" not in p) if _of(place, named)
+    ]
     rows = [v for v in rows if 1 < v.size <= MOST_LEADS and np.isfinite(v).all() and np.ptp(v) > 0]
-    return tuple(map(float, rows[0])) if len(rows) == 1 else ()
+    return tuple(map(float, rows[0])) if rows else ()
+
+
+def _of(place: str, *named: re.Pattern[str]) -> bool:
+    name = re.split(r"[/@]", place)[-1]
+    return any(pattern.match(name) for pattern in named)
 
 
 def _one_array(

@@ -145,8 +145,9 @@ def _hertz(frequency: Any) -> float | None:
 def _age(root: Any) -> str | int | None:
     """Years, as they stand there or from the birth date to the day of the ECG."""
     age = root.find(".//patientAge")
-    if age is not None and age.get("U", "").strip().lower() in ("", "a", "y", "yr", "year", "years"):
-        return _value(root, ".//patientAge")
+    in_years = age is not None and age.get("U", "").strip().lower() in ("", "a", "y", "yr", "year", "years")
+    if in_years and years(told := _value(root, ".//patientAge")) is not None:
+        return told
     return age_on(
         _value(root, ".//patientInfo/birthDateTime"), _value(root, ".//testInfo/acquisitionDateTime")
     )

@@ -368,6 +368,12 @@ def _within_when_inflated(path: Path) -> None:
                 return
 
 
+def _covers(at: int, lead: Any, other_at: int, other: Any) -> bool:
+    """Whether a lead outlasts another of its name on both sides, as a strip below the twelve does."""
+    end, other_end = at + len(lead.samples), other_at + len(other.samples)
+    return at <= other_at and end >= other_end and len(lead.samples) > len(other.samples)
+
+
 def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str], bool]:
     """Channels of the rhythm groups, what is to be said, and whether averaged beats lie beside them."""
     import pydicom
@@ -378,8 +384,8 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
     found = []
     for i, wave in enumerate(ds.WaveformSequence):
         if (group := parser._read_group(wave, i, little)) is not None:
-            offset = wave.get("MultiplexGroupTimeOffset")  # ms
-            found.append(group | {"offset": None if offset is None else float(offset)})
+            offset = float(wave.get("MultiplexGroupTimeOffset", "nan"))  # ms
+            found.append(group | {"offset": offset if np.isfinite(offset) else None})
     length = [g["num_samples"] / g["sampling_frequency"] for g in found]
     longest = max(length)
     rhythm = [
@@ -393,34 +399,40 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
             "no rhythm strip is in it."
         )
     base = max(rhythm, key=lambda g: sum(canonical_lead(lead.label) in LEADS for lead in g["leads"]))
-    taken: set[str | None] = set()
-    joined = []
+    fs = base["sampling_frequency"]
+    places: dict[str, list[tuple[int, Any]]] = {}  # lead -> its first sample and itself; "" for no leads
     for group in (base, *(g for g in rhythm if g is not base)):
-        leads = {canonical_lead(lead.label) for lead in group["leads"]} - {None}
-        placed = None not in (group["offset"], base["offset"]) or group["num_samples"] == base["num_samples"]
-        if group["sampling_frequency"] != base["sampling_frequency"] or not placed or leads & taken:
+        untold = None in (group["offset"], base["offset"])
+        if group["sampling_frequency"] != fs or (untold and group["num_samples"] != base["num_samples"]):
             continue
-        taken |= leads
-        joined.append(group)
+        at = round(((base if untold else group)["offset"] or 0.0) / 1000 * fs)
+        own: dict[str, list[tuple[int, Any]]] = {"": places.get("", [])}
+        for lead in group["leads"]:
+            name = canonical_lead(lead.label) or ""
+            if all(_covers(at, lead, *other) for other in places.get(name, ()) if name):
+                own.setdefault(name, []).append((at, lead))
+        places |= own
+    parts = [part for several in places.values() for part in several]
+    taken = {id(lead) for _, lead in parts}
+    joined = [g for g in found if any(id(lead) in taken for lead in g["leads"])]
     left = [g for g in found if not any(g is one for one in joined)]
     others = [
         g for g in left
         if not g["is_median"] and g["num_samples"] / g["sampling_frequency"] >= SHORTEST_RHYTHM
     ]  # fmt: skip
     said = [sentence for sentence in said if "multiplex group" not in sentence]
-    fs = base["sampling_frequency"]
-    offsets = [round((group["offset"] or 0.0) / 1000 * fs) for group in joined]
-    channels, apart = _in_time([
-        (at - min(offsets), [_channel(lead, fs) for lead in group["leads"]])
-        for at, group in zip(offsets, joined, strict=True)
-    ])  # fmt: skip
+    first = min(at for at, _ in parts)
+    channels, apart = _in_time([(at - first, [_channel(lead, fs)]) for at, lead in parts])
     said += apart
     if len(joined) > 1 and not apart:
         said.append(f"Leads of {len(joined)} waveform groups, which run side by side, are joined.")
     for group in others:
-        fs, n = group["sampling_frequency"], group["num_samples"]
         names = some(lead.label for lead in group["leads"])
-        said.append(f"One more waveform group is left out: {names}, {n / fs:.3g} s at {fs:g} Hz.")
+        seconds = group["num_samples"] / group["sampling_frequency"]
+        said.append(
+            f"One more waveform group is left out: {names}, {seconds:.3g} s at "
+            f"{group['sampling_frequency']:g} Hz."
+        )
     return channels, said, len(left) > len(others)
 
 

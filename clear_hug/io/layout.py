@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -186,40 +186,39 @@ def without_thousands(text: str, layout: Layout, said: list[str]) -> tuple[str, 
     """The text without signs that separate thousands ("1,234" uV), and how it is then a table.
 
     A sign does where each number that has one has it before its last three digits and begins with no 0, and
-    where those without one are whole and, but for one column of numbered lines, below 1000.
+    where a column holds such numbers beside whole ones below 1000, and none above that lacks the sign.
     """
-    start = sum(map(len, text.splitlines(keepends=True)[: layout.skip]))
-    numbers = text[start:]
-    edge = "".join(re.escape(c) for c in ".," if c != layout.delimiter) + r"\w"
+    lines = text.splitlines(keepends=True)
+    head, rows = "".join(lines[: layout.skip]), lines[layout.skip :]
+    numbers = "".join(rows)
     for sign in ",.":
-        if sign not in numbers:
+        quoted = sign == layout.delimiter  # then a number has the sign within quotes alone
+        if sign not in numbers or (quoted and '"' not in numbers) or not _separates(sign, rows, layout):
             continue
-        mark = re.escape(sign)
-        if sign == layout.delimiter:  # within quotes alone
-            signed = re.compile(rf'(?<=")[-+]?(\d[\d{mark}]*{mark}[\d{mark}]*)(?=")')
-        else:
-            signed = re.compile(rf"(?<![{edge}])[-+]?(\d*{mark}[\d{mark}]*)(?![{edge}])")
-        grouped = 0
-        for number in signed.finditer(numbers):
-            if not re.fullmatch(rf"[1-9]\d{{0,2}}(?:{mark}\d{{3}})+", number[1]):
-                grouped = 0
-                break
-            grouped += 1
-        if not grouped:
-            continue
-        whole = [len(n) for n in re.findall(rf"(?<![{edge}])\d+(?![{edge}])", signed.sub("", numbers))]
-        small, large = sum(n < 4 for n in whole), sum(n > 3 for n in whole)
-        if small > grouped / 100 and large <= len(numbers.splitlines()):
-            said.append(
-                f"The sign {sign!r} in the file's numbers separates thousands: it is no decimal sign."
-            )
-            plain = signed.sub(_without(sign), numbers)
-            return text[:start] + plain, replace(layout, comma=layout.comma and sign != ",")
+        said.append(f"The sign {sign!r} in the file's numbers separates thousands: it is no decimal sign.")
+        edge = "".join(re.escape(c) for c in ".," if c != layout.delimiter) + r"\w"
+        before, after = ('(?<=")', '(?=")') if quoted else (f"(?<![{edge}])", f"(?![{edge}])")
+        grouped = re.compile(rf"{before}[-+]?[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+{after}")
+        numbers = grouped.sub(lambda number, sign=sign: number[0].replace(sign, ""), numbers)  # type: ignore[misc]
+        return head + numbers, replace(layout, comma=layout.comma and sign != ",")
     return text, layout
 
 
-def _without(sign: str) -> Callable[[re.Match[str]], str]:
-    return lambda number: number[0].replace(sign, "")
+def _separates(sign: str, rows: Sequence[str], layout: Layout) -> bool:
+    grouped = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+")
+    columns: dict[int, list[int]] = {}  # numbers with the sign, whole ones below 1000, and above
+    for row in rows:
+        for i, cell in enumerate(cells(row.strip("\r\n \0"), layout.delimiter)):
+            count = columns.setdefault(i, [0, 0, 0])
+            if sign in cell:
+                if not grouped.fullmatch(cell):
+                    return False
+                count[0] += 1
+            elif cell.lstrip("+-").isdecimal():
+                count[1 if len(cell.lstrip("+-")) < 4 else 2] += 1
+    return any(signed for signed, _, _ in columns.values()) and all(
+        small >= max(1, signed / 100) and not large for signed, small, large in columns.values() if signed
+    )
 
 
 def numbered_columns(row: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ from clear_hug.io.recording import Asked, NeedsAnswer, asked_row, read_bytes, so
 T = TypeVar("T")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][-+]?[0-9]+)?")
 _THOUSAND = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")  # "1,000": a thousand, or one
-_UTF_16 = re.compile(rb"""(\A\s*<\?xml[^>]{0,100}?)\s+encoding=["']utf-?16["']""", re.IGNORECASE)
+_UTF_16 = re.compile(rb"""(\A\s{0,20}<\?xml[^>]{0,100}?)\s{1,20}encoding=["']utf-?16["']""", re.IGNORECASE)
 _HERTZ = {"": 1.0, "hz": 1.0, "1/s": 1.0, "khz": 1e3}
 NO_STEP = "The file does not say what one count is: the values are counts."
 
@@ -36,7 +36,7 @@ def tree_of(path: Path, root: str) -> Any:
 
     content = read_bytes(path, "text")
     if b"\0" not in content[:200]:  # .NET writes "utf-16" over text in UTF-8
-        content = _UTF_16.sub(rb"\1", content, count=1)
+        content = _UTF_16.sub(rb"\1", content[:200], count=1) + content[200:]
     found = parse_xml_root(content)
     if found.tag != root:
         raise ECGError(f"{path.name} holds <{root}>, and not as its outermost element; export it by itself.")

@@ -26,9 +26,10 @@ _SAMPLED = (  # in the words of others
 )
 _SAMPLING = re.compile(  # says outright that it is the sampling rate
     rf"(?:sampl\w{{0,20}}[ \t_-]{{0,4}}(?:rate|freq\w{{0,20}}|hz)"
-    r"|sampling(?=\s{0,4}(?:[:=,;(@\d]|of\b|at\b))"  # "sampling points", "depth", "site" say another thing
-    r"|(?<!\d)(?<!\d )samples?\s*(?:/|per)\s*s\w{0,20}|\bfs\b|\bsf\b|\bsps\b"
-    r"|abtast(?:rate|frequenz|ung|geschwindigkeit)\b"
+    # "sampling points", "depth", "site" say another thing
+    r"|sampling(?=\s{0,4}(?:[:=,;(\[|@\d]|of\b|at\b|in\s{1,4}k?hz\b))"
+    r"|(?<!\d)(?<!\d )samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?s?\b|\bfs\b|\bsf\b|\bsps\b"
+    r"|abtast(?:raten?|frequenz|ung|geschwindigkeit)(?![a-zäöü])"
     # "SR" is the sinus rhythm too
     rf"|^\W{{0,4}}sr(?=[ \t]{{0,4}}(?:[\[(]hz[\])][ \t]{{0,4}})?[:=,;\t][ \t]{{0,4}}\d{{3}})|{_SAMPLED})"
     + _VALUE,
@@ -138,6 +139,7 @@ def _rates(text: str) -> list[float]:
     for match in list(_SAMPLING.finditer(text)) or list(_PER_SECOND.finditer(text))[:1]:
         start = text.rfind("\n", 0, match.start()) + 1
         found.append((text[start : match.end()], _hertz(match)))
+    found = [one for one in found if MIN_FS <= one[1] <= MAX_FS] or found  # "fs: 1.0" may be anything
     here = [rate for line, rate in found if not _BEFORE.search(line)]
     return list(dict.fromkeys(here or [rate for _, rate in found]))
 

@@ -268,9 +268,10 @@ def _named_rows(
         try:
             values = np.array([np.nan if c.lower() in ABSENT else float(c) for c in numbers])
         except ValueError:
+            where = f"lead {row[0][:20]}" if lead_of(row[0]) else "a line that begins with no lead"
             raise ECGError(
-                f"{path.name} is no table of numbers throughout: a cell of {row[0][:20]!r} holds something "
-                "else; take out what is no number behind a lead's name."
+                f"{path.name} is no table of numbers throughout: a cell of {where} holds something else; "
+                "take out what is no number."
             ) from None
         name, unit = split_unit(row[0])
         if TIME.match(name):

@@ -57,24 +57,24 @@ def criteria(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus"))
 
 def check_calibration(
     runs: Sequence[Path], tasks: tuple[Task, ...], recipe: Mapping[str, Any], judged: Sequence[int] = ()
-) -> dict[str, str]:
-    """Raise what `set_criteria` would, before a run has taken its hours; each run's digest.
+) -> list[dict[str, str]]:
+    """Raise what `set_criteria` would, before a run has taken its hours; each run's name and digest.
 
     recipe : of the run that is calibrated; the others must share it but for folds and seed
     """
     folds: list[int] = []
-    digests: dict[str, str] = {}
+    told: list[dict[str, str]] = []
     for run in runs:
         opened, watched = _of_calibration(run, tasks, folds)
         _check_recipe(run, opened, recipe)
         folds += watched
-        digests[Path(run).name] = opened.digest
+        told.append({"run": Path(run).name, "digest": opened.digest})
     _check_judged(folds, judged)
-    return digests
+    return told
 
 
 def _check_recipe(run: Path, opened: Checkpoint, recipe: Mapping[str, Any]) -> None:
-    theirs = opened.training.get("config", {})
+    theirs = {"label_fraction": 1.0, "stratified": True, **opened.training.get("config", {})}
     shared = [key for key in theirs if key in recipe and key not in _FREE]
     odd = [key for key in shared if json.dumps(theirs[key]) != json.dumps(recipe[key])]
     if odd:

@@ -188,6 +188,8 @@ def show_upload_error() -> None:
             st.error(say(f"{said} The record below is still the one that was shown before."))
         else:
             st.session_state[FAILED] = ""
+    if not st.session_state.get(FAILED):
+        st.session_state.pop(FAILED_AT, None)
     ask_about_upload()
 
 
@@ -212,7 +214,8 @@ def _uploaded(key: str) -> None:
     except ECGError as error:
         names = ", ".join(list(files)[:4])  # to the one who chose them, and in no log
         said = f"{names}: {error}"
-        if _of_wfdb(files) and not isinstance(error, NeedsAnswer):
+        lacking = _of_wfdb(files) and not _whole({**waiting, **files}, _stems(files))
+        if lacking and not isinstance(error, NeedsAnswer):
             st.session_state[WAITING] = dict([*waiting.items(), *files.items()][-MOST_WAITING:])
             said += " It is kept meanwhile: give what it needs, and they are read together."
         _failed(said)
@@ -222,16 +225,31 @@ def _uploaded(key: str) -> None:
 
 
 def _read_first(files: dict[str, bytes], waiting: dict[str, bytes]) -> None:
-    """Read files with those that wait for them, of the same name at least; else by themselves."""
+    """Read files with those that wait for them, of the same name first; else by themselves."""
     if _of_wfdb(files):
-        stems = {Path(name).stem for name in files}
+        stems = _stems(files)
         alike = {name: content for name, content in waiting.items() if Path(name).stem in stems}
-        for some in (waiting, alike):
-            if some:
-                with suppress(ECGError):
-                    first_read({**some, **files})
-                    return
-    first_read(files)
+        for some in (alike, waiting):
+            if not some:
+                continue
+            try:
+                return first_read({**some, **files})
+            except NeedsAnswer:
+                raise
+            except ECGError:
+                if some is alike and _whole({**some, **files}, stems):
+                    raise  # nothing is missing: this is what is wrong
+    return first_read(files)
+
+
+def _stems(names: Iterable[str]) -> set[str]:
+    return {Path(name).stem for name in names}
+
+
+def _whole(files: Iterable[str], stems: set[str]) -> bool:
+    """Whether header and samples of one of the records are both there."""
+    parts = {(Path(name).stem, Path(name).suffix.lower()) for name in files}
+    return any((stem, ".hea") in parts and bool({(stem, ".dat"), (stem, ".mat")} & parts) for stem in stems)
 
 
 def _of_wfdb(files: Iterable[str]) -> bool:
