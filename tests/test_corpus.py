@@ -210,9 +210,9 @@ def test_torchrun_shares_the_work(source: Path, shard: Path, tmp_path: Path) -> 
     script = tmp_path / "script.py"
     script.write_text(f"""
 from pathlib import Path
-from clear_hug.train import corpus
-corpus.PART_RECORDS = 6
-corpus.prepare([Path({str(source)!r})], Path({str(tmp_path / "out")!r}))
+from clear_hug.train import prepare
+prepare.PART_RECORDS = 6
+prepare.prepare([Path({str(source)!r})], Path({str(tmp_path / "out")!r}))
 """)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
