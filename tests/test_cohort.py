@@ -237,11 +237,19 @@ def test_the_same_recording_at_another_rate_is_no_neighbour(made: Cohort) -> Non
 
 
 def test_names_in_a_table_begin_with_what_tells_them_apart(made: Cohort) -> None:
-    titles = ["records100/00000/00001_lr", "records500/00000/00001_hr", f"a/{'x' * 40}7", "top", *"abcd"]
+    titles = [
+        "records100/00000/00001_lr",
+        "records500/00000/00001_hr",
+        f"a/{'x' * 40}7",
+        "top",
+        "simulated: slow, 45/min",
+        *"abc",
+    ]
     rows = np.arange(8)
     told = table_of(replace(made, titles=np.array(titles)), rows, TARGET)["Record"].tolist()
     assert told[:2] == ["00001_lr · records100/00000", "00001_hr · records500/00000"]
     assert told[2].startswith("… xx") and told[2].endswith("7 · a") and told[3] == "top"
+    assert told[4] == "slow, 45/min"  # a sentence, and no path
 
 
 def test_all_rows_are_exported_in_their_order(made: Cohort, checkpoint: Checkpoint) -> None:

@@ -424,8 +424,11 @@ def table_of(cohort: Cohort, rows: NDArray[np.int64], target: str, dark: bool = 
 def _names(cohort: Cohort, rows: NDArray[np.int64]) -> list[str]:
     """Titles, what tells them apart first: of a long name its end; the folder last, where it may be cut."""
     said = []
-    for title in cohort.titles[rows].tolist():
-        folder, _, name = str(title).rpartition("/")
+    for title in map(str, cohort.titles[rows].tolist()):
+        if ": " in title:  # built in: a sentence, and no path
+            said.append(title.partition(": ")[2])
+            continue
+        folder, _, name = title.rpartition("/")
         short = name if len(name) <= LONGEST_NAME else f"… {name[2 - LONGEST_NAME :]}"
         said.append(f"{short} · {folder}" if folder else short)
     return said
