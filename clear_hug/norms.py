@@ -218,8 +218,13 @@ def _row(
 
 
 def as_shown(value: float, unit: str) -> float:
-    """The value with the digits that are shown of it: whole, but hundredths of a mV."""
-    return round(value, 2 if unit == "mV" else 0)
+    """The value with the digits that are shown of it."""
+    return round(value, digits_of(unit))
+
+
+def digits_of(unit: str) -> int:
+    """Decimals that are shown of a value: it is whole, but in hundredths of a mV."""
+    return 2 if unit == "mV" else 0
 
 
 def _flag(value: float, low: float, high: float) -> str:

@@ -25,7 +25,7 @@ from clear_hug.display import (
 from clear_hug.ecg import ECG, ECGError
 from clear_hug.gate import of_fibrillation
 from clear_hug.leads import LEADS
-from clear_hug.norms import Row, assess
+from clear_hug.norms import Row, assess, digits_of
 from clear_hug.plots import Caliper, caliper_from_box, plot_overview
 from clear_hug.plots.paper import ecg_data
 from clear_hug.plots.theme import theme
@@ -230,7 +230,7 @@ def number_words(value: float, unit: str) -> str:
     """A measured value with the digits that it deserves."""
     if not np.isfinite(value):
         return ABSENT
-    text = f"{value:.2f}" if unit == "mV" else f"{value:.0f}"
+    text = f"{value:.{digits_of(unit)}f}"
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
