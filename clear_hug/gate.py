@@ -29,7 +29,7 @@ QUANTILES = (0.005, 0.995)  # of the training records; what lies beyond is unusu
 FEW_BEATS = 3  # with fewer there is one RR interval at most, and no rhythm to tell
 FIBRILLATION = ("AFIB", "AFLT", "AF")  # labels that an irregular rhythm without P waves may bear
 SIMULATED_WORDS = "This ECG is simulated; the model was trained on real ones."
-NORMAL_WORDS = "“Normal ECG” as PTB-XL has it is of the form of the beats: it says nothing of the rhythm."
+NORMAL_WORDS = "In PTB-XL “normal ECG” means that the beats look normal; it says nothing about the rhythm."
 STILL, CUT_OFF = 0.02, 0.1  # s that a trace stands still at its end; and how near to that a beat is cut off
 SHORT = 0.9  # of the shortest stretch read in training; a record may miss a little at its ends
 
