@@ -1,4 +1,6 @@
-"""All that ecgdatakit reads: DICOM, HL7 aECG, GE MUSE, Philips, Mortara, SCP-ECG, EDF, ISHNE, MFER, Kardia.
+"""What ecgdatakit reads: HL7 aECG, GE MUSE, Philips, Mortara, SCP-ECG, EDF, ISHNE, MFER, Kardia; and DICOM.
+
+DICOM has a room of its own (`dicom.py`), which begins from what is shared here.
 
 Its samples were compared with the raw files for DICOM, EDF, GE MUSE, HL7 aECG, Philips Sierra and SCP-ECG;
 the others rest on ecgdatakit's word.
@@ -7,10 +9,7 @@ the others rest on ecgdatakit's word.
 from __future__ import annotations
 
 import re
-import shutil
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,9 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from clear_hug.ecg import ECGError
 from clear_hug.io.aecg import aecg_parser
-from clear_hug.io.private import private_folder
 from clear_hug.io.recording import (
     Asked,
     Channel,
@@ -32,18 +29,14 @@ from clear_hug.io.recording import (
     millivolt,
     plain,
     sex_of,
-    some,
     within,
     years,
 )
-from clear_hug.leads import LEADS, canonical_lead
-
-AVERAGED = ", without its averaged beats"  # beside the format of a file that holds them too
-SHORTEST_RHYTHM = 2.0  # s; a DICOM group below this is an averaged beat, whatever its label says
 
 
 @cache
-def _parsers() -> dict[str, Any]:
+def parsers() -> dict[str, Any]:
+    """By the name of a format, the parser of ecgdatakit."""
     from ecgdatakit import FileParser
 
     return {parser.FORMAT_NAME: parser for parser in FileParser().parsers}
@@ -59,7 +52,7 @@ _WORTH_SAYING = re.compile(
 _UNSAID = re.compile(r"for VR|raw ADC samples|raw counts")
 
 
-def _parse(path: Path, parser: Any = None) -> tuple[Any, list[str]]:
+def parse(path: Path, parser: Any = None) -> tuple[Any, list[str]]:
     """A record of ecgdatakit, by a parser of its own or one given, and those of its warnings that are of use.
 
     The others may quote the file: pydicom's "Invalid value for VR PN" names the patient.
@@ -74,7 +67,8 @@ def _parse(path: Path, parser: Any = None) -> tuple[Any, list[str]]:
     return record, [plain(t, path).replace(path.name, "the file") for t in kept]
 
 
-def _recording(source: str, record: Any, channels: list[Channel], said: list[str]) -> Recording:
+def as_recording(source: str, record: Any, channels: list[Channel], said: list[str]) -> Recording:
+    """What ecgdatakit says of a record, with its channels and sentences."""
     device, filters = record.recording.device, record.recording.acquisition.filters
     notch = filters.notch if filters.notch_active is not False else None
     return Recording(
@@ -129,11 +123,12 @@ def _stored(record: Any) -> dict[str, float]:
     )  # fmt: skip
 
 
-def _channels(record: Any) -> list[Channel]:
-    return [_channel(lead, _exact_rate(record, lead)) for lead in record.leads]
+def as_channels(record: Any) -> list[Channel]:
+    """The leads of a record, each at its exact rate."""
+    return [as_channel(lead, _exact_rate(record, lead)) for lead in record.leads]
 
 
-def _channel(lead: Any, fs: float) -> Channel:
+def as_channel(lead: Any, fs: float) -> Channel:
     """A lead by its physical scale, which stands in EDF and DICOM also where the unit alone is missing."""
     scale, zero = _scale(lead)
     samples = np.asarray(lead.samples)
@@ -184,8 +179,8 @@ def _exact_rate(record: Any, lead: Any) -> float:
 
 
 def _read(path: Path, source: str) -> Recording:
-    record, said = _parse(path)
-    return _recording(source, record, _channels(record), said)
+    record, said = parse(path)
+    return as_recording(source, record, as_channels(record), said)
 
 
 def _read_muse(path: Path, source: str) -> Recording:
@@ -203,22 +198,22 @@ def _read_muse(path: Path, source: str) -> Recording:
 
 
 def _read_aecg(path: Path, source: str) -> Recording:
-    record, said = _parse(path, aecg_parser())
-    return _recording(source, record, _channels(record), said)
+    record, said = parse(path, aecg_parser())
+    return as_recording(source, record, as_channels(record), said)
 
 
 def _read_scp(path: Path, source: str) -> Recording:
     """SCP-ECG: each lead where it stands in time; ecgdatakit leaves its first sample beside it."""
-    record, said = _parse(path)
+    record, said = parse(path)
     for lead in record.leads:  # the pulse of a lead is no lead
         lead.label = re.sub(r"^(.*)-cal$", r"calibration of \1", lead.label, flags=re.IGNORECASE)
-    channels = _channels(record)
+    channels = as_channels(record)
     starts = [int(lead.annotations.get("start_sample", 1)) for lead in record.leads]
-    channels, apart = _in_time([(at - min(starts), [c]) for at, c in zip(starts, channels, strict=True)])
-    return _recording(source, record, channels, said + apart)
+    channels, apart = in_time([(at - min(starts), [c]) for at, c in zip(starts, channels, strict=True)])
+    return as_recording(source, record, channels, said + apart)
 
 
-def _in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel], list[str]]:
+def in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel], list[str]]:
     """Channels on one axis of time, absent where they were not recorded, and a sentence where they differ.
 
     parts : (first sample, channels) of leads that were recorded at once
@@ -241,13 +236,13 @@ def _in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel],
 
 def _read_ishne(path: Path, source: str) -> Recording:
     """ISHNE; ecgdatakit does not compare the length that the header promises with what is there."""
-    record, said = _parse(path)
+    record, said = parse(path)
     for lead in record.leads:  # ecgdatakit's name for a code of no lead, which would be read as I, II or III
         lead.label = re.sub(r"^Lead (\d+)$", r"channel \1", lead.label)
     promised, there = (record.raw_metadata.get(key, 0) for key in ("ecg_size", "samples_per_lead"))
     if 0 < there < promised:
         said.append(f"The header promises {promised:,} samples a lead and {there:,} are there: cut short?")
-    return _recording(source, record, _channels(record), said)
+    return as_recording(source, record, as_channels(record), said)
 
 
 def _read_mfer(path: Path, source: str) -> Recording:
@@ -305,137 +300,6 @@ def _read_edf(path: Path, source: str) -> Recording:
     return recording
 
 
-def _read_dicom(path: Path, source: str) -> Recording:
-    """DICOM waveform: the rhythm groups joined, each where it stands in time, averaged beats left out."""
-    _within_when_inflated(path)
-    if _class_of(path).startswith(_PRINT):
-        raise ECGError(
-            f"{path.name} is DICOM around a document (a PDF, say), a print of an ECG, which cannot be read; "
-            "export the waveform itself."
-        )
-    record, said = _parse(path)
-    groups = record.raw_metadata.get("multiplex_groups", [])
-    seconds = [g["samples"] / g["sampling_frequency"] for g in groups]
-    if len(groups) < 2 and (not seconds or seconds[0] >= SHORTEST_RHYTHM):
-        return _recording(source, record, _channels(record), said)
-    channels, said, averaged = _join_groups(path, said)
-    # the device's own mean beats are no part of the record: told, and no warning
-    return _recording(source + AVERAGED * averaged, record, channels, said)
-
-
-_PRINT = "1.2.840.10008.5.1.4.1.1.104"  # classes of DICOM that carry a PDF or another document
-
-
-def _read_any_dicom(path: Path, source: str) -> Recording:
-    """DICOM with or without the preamble of 128 bytes and "DICM", which libraries know it by."""
-    with path.open("rb") as file:
-        if file.read(132)[128:] == b"DICM":
-            return _read_dicom(path, source)
-        with private_folder() as folder:
-            file.seek(0)
-            with (folder / path.name).open("wb") as whole:
-                whole.write(bytes(128) + b"DICM")
-                shutil.copyfileobj(file, whole)
-            return _read_dicom(folder / path.name, source)
-
-
-def _class_of(path: Path) -> str:
-    """What kind of thing a DICOM file is, by its SOP class."""
-    import pydicom
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they may quote the file
-        return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID", ""))
-
-
-def _within_when_inflated(path: Path) -> None:
-    """Refuse a deflated data set that is larger than what is read at once, before pydicom inflates it."""
-    from pydicom.filereader import read_dataset
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
-
-    with path.open("rb") as file:
-        file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
-        meta = read_dataset(
-            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
-        )
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-            return
-        inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while content := inflate.unconsumed_tail or file.read(1 << 16):
-            size += len(inflate.decompress(content, 1 << 20))
-            within("unpacked", size, path.name)
-            if inflate.eof:
-                return
-
-
-def _covers(at: int, lead: Any, other_at: int, other: Any) -> bool:
-    """Whether a lead outlasts another of its name on both sides, as a strip below the twelve does."""
-    end, other_end = at + len(lead.samples), other_at + len(other.samples)
-    return at <= other_at and end >= other_end and len(lead.samples) > len(other.samples)
-
-
-def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str], bool]:
-    """Channels of the rhythm groups, what is to be said, and whether averaged beats lie beside them."""
-    import pydicom
-
-    ds = pydicom.dcmread(path)
-    parser = _parsers()["DICOM Waveform"]()
-    little = parser._is_little_endian(ds)
-    found = []
-    for i, wave in enumerate(ds.WaveformSequence):
-        if (group := parser._read_group(wave, i, little)) is not None:
-            offset = float(wave.get("MultiplexGroupTimeOffset", "nan"))  # ms
-            found.append(group | {"offset": offset if np.isfinite(offset) else None})
-    length = [g["num_samples"] / g["sampling_frequency"] for g in found]
-    longest = max(length)
-    rhythm = [
-        g for g, s in zip(found, length, strict=True)
-        if s >= max(SHORTEST_RHYTHM, 0.5 * longest if g["offset"] is None else 0)
-        and not (g["is_median"] and s < longest)
-    ]  # fmt: skip
-    if not rhythm:
-        raise ECGError(
-            f"{path.name} holds averaged beats alone (the longest group lasts {longest:.3g} s); "
-            "no rhythm strip is in it."
-        )
-    base = max(rhythm, key=lambda g: sum(canonical_lead(lead.label) in LEADS for lead in g["leads"]))
-    fs = base["sampling_frequency"]
-    places: dict[str, list[tuple[int, Any]]] = {}  # lead -> its first sample and itself; "" for no leads
-    for group in (base, *(g for g in rhythm if g is not base)):
-        untold = None in (group["offset"], base["offset"])
-        if group["sampling_frequency"] != fs or (untold and group["num_samples"] != base["num_samples"]):
-            continue
-        at = round(((base if untold else group)["offset"] or 0.0) / 1000 * fs)
-        own: dict[str, list[tuple[int, Any]]] = {"": places.get("", [])}
-        for lead in group["leads"]:
-            name = canonical_lead(lead.label) or ""
-            if all(_covers(at, lead, *other) for other in places.get(name, ()) if name):
-                own.setdefault(name, []).append((at, lead))
-        places |= own
-    parts = [part for several in places.values() for part in several]
-    taken = {id(lead) for _, lead in parts}
-    joined = [g for g in found if any(id(lead) in taken for lead in g["leads"])]
-    left = [g for g in found if not any(g is one for one in joined)]
-    others = [
-        g for g in left
-        if not g["is_median"] and g["num_samples"] / g["sampling_frequency"] >= SHORTEST_RHYTHM
-    ]  # fmt: skip
-    said = [sentence for sentence in said if "multiplex group" not in sentence]
-    first = min(at for at, _ in parts)
-    channels, apart = _in_time([(at - first, [_channel(lead, fs)]) for at, lead in parts])
-    said += apart
-    if len(joined) > 1 and not apart:
-        said.append(f"Leads of {len(joined)} waveform groups, which run side by side, are joined.")
-    for group in others:
-        names = some(lead.label for lead in group["leads"])
-        seconds = group["num_samples"] / group["sampling_frequency"]
-        said.append(
-            f"One more waveform group is left out: {names}, {seconds:.3g} s at "
-            f"{group['sampling_frequency']:g} Hz."
-        )
-    return channels, said, len(left) > len(others)
-
-
 def _format(
     name: str,
     source: str,
@@ -446,7 +310,7 @@ def _format(
     """A format by ecgdatakit's name for it."""
 
     def recognise(path: Path, head: bytes) -> bool:
-        return bool(_parsers()[name].can_parse(path, head))
+        return bool(parsers()[name].can_parse(path, head))
 
     def checked(path: Path, asked: Asked) -> Recording:
         within(limit, path.stat().st_size, path.name)
@@ -455,45 +319,7 @@ def _format(
     return Reader(checked, extensions, recognise)
 
 
-def _is_dicom(path: Path, head: bytes) -> bool:
-    return head[128:132] == b"DICM" or _begins_as_dicom(head)
-
-
-_CLASS = {2: 0x0002, 8: 0x0016}  # group -> its element that says which class of DICOM this is
-_VR = b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OW PN SH SL SQ SS ST TM UC UI UL UN UR US UT".split()
-_LONG_VR = (b"OB", b"OD", b"OF", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")  # whose length takes 4 bytes
-
-
-def _begins_as_dicom(head: bytes) -> bool:
-    """Whether a file without preamble is DICOM: elements in order, little endian, up to its class.
-
-    The first is of the meta group (2) or, where that is missing too, of group 8, which may leave out the VR.
-    """
-    at, last = 0, -1
-    first = int.from_bytes(head[:2], "little")
-    explicit = head[4:6] in _VR
-    if first not in _CLASS or (first == 2 and not explicit):
-        return False
-    while at + 12 <= len(head):
-        group, element, vr, size = struct.unpack_from("<HH2sH", head, at)
-        if group != first or not last < element <= _CLASS[first] or (explicit and vr not in _VR):
-            return False
-        start = at + 8
-        if not explicit:
-            size = int.from_bytes(head[at + 4 : start], "little")
-        elif vr in _LONG_VR:
-            size, start = int.from_bytes(head[start : start + 4], "little"), start + 4
-        if element == _CLASS[first]:
-            return size <= 64 and head[start : start + size].startswith(b"1.2.840.10008.")
-        at, last = start + size, element
-    return False
-
-
 KIT: Mapping[str, Reader] = {
-    "DICOM waveform": replace(
-        _format("DICOM Waveform", "DICOM waveform", ".dcm", ".dicom", read=_read_any_dicom),
-        recognise=_is_dicom,
-    ),
     "HL7 aECG": _format("HL7 aECG", "HL7 aECG", ".xml", read=_read_aecg, limit="text"),
     "GE MUSE XML": _format("GE MUSE XML", "GE MUSE XML", ".xml", read=_read_muse, limit="text"),
     "Philips Sierra XML": _format("Philips Sierra XML", "Philips Sierra XML", ".xml", limit="text"),

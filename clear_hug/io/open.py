@@ -13,6 +13,7 @@ from pathlib import Path
 from clear_hug.ecg import ECG, ECGError
 from clear_hug.io import arrays, tables
 from clear_hug.io.cardiosoft import is_cardiosoft, is_sapphire, read_cardiosoft, read_sapphire
+from clear_hug.io.dicom import is_dicom, read_dicom
 from clear_hug.io.kit import KIT
 from clear_hug.io.limits import LIMITS, MOST_LISTED
 from clear_hug.io.physionet import is_lone_samples, is_wfdb, read_wfdb, segments_of
@@ -26,6 +27,7 @@ READERS: dict[str, Reader] = {
     "CardioSoft XML": Reader(read_cardiosoft, (".xml",), is_cardiosoft),
     "GE Sapphire XML": Reader(read_sapphire, (".xml",), is_sapphire),
     "Schiller XML": Reader(read_schiller, (".xml",), is_schiller),
+    "DICOM waveform": Reader(read_dicom, (".dcm", ".dicom"), is_dicom),
     **KIT,
     "HDF5": Reader(arrays.read_hdf5, (".h5", ".hdf5", ".mat"), arrays.is_hdf5),
     "MAT": Reader(arrays.read_mat, (".mat",), arrays.is_mat),

@@ -1,0 +1,191 @@
+"""DICOM waveforms: groups of leads joined, each where it stands in time, with or without a preamble.
+
+Samples, scales and what stands beside them come from ecgdatakit (`kit.py`), the groups from pydicom.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clear_hug.ecg import ECGError
+from clear_hug.io.kit import as_channel, as_channels, as_recording, in_time, parse, parsers
+from clear_hug.io.private import private_folder
+from clear_hug.io.recording import Asked, Channel, Recording, some, within
+from clear_hug.leads import LEADS, canonical_lead
+
+SOURCE = "DICOM waveform"
+AVERAGED = ", without its averaged beats"  # beside the format of a file that holds them too
+SHORTEST_RHYTHM = 2.0  # s; a group below this is an averaged beat, whatever its label says
+
+
+def _read(path: Path) -> Recording:
+    """DICOM waveform: the rhythm groups joined, each where it stands in time, averaged beats left out."""
+    _within_when_inflated(path)
+    if _class_of(path).startswith(_PRINT):
+        raise ECGError(
+            f"{path.name} is DICOM around a document (a PDF, say), a print of an ECG, which cannot be read; "
+            "export the waveform itself."
+        )
+    record, said = parse(path)
+    groups = record.raw_metadata.get("multiplex_groups", [])
+    seconds = [g["samples"] / g["sampling_frequency"] for g in groups]
+    if len(groups) < 2 and (not seconds or seconds[0] >= SHORTEST_RHYTHM):
+        return as_recording(SOURCE, record, as_channels(record), said)
+    channels, said, averaged = _join_groups(path, said)
+    # the device's own mean beats are no part of the record: told, and no warning
+    return as_recording(SOURCE + AVERAGED * averaged, record, channels, said)
+
+
+_PRINT = "1.2.840.10008.5.1.4.1.1.104"  # classes of DICOM that carry a PDF or another document
+
+
+def read_dicom(path: Path, asked: Asked) -> Recording:
+    """DICOM with or without the preamble of 128 bytes and "DICM", which libraries know it by."""
+    within("bytes", path.stat().st_size, path.name)
+    with path.open("rb") as file:
+        if file.read(132)[128:] == b"DICM":
+            return _read(path)
+        with private_folder() as folder:
+            file.seek(0)
+            with (folder / path.name).open("wb") as whole:
+                whole.write(bytes(128) + b"DICM")
+                shutil.copyfileobj(file, whole)
+            return _read(folder / path.name)
+
+
+def _class_of(path: Path) -> str:
+    """What kind of thing a DICOM file is, by its SOP class."""
+    import pydicom
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they may quote the file
+        return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID", ""))
+
+
+def _within_when_inflated(path: Path) -> None:
+    """Refuse a deflated data set that is larger than what is read at once, before pydicom inflates it."""
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with path.open("rb") as file:
+        file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
+        meta = read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while content := inflate.unconsumed_tail or file.read(1 << 16):
+            size += len(inflate.decompress(content, 1 << 20))
+            within("unpacked", size, path.name)
+            if inflate.eof:
+                return
+
+
+def _covers(at: int, lead: Any, other_at: int, other: Any) -> bool:
+    """Whether a lead outlasts another of its name on both sides, as a strip below the twelve does."""
+    end, other_end = at + len(lead.samples), other_at + len(other.samples)
+    return at <= other_at and end >= other_end and len(lead.samples) > len(other.samples)
+
+
+def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str], bool]:
+    """Channels of the rhythm groups, what is to be said, and whether averaged beats lie beside them."""
+    import pydicom
+
+    ds = pydicom.dcmread(path)
+    parser = parsers()["DICOM Waveform"]()
+    little = parser._is_little_endian(ds)
+    found = []
+    for i, wave in enumerate(ds.WaveformSequence):
+        if (group := parser._read_group(wave, i, little)) is not None:
+            offset = float(wave.get("MultiplexGroupTimeOffset", "nan"))  # ms
+            found.append(group | {"offset": offset if np.isfinite(offset) else None})
+    length = [g["num_samples"] / g["sampling_frequency"] for g in found]
+    longest = max(length)
+    rhythm = [
+        g for g, s in zip(found, length, strict=True)
+        if s >= max(SHORTEST_RHYTHM, 0.5 * longest if g["offset"] is None else 0)
+        and not (g["is_median"] and s < longest)
+    ]  # fmt: skip
+    if not rhythm:
+        raise ECGError(
+            f"{path.name} holds averaged beats alone (the longest group lasts {longest:.3g} s); "
+            "no rhythm strip is in it."
+        )
+    base = max(rhythm, key=lambda g: sum(canonical_lead(lead.label) in LEADS for lead in g["leads"]))
+    fs = base["sampling_frequency"]
+    places: dict[str, list[tuple[int, Any]]] = {}  # lead -> its first sample and itself; "" for no leads
+    for group in (base, *(g for g in rhythm if g is not base)):
+        untold = None in (group["offset"], base["offset"])
+        if group["sampling_frequency"] != fs or (untold and group["num_samples"] != base["num_samples"]):
+            continue
+        at = round(((base if untold else group)["offset"] or 0.0) / 1000 * fs)
+        own: dict[str, list[tuple[int, Any]]] = {"": places.get("", [])}
+        for lead in group["leads"]:
+            name = canonical_lead(lead.label) or ""
+            if all(_covers(at, lead, *other) for other in places.get(name, ()) if name):
+                own.setdefault(name, []).append((at, lead))
+        places |= own
+    parts = [part for several in places.values() for part in several]
+    taken = {id(lead) for _, lead in parts}
+    joined = [g for g in found if any(id(lead) in taken for lead in g["leads"])]
+    left = [g for g in found if not any(g is one for one in joined)]
+    others = [
+        g for g in left
+        if not g["is_median"] and g["num_samples"] / g["sampling_frequency"] >= SHORTEST_RHYTHM
+    ]  # fmt: skip
+    said = [sentence for sentence in said if "multiplex group" not in sentence]
+    first = min(at for at, _ in parts)
+    channels, apart = in_time([(at - first, [as_channel(lead, fs)]) for at, lead in parts])
+    said += apart
+    if len(joined) > 1 and not apart:
+        said.append(f"Leads of {len(joined)} waveform groups, which run side by side, are joined.")
+    for group in others:
+        names = some(lead.label for lead in group["leads"])
+        seconds = group["num_samples"] / group["sampling_frequency"]
+        said.append(
+            f"One more waveform group is left out: {names}, {seconds:.3g} s at "
+            f"{group['sampling_frequency']:g} Hz."
+        )
+    return channels, said, len(left) > len(others)
+
+
+def is_dicom(path: Path, head: bytes) -> bool:
+    return head[128:132] == b"DICM" or _begins_as_dicom(head)
+
+
+_CLASS = {2: 0x0002, 8: 0x0016}  # group -> its element that says which class of DICOM this is
+_VR = b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OW PN SH SL SQ SS ST TM UC UI UL UN UR US UT".split()
+_LONG_VR = (b"OB", b"OD", b"OF", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")  # whose length takes 4 bytes
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    """Whether a file without preamble is DICOM: elements in order, little endian, up to its class.
+
+    The first is of the meta group (2) or, where that is missing too, of group 8, which may leave out the VR.
+    """
+    at, last = 0, -1
+    first = int.from_bytes(head[:2], "little")
+    explicit = head[4:6] in _VR
+    if first not in _CLASS or (first == 2 and not explicit):
+        return False
+    while at + 12 <= len(head):
+        group, element, vr, size = struct.unpack_from("<HH2sH", head, at)
+        if group != first or not last < element <= _CLASS[first] or (explicit and vr not in _VR):
+            return False
+        start = at + 8
+        if not explicit:
+            size = int.from_bytes(head[at + 4 : start], "little")
+        elif vr in _LONG_VR:
+            size, start = int.from_bytes(head[start : start + 4], "little"), start + 4
+        if element == _CLASS[first]:
+            return size <= 64 and head[start : start + size].startswith(b"1.2.840.10008.")
+        at, last = start + size, element
+    return False
