@@ -9,6 +9,7 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,49 @@ def kardia(path: Path, mv: np.ndarray, fs: float) -> Path:
     doc = {"id": "x", "recordedAt": "2020-01-01T10:00:00Z", "heartRate": 72, "patientID": JANE["id"],
            "note": f"{JANE['name']} {JANE['family']}", "data": {"raw": raw}}  # fmt: skip
     path.write_text(json.dumps(doc))
+    return path
+
+
+def coded(lead: str, first: int = 131_328) -> dict[str, Any]:
+    """A lead by its number of ISO/IEEE 11073-10101, counted from `first`."""
+    number = {"III": 61, "aVR": 62, "aVL": 63, "aVF": 64}.get(lead) or ["I", "II", *LEADS[6:]].index(lead) + 1
+    return {"coding": [{"system": "urn:oid:2.16.840.1.113883.6.24", "code": str(first + number)}]}
+
+
+def sampled(microvolt: Any, fs: float, **changed: Any) -> dict[str, Any]:
+    """FHIR's SampledData of whole microvolt."""
+    given = {"origin": {"value": 0, "unit": "uV"}, "period": 1000 / fs, "factor": 1, "dimensions": 1}
+    return {**given, "data": " ".join(map(str, microvolt)), **changed}
+
+
+def bundle(*resources: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "entry": [{"resource": one} for one in resources]}
+
+
+def fhir(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """A bundle of the patient and an observation with a component a lead."""
+    name = [{"given": [JANE["name"]], "family": JANE["family"]}]
+    patient = {"resourceType": "Patient", "id": JANE["id"], "name": name, "gender": "female"}
+    parts = [
+        {"code": coded(lead), "valueSampledData": sampled(row, fs)}
+        for lead, row in zip(LEADS, np.round(mv * 1000).astype(int), strict=True)
+    ]
+    observation = {
+        "resourceType": "Observation",
+        "effectiveDateTime": "2015-02-19T09:30:35+01:00",
+        "subject": {"reference": f"Patient/{JANE['id']}", "display": JANE["name"]},
+        "performer": [{"display": JANE["place"]}],
+        "component": parts,
+    }
+    path.write_text(json.dumps(bundle(patient, observation)))
+    return path
+
+
+def by_name(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """JSON of an app: leads by their names."""
+    leads = dict(zip(LEADS, np.round(mv, 4).tolist(), strict=True))
+    said = {"patient": f"{JANE['name']} {JANE['family']}", "id": JANE["id"], "clinic": JANE["place"]}
+    path.write_text(json.dumps({**said, "fs": fs, "unit": "mV", "leads": leads}))
     return path
 
 
@@ -338,6 +382,8 @@ WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
     "ISHNE": ("x.ecg", ishne),
     "MFER": ("x.mwf", mfer),
     "Kardia JSON": ("x.json", kardia),
+    "FHIR": ("x.json", fhir),
+    "JSON": ("x.json", by_name),
     "Mortara ELI XML": ("x.xml", mortara),
     "HL7 aECG": ("x.xml", aecg),
     "GE MUSE XML": ("x.xml", muse),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,8 @@ from clear_hug.ecg import ECG, ECGError
 from clear_hug.io import arrays, tables
 from clear_hug.io.cardiosoft import is_cardiosoft, is_sapphire, read_cardiosoft, read_sapphire
 from clear_hug.io.dicom import is_dicom, read_dicom
+from clear_hug.io.fhir import is_fhir, read_fhir
+from clear_hug.io.jsons import is_json, read_json
 from clear_hug.io.kit import KIT
 from clear_hug.io.limits import LIMITS, MOST_LISTED
 from clear_hug.io.physionet import is_lone_samples, is_wfdb, read_wfdb, segments_of
@@ -35,6 +39,8 @@ READERS: dict[str, Reader] = {
     "NPZ": Reader(arrays.read_npz, (".npz",), arrays.is_npz),
     "Parquet": Reader(arrays.read_parquet, (".parquet",), arrays.is_parquet),
     "XLSX": Reader(tables.read_xlsx, (".xlsx",), tables.is_xlsx),
+    "FHIR": Reader(read_fhir, (".json",), is_fhir),
+    "JSON": Reader(read_json, (".json",), is_json),
     "CSV": Reader(tables.read_table, (".csv", ".tsv", ".txt"), tables.is_table),
 }
 """Format -> reader; the first that recognises a file reads it."""
@@ -110,8 +116,9 @@ def _read(path: Path, asked: Asked) -> ECG:
         head = first_bytes(path)
         reader = reader_of(path, head)
         within("bytes", path.stat().st_size, path.name)
-        if reader is None and is_zip(head):
-            return replace(_read_files({path.name: path.read_bytes()}, asked), record_id=path.stem)
+        if reader is None and (is_zip(head) or is_gzip(head)):
+            name = path.name if is_zip(head) else f"{path.name.removesuffix('.gz')}.gz"
+            return replace(_read_files({name: path.read_bytes()}, asked), record_id=path.stem)
         if reader is None:
             if is_lone_samples(path, head):
                 raise ECGError(f"{path.name} needs its header, {path.with_suffix('.hea').name}, beside it.")
@@ -245,6 +252,7 @@ def _nameless(said: str, given: set[str], headers: list[str]) -> str:
 def _names_and_headers(files: Mapping[str, bytes]) -> tuple[set[str], list[str]]:
     """The names of uploaded files and of those in a .zip, and the WFDB headers among them."""
     names, headers = set(files), []
+    names |= {name[:-3] for name in files if name.lower().endswith(".gz")}
     for name, content in files.items():
         if _is_header(name):
             headers.append(content)
@@ -281,6 +289,10 @@ def is_zip(head: bytes) -> bool:
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
+def is_gzip(head: bytes) -> bool:
+    return head.startswith(b"\x1f\x8b\x08")
+
+
 def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Files by base name, zips opened; refuses two of one name, and what exceeds a limit."""
     flat: dict[str, bytes] = {}
@@ -301,6 +313,9 @@ def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
         flat[base] = content
 
     for name, content in files.items():
+        if is_gzip(content[:4]) and name.lower().endswith(".gz"):
+            add(name[:-3], _unpacked(name, content, room))
+            continue
         if not is_zip(content[:4]) or _is_record_in_zip(content):
             if name.lower().endswith(".zip"):
                 raise ECGError(f"{Path(name).name} cannot be opened as a .zip archive.")
@@ -324,6 +339,18 @@ def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
     if not flat:
         raise ECGError("nothing was uploaded; choose a file.")
     return flat
+
+
+def _unpacked(name: str, content: bytes, room: int) -> bytes:
+    """One file that gzip packed, of at most `room` bytes."""
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            inner = file.read(room + 1)
+    except (OSError, EOFError, zlib.error):
+        raise ECGError(f"{_base(name)} cannot be unpacked: it is broken or cut short.") from None
+    if len(inner) > room:
+        raise ECGError(LIMITS["unpacked"].exceeded(float("inf"), _base(name)))
+    return inner
 
 
 def _is_record_in_zip(content: bytes) -> bool:
