@@ -1,8 +1,9 @@
 """Which records a data set holds, by its published layout, and what it says of each.
 
 `list_records(folder)` gives a table with a row a record, `read_record` reads one. A layout is found by
-what lies in the folder (`LAYOUTS`); any other folder of readable ECGs is read file by file. What a WFDB
-header says of its record (`# Dx: 426783006,...`, `# Patient ID: ...`) is learned when it is read.
+what lies in the folder (`LAYOUTS`); any other folder of readable ECGs is read file by file, with the labels
+of a `labels.csv` of one's own (`_own_table`). What a WFDB header says of its record (`# Dx: 426783006,...`,
+`# Patient ID: ...`) is learned when it is read.
 `known(path)` says the same of a single file: the labels that its data set or its header gives it.
 
 PTB-XL's folds are its own. Elsewhere the patients of records with labels to learn (SNOMED codes) are
@@ -30,7 +31,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG, ECGError, ecg_from_leads
-from clear_hug.io import find_records, read_ecg
+from clear_hug.io import EXTENSIONS, find_records, read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 
@@ -147,6 +148,8 @@ def set_name(folder: Path) -> str:
 
 def _words(error: Exception) -> str:
     """An error in a line; a missing column or key is named as such."""
+    if isinstance(error, CorpusError):
+        return str(error).rstrip(".")
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -245,17 +248,26 @@ def label_tables(path: str | Path) -> list[Path]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """Tables of labels in a folder, by name; other data sets have a REFERENCE.csv too, of other columns."""
-    ptbxl, reference = folder / "ptbxl_database.csv", folder / "REFERENCE.csv"
-    return [path for path, of in ((ptbxl, Path.is_file), (reference, _is_reference)) if of(path)]
+    """Tables of labels in a folder, by name; others have a REFERENCE.csv or labels.csv of other columns."""
+    named = (("ptbxl_database.csv", Path.is_file), ("REFERENCE.csv", _is_reference), (OWN, _is_own))
+    return [folder / name for name, of in named if of(folder / name)]
 
 
 def _is_reference(path: Path) -> bool:
     """A REFERENCE.csv of CPSC2018."""
+    return _first_line(path).startswith("Recording,First_label")
+
+
+def _is_own(path: Path) -> bool:
+    """A labels.csv as `_own_table` reads it."""
+    return {"record", "statements"} <= {name.strip() for name in _first_line(path).split(",")}
+
+
+def _first_line(path: Path) -> str:
     if not path.is_file():
-        return False
+        return ""
     with path.open(encoding="utf-8-sig", errors="replace") as f:
-        return f.readline().startswith("Recording,First_label")
+        return f.readline(10_000)
 
 
 @lru_cache(maxsize=4)
@@ -266,6 +278,8 @@ def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
         if table.name == "REFERENCE.csv":
             items = [Item(**row) for row in _table(folder, "cpsc2018").to_dict("records")]
             return {Path(item.where).with_suffix("").as_posix(): item for item in items}
+        if table.name == OWN:
+            return {name: Item(name, "own", "", **said) for name, said in _own_rows(folder).items()}
         rows = _rows(table)
         facts = pd.DataFrame(_ptbxl_facts(rows)).assign(layout="ptbxl", where="").to_dict("records")
     except Exception as error:  # a table may hold anything
@@ -509,6 +523,77 @@ def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
     return ecg, item
 
 
+# The same with labels of one's own beside the files
+
+OWN = "labels.csv"
+_SUFFIXES = re.compile(rf"({'|'.join(map(re.escape, EXTENSIONS))})$", re.IGNORECASE)
+
+
+def _own_rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Record -> fields of `Item`, as the folder's labels.csv says them.
+
+    Its columns: record (a path below the folder, with its suffix or without), statements (codes between
+    spaces, commas or semicolons; none: nothing is known), and where they are known vocabulary (SCP or SNOMED;
+    else digits are SNOMED CT), patient, fold (1 to 10), age and sex.
+
+    Raises
+    ------
+    CorpusError : a code, vocabulary or fold that is none, or two rows of one record, by line and value
+    """
+    told: dict[str, dict[str, Any]] = {}
+    for line, row in enumerate(_rows(folder / OWN), 2):
+        cells = {str(key).strip(): str(value or "").strip() for key, value in row.items()}
+        name = _SUFFIXES.sub("", cells["record"].replace("\\", "/").removeprefix("./"))
+        where = f"{OWN}, line {line} ({name or 'no record'})"
+        codes = re.findall(r"[^\s,;'\"\[\]]+", cells["statements"])
+        snomed = all(code.isdigit() for code in codes)
+        vocabulary = cells.get("vocabulary") or ("SNOMED" if snomed else "SCP")
+        fold = cells.get("fold") or (BY_PATIENT if codes else NO_FOLD)
+        if not name or name in told:
+            raise CorpusError(f"{where}: expected one row a record, each with a name.")
+        if vocabulary not in ("SCP", "SNOMED"):
+            raise CorpusError(f"{where}: vocabulary {vocabulary!r}; expected SCP or SNOMED.")
+        known = set(TASKS["all"].labels) if vocabulary == "SCP" else set(filter(str.isdigit, codes))
+        if unknown := [code for code in codes if code not in known]:
+            expected = (
+                "those of PTB-XL's scp_statements.csv, such as NORM" if vocabulary == "SCP" else "digits"
+            )
+            raise CorpusError(
+                f"{where}: {unknown[0]!r} is no statement in {vocabulary}; expected {expected}."
+            )
+        if str(fold) not in map(str, (*range(1, FOLDS + 1), BY_PATIENT, NO_FOLD)):
+            raise CorpusError(f"{where}: fold {fold!r}; expected 1 to {FOLDS}, or nothing.")
+        patient = cells.get("patient", "")
+        told[name] = {
+            "fold": int(fold), "patient": f"{set_name(folder)}-{patient}" if patient else "",
+            "age": _age(cells.get("age")), "sex": _sex(cells.get("sex", "")),
+            "statements": json.dumps(codes) if codes else "", "vocabulary": vocabulary if codes else "",
+        }  # fmt: skip
+    return told
+
+
+def _own_table(folder: Path) -> dict[str, list[Any]]:
+    """The files of the folder with what its labels.csv says, and the rows of it that no file is there for."""
+    files, told = _files_table(folder), _own_rows(folder)
+    names = [record.removeprefix(f"{set_name(folder)}/") for record in files["record"]]
+    missing = [name for name in told if name not in set(names)]
+    table = {
+        "record": [*files["record"], *(f"{set_name(folder)}/{name}" for name in missing)],
+        "where": [*files["where"], *missing],
+    }
+    rows = [told.get(name, {}) for name in (*names, *missing)]
+    fields = ("fold", "patient", "age", "sex", "statements", "vocabulary")
+    return table | {
+        key: [row.get(key, Item.__dataclass_fields__[key].default) for row in rows] for key in fields
+    }
+
+
+def _own_read(folder: Path, item: Item) -> tuple[ECG, Item]:
+    ecg, item = _file_read(folder, item)
+    age, sex = (_or_none(item.age) if ecg.age is None else ecg.age), ecg.sex or item.sex or None
+    return replace(ecg, age=age, sex=sex), item
+
+
 def _codes(notes: Mapping[str, str]) -> list[str]:
     """SNOMED CT codes of a challenge header."""
     return [code for code in re.split(r"[,\s]+", notes.get("dx", "")) if code.isdigit()]
@@ -558,6 +643,7 @@ LAYOUTS: dict[str, Layout] = {
     "mimic": Layout(_holds("record_list.csv"), _mimic_table, _file_read),
     "csn": Layout(_holds("ConditionNames_SNOMED-CT.csv"), _csn_table, _file_read),
     "cpsc2018": Layout(lambda folder: bool(_references(folder)), _cpsc_table, _cpsc_read),
+    "own": Layout(lambda folder: _is_own(folder / OWN), _own_table, _own_read),
     "files": Layout(lambda folder: True, _files_table, _file_read),
 }
 """Layout -> how it is read; the first found in a folder is taken."""

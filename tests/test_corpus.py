@@ -339,6 +339,34 @@ def test_cpsc2018_as_first_published(tmp_path: Path, simulated: Simulated) -> No
         list_records(folder)
 
 
+def test_a_folder_with_labels_of_ones_own(tmp_path: Path, simulated: Simulated) -> None:
+    folder = tmp_path / "clinic"
+    ecg = simulated("normal", 1, fs=500.0)
+    write_wfdb(ecg, folder / "a" / "one", ["Dx: 59118001"])
+    write_wfdb(replace(ecg, signal=ecg.signal * 0.9), folder / "two", ["Age: 40"])
+    write_wfdb(replace(ecg, signal=ecg.signal * 0.8), folder / "three", [])
+    row = dict.fromkeys(("record", "statements", "patient", "fold", "age", "sex"), "")
+    rows = [
+        {**row, "record": "a/one.hea", "statements": "IMI,LVH", "fold": "3", "patient": "7"},
+        {**row, "record": "two", "statements": "NORM", "age": "61", "sex": "F"},
+        {**row, "record": "gone", "statements": "NORM"},
+    ]
+    write_csv(folder / "labels.csv", rows)
+    prepare([folder], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    there = {r["record"]: i for i, r in enumerate(data.records)}
+    assert set(there) == {"clinic/a/one", "clinic/two", "clinic/three"}
+    assert set(failures_of(tmp_path / "out" / "clinic")) == {"clinic/gone"}
+    one, two, three = (there[f"clinic/{name}"] for name in ("a/one", "two", "three"))
+    task = TASKS["superdiagnostic"]
+    assert np.flatnonzero(data.labelled_for([task])).tolist() == sorted([one, two])
+    truth = data.labels([task], np.array([one, two]))
+    assert [{task.labels[i] for i in np.flatnonzero(r)} for r in truth] == [{"MI", "HYP"}, {"NORM"}]
+    assert data.fold[one] == 3 and data.fold[two] == fold_of("clinic/two") and data.fold[three] == 0
+    assert data.patients[one] == "clinic-7"
+    assert (data.records[two]["age"], data.records[two]["sex"]) == (40, "F")  # the file's own age before all
+
+
 def test_chapman_shaoxing_ningbo(tmp_path: Path, simulated: Simulated) -> None:
     folder = tmp_path / "ecg-arrhythmia"
     write_csv(

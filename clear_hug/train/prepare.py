@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from clear_hug.beats import tokens_and_trace
-from clear_hug.datasets import CorpusError, Item, list_records, read_record, set_name
+from clear_hug.datasets import OWN, CorpusError, Item, list_records, read_record, set_name
 from clear_hug.ecg import ECGError
 from clear_hug.io import without_doubted_voltage
 from clear_hug.leads import N_LEADS
@@ -53,7 +53,7 @@ def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None
 
     Args:
         sources: folders of PTB-XL, CPSC2018, Chapman-Shaoxing-Ningbo, MIMIC-IV-ECG or LUDB as published,
-            arrays (signals.npz), or any folder of ECG files
+            arrays (signals.npz), or any folder of ECG files, with a labels.csv of one's own or without
         out: where the shards go, a folder a source
         workers: processes; the number of cores when not given
     """
@@ -93,6 +93,10 @@ def _tell_twice(out: Path) -> None:
 
 def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> None:
     table = list_records(source)
+    if table["layout"].iloc[0] == "files" and (source / OWN).exists():
+        print(
+            f"{shard.name}: {OWN} is not read; expected columns record and statements among its first line."
+        )
     plan = _plan(table, source)
     _start(shard, plan)
     parts = part_names(plan)
