@@ -27,12 +27,13 @@ from clear_hug.train import __main__ as command
 from clear_hug.train import run as run_module
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.corpus import Corpus, CorpusError
-from clear_hug.train.finetune import FinetuneConfig, finetune
+from clear_hug.train.finetune import finetune
 from clear_hug.train.loop import Average, EngineConfig, check_finite, learning_rate
 from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
 from clear_hug.train.reading import Batch, batches, read_batch, workers_beside
 from clear_hug.train.run import Run
 from clear_hug.train.settings import RunError
+from clear_hug.train.tuning import FinetuneConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAIN = PretrainConfig(

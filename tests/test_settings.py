@@ -10,9 +10,9 @@ import pytest
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig
 from clear_hug.train.decoder import DecoderConfig
-from clear_hug.train.finetune import FinetuneConfig
 from clear_hug.train.pretrain import PretrainConfig
 from clear_hug.train.settings import RunError, apart
+from clear_hug.train.tuning import FinetuneConfig
 
 LOOP: list[dict[str, Any]] = [
     {"epochs": 0}, {"batch_size": 0}, {"lr": -1e-3}, {"lr": math.nan}, {"warm_up": -1}, {"seed": -1},

@@ -36,13 +36,15 @@ from clear_hug.train.criteria import (
 )
 from clear_hug.train.decoder import DecoderConfig, decoder
 from clear_hug.train.evaluate import evaluate
-from clear_hug.train.finetune import LEAST_TAUGHT, FinetuneConfig, finetune, learn_from
+from clear_hug.train.finetune import finetune
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.rhythm import by_rhythm, rhythms
 from clear_hug.train.settings import RunError
+from clear_hug.train.teachers import LEAST_TAUGHT, learn_from
+from clear_hug.train.tuning import FinetuneConfig
 from tests.simulated_ptbxl import write_wfdb
 
 pytestmark = pytest.mark.long  # each trains
@@ -213,7 +215,7 @@ def test_of_labels_it_hardly_saw_a_teacher_is_not_believed(
         seen.append(labels)
         raise StopIteration
 
-    monkeypatch.setattr(sys.modules["clear_hug.train.finetune"], "_Training", training)
+    monkeypatch.setattr(sys.modules["clear_hug.train.finetune"], "Tuning", training)
     pupil = FinetuneConfig(tasks=tasks, train_folds=(1, 2, 3, 4), precision="no")
     with pytest.raises(StopIteration):
         finetune(
