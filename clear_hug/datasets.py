@@ -2,7 +2,7 @@
 
 `list_records(folder)` gives a table with a row a record, `read_record` reads one. A layout is found by
 what lies in the folder (`LAYOUTS`); any other folder of readable ECGs is read file by file, with the labels
-of a `labels.csv` of one's own (`_own_table`). What a WFDB header says of its record (`# Dx: 426783006,...`,
+of a `labels.csv` of one's own (`labels.py`). What a WFDB header says of its record (`# Dx: 426783006,...`,
 `# Patient ID: ...`) is learned when it is read.
 `known(path)` says the same of a single file: the labels that its data set or its header gives it.
 
@@ -31,7 +31,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG, ECGError, ecg_from_leads
-from clear_hug.io import EXTENSIONS, find_records, read_ecg
+from clear_hug.io import find_records, read_ecg
+from clear_hug.labels import OWN, LabelsError, Told, is_own, read_labels, row_of
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 
@@ -57,6 +58,7 @@ ARRAYS: dict[str, ArraySet] = {
 ARRAY_ABSENT = -32768  # int16 that marks "no sample"
 FOLDS = 10
 NO_FOLD, BY_PATIENT = 0, -1
+UNTOLD = "untold"  # the vocabulary of a record of which a labels.csv says that nothing is known
 
 # CPSC2018's REFERENCE.csv numbers its labels; the challenges write the same ones as SNOMED CT codes.
 CPSC2018_CODES = {"1": "426783006", "2": "164889003", "3": "270492004", "4": "164909002", "5": "59118001",
@@ -127,6 +129,8 @@ def list_records(folder: Path) -> pd.DataFrame:
         table = pd.concat([_table(folder, name) for name in names], ignore_index=True)
     except CorpusError:
         raise
+    except LabelsError as error:
+        raise CorpusError(str(error)) from None
     except Exception as error:  # a table may hold anything
         raise CorpusError(
             f"{folder} looks like {name}, but its tables cannot be read ({_words(error)}); mend or fetch "
@@ -148,7 +152,7 @@ def set_name(folder: Path) -> str:
 
 def _words(error: Exception) -> str:
     """An error in a line; a missing column or key is named as such."""
-    if isinstance(error, CorpusError):
+    if isinstance(error, CorpusError | LabelsError):
         return str(error).rstrip(".")
     if isinstance(error, KeyError):
         return f"{error} is missing"
@@ -226,7 +230,9 @@ def known(path: str | Path) -> Known:
         for table in _tables(folder):
             stat = table.stat()
             told = _told(table, (stat.st_mtime_ns, stat.st_size))
-            if found := told.get(path.relative_to(folder).with_suffix("").as_posix()):
+            below = path.relative_to(folder)
+            key = row_of(told, below.as_posix()) if table.name == OWN else below.with_suffix("").as_posix()
+            if found := told.get(key or ""):
                 return _known_of(found, table.name)
     notes = header_notes(path.with_suffix(".hea"))
     codes = _codes(notes)
@@ -249,18 +255,13 @@ def label_tables(path: str | Path) -> list[Path]:
 
 def _tables(folder: Path) -> list[Path]:
     """Tables of labels in a folder, by name; others have a REFERENCE.csv or labels.csv of other columns."""
-    named = (("ptbxl_database.csv", Path.is_file), ("REFERENCE.csv", _is_reference), (OWN, _is_own))
+    named = (("ptbxl_database.csv", Path.is_file), ("REFERENCE.csv", _is_reference), (OWN, is_own))
     return [folder / name for name, of in named if of(folder / name)]
 
 
 def _is_reference(path: Path) -> bool:
     """A REFERENCE.csv of CPSC2018."""
     return _first_line(path).startswith("Recording,First_label")
-
-
-def _is_own(path: Path) -> bool:
-    """A labels.csv as `_own_table` reads it."""
-    return {"record", "statements"} <= {name.strip() for name in _first_line(path).split(",")}
 
 
 def _first_line(path: Path) -> str:
@@ -279,7 +280,8 @@ def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
             items = [Item(**row) for row in _table(folder, "cpsc2018").to_dict("records")]
             return {Path(item.where).with_suffix("").as_posix(): item for item in items}
         if table.name == OWN:
-            return {name: Item(name, "own", "", **said) for name, said in _own_rows(folder).items()}
+            own = read_labels(table)
+            return {key: Item(key, "own", "", **_own_facts(folder, one)) for key, one in own.items()}
         rows = _rows(table)
         facts = pd.DataFrame(_ptbxl_facts(rows)).assign(layout="ptbxl", where="").to_dict("records")
     except Exception as error:  # a table may hold anything
@@ -518,73 +520,38 @@ def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
     if not item.patient and patient:
         item = replace(item, patient=f"{set_name(folder)}-{patient}")
     codes = _codes(notes)
-    if not item.statements and codes:
+    if not item.statements and codes and item.vocabulary != UNTOLD:
         item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED", fold=BY_PATIENT)
     return ecg, item
 
 
 # The same with labels of one's own beside the files
 
-OWN = "labels.csv"
-_SUFFIXES = re.compile(rf"({'|'.join(map(re.escape, EXTENSIONS))})$", re.IGNORECASE)
 
-
-def _own_rows(folder: Path) -> dict[str, dict[str, Any]]:
-    """Record -> fields of `Item`, as the folder's labels.csv says them.
-
-    Its columns: record (a path below the folder, with its suffix or without), statements (codes between
-    spaces, commas or semicolons; none: nothing is known), and where they are known vocabulary (SCP or SNOMED;
-    else digits are SNOMED CT), patient, fold (1 to 10), age and sex.
-
-    Raises
-    ------
-    CorpusError : a code, vocabulary or fold that is none, or two rows of one record, by line and value
-    """
-    told: dict[str, dict[str, Any]] = {}
-    for line, row in enumerate(_rows(folder / OWN), 2):
-        cells = {str(key).strip(): str(value or "").strip() for key, value in row.items()}
-        name = _SUFFIXES.sub("", cells["record"].replace("\\", "/").removeprefix("./"))
-        where = f"{OWN}, line {line} ({name or 'no record'})"
-        codes = re.findall(r"[^\s,;'\"\[\]]+", cells["statements"])
-        snomed = all(code.isdigit() for code in codes)
-        vocabulary = cells.get("vocabulary") or ("SNOMED" if snomed else "SCP")
-        fold = cells.get("fold") or (BY_PATIENT if codes else NO_FOLD)
-        if not name or name in told:
-            raise CorpusError(f"{where}: expected one row a record, each with a name.")
-        if vocabulary not in ("SCP", "SNOMED"):
-            raise CorpusError(f"{where}: vocabulary {vocabulary!r}; expected SCP or SNOMED.")
-        known = set(TASKS["all"].labels) if vocabulary == "SCP" else set(filter(str.isdigit, codes))
-        if unknown := [code for code in codes if code not in known]:
-            expected = (
-                "those of PTB-XL's scp_statements.csv, such as NORM" if vocabulary == "SCP" else "digits"
-            )
-            raise CorpusError(
-                f"{where}: {unknown[0]!r} is no statement in {vocabulary}; expected {expected}."
-            )
-        if str(fold) not in map(str, (*range(1, FOLDS + 1), BY_PATIENT, NO_FOLD)):
-            raise CorpusError(f"{where}: fold {fold!r}; expected 1 to {FOLDS}, or nothing.")
-        patient = cells.get("patient", "")
-        told[name] = {
-            "fold": int(fold), "patient": f"{set_name(folder)}-{patient}" if patient else "",
-            "age": _age(cells.get("age")), "sex": _sex(cells.get("sex", "")),
-            "statements": json.dumps(codes) if codes else "", "vocabulary": vocabulary if codes else "",
-        }  # fmt: skip
-    return told
+def _own_facts(folder: Path, told: Told) -> dict[str, Any]:
+    """Fields of `Item` as a row of labels.csv says them."""
+    fold = told.fold or (BY_PATIENT if told.statements else NO_FOLD)
+    return {
+        "fold": fold, "patient": f"{set_name(folder)}-{told.patient}" if told.patient else "",
+        "age": _age(told.age), "sex": _sex(told.sex),
+        "statements": json.dumps(told.statements) if told.statements else "",
+        "vocabulary": told.vocabulary or UNTOLD,
+    }  # fmt: skip
 
 
 def _own_table(folder: Path) -> dict[str, list[Any]]:
     """The files of the folder with what its labels.csv says, and the rows of it that no file is there for."""
-    files, told = _files_table(folder), _own_rows(folder)
-    names = [record.removeprefix(f"{set_name(folder)}/") for record in files["record"]]
-    missing = [name for name in told if name not in set(names)]
-    table = {
-        "record": [*files["record"], *(f"{set_name(folder)}/{name}" for name in missing)],
-        "where": [*files["where"], *missing],
-    }
-    rows = [told.get(name, {}) for name in (*names, *missing)]
+    told = read_labels(folder / OWN)
+    files = _files_table(folder)
+    keys = [row_of(told, where) for where in files["where"]]
+    named = set(keys)
+    missing = [key for key in told if key not in named]
+    rows = [_own_facts(folder, told[key]) if key else {} for key in (*keys, *missing)]
     fields = ("fold", "patient", "age", "sex", "statements", "vocabulary")
-    return table | {
-        key: [row.get(key, Item.__dataclass_fields__[key].default) for row in rows] for key in fields
+    return {
+        "record": [*files["record"], *(f"{set_name(folder)}/{key}" for key in missing)],
+        "where": [*files["where"], *missing],
+        **{key: [row.get(key, Item.__dataclass_fields__[key].default) for row in rows] for key in fields},
     }
 
 
@@ -643,7 +610,7 @@ LAYOUTS: dict[str, Layout] = {
     "mimic": Layout(_holds("record_list.csv"), _mimic_table, _file_read),
     "csn": Layout(_holds("ConditionNames_SNOMED-CT.csv"), _csn_table, _file_read),
     "cpsc2018": Layout(lambda folder: bool(_references(folder)), _cpsc_table, _cpsc_read),
-    "own": Layout(lambda folder: _is_own(folder / OWN), _own_table, _own_read),
+    "own": Layout(lambda folder: is_own(folder / OWN), _own_table, _own_read),
     "files": Layout(lambda folder: True, _files_table, _file_read),
 }
 """Layout -> how it is read; the first found in a folder is taken."""

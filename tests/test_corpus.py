@@ -347,7 +347,7 @@ def test_a_folder_with_labels_of_ones_own(tmp_path: Path, simulated: Simulated) 
     write_wfdb(replace(ecg, signal=ecg.signal * 0.8), folder / "three", [])
     row = dict.fromkeys(("record", "statements", "patient", "fold", "age", "sex"), "")
     rows = [
-        {**row, "record": "a/one.hea", "statements": "IMI,LVH", "fold": "3", "patient": "7"},
+        {**row, "record": "a/one.hea", "statements": "IMI LVH", "fold": "3", "patient": "7"},
         {**row, "record": "two", "statements": "NORM", "age": "61", "sex": "F"},
         {**row, "record": "gone", "statements": "NORM"},
     ]
@@ -365,6 +365,34 @@ def test_a_folder_with_labels_of_ones_own(tmp_path: Path, simulated: Simulated) 
     assert data.fold[one] == 3 and data.fold[two] == fold_of("clinic/two") and data.fold[three] == 0
     assert data.patients[one] == "clinic-7"
     assert (data.records[two]["age"], data.records[two]["sex"]) == (40, "F")  # the file's own age before all
+
+
+def test_the_same_recording_with_labels_of_ones_own_has_one_fold(
+    tmp_path: Path, simulated: Simulated
+) -> None:
+    ecg = simulated("normal", 1, fs=500.0)
+    for name, fold in (("a", "3"), ("b", "9")):
+        write_wfdb(ecg, tmp_path / name / "one", [])
+        write_csv(tmp_path / name / "labels.csv", [{"record": "one", "statements": "NORM", "fold": fold}])
+    prepare([tmp_path / "a", tmp_path / "b"], tmp_path / "out", workers=1)
+    assert Corpus(tmp_path / "out").fold.tolist() == [3, 3]
+
+
+def test_a_record_of_which_nothing_is_told_has_no_label(tmp_path: Path, simulated: Simulated) -> None:
+    write_wfdb(simulated("normal", 1, fs=500.0), tmp_path / "in" / "one", ["Dx: 59118001"])
+    write_csv(tmp_path / "in" / "labels.csv", [{"record": "one", "statements": ""}])
+    prepare([tmp_path / "in"], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    assert not data.labelled.any() and data.statements == [None]
+
+
+def test_labels_that_are_not_read_are_named(
+    tmp_path: Path, simulated: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wfdb(simulated("normal", 1, fs=500.0), tmp_path / "in" / "a" / "one", [])
+    write_csv(tmp_path / "in" / "a" / "labels.csv", [{"record": "one", "statements": "NORM"}])
+    prepare([tmp_path / "in"], tmp_path / "out", workers=1)
+    assert "a/labels.csv is not read" in capsys.readouterr().out
 
 
 def test_chapman_shaoxing_ningbo(tmp_path: Path, simulated: Simulated) -> None:

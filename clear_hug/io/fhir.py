@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from clear_hug.ecg import ECGError
-from clear_hug.io.jsons import MOST_DEPTH, beginning, begins_as_json, tree_of
+from clear_hug.io.jsons import MOST_DEPTH, begins_as_json, tree_of
 from clear_hug.io.kit import in_time
+from clear_hug.io.limits import LIMITS
 from clear_hug.io.recording import Asked, Channel, Recording, asked_row, millivolt, sex_of, years
 from clear_hug.leads import LEADS, canonical_lead
 
@@ -23,7 +26,9 @@ AT_ONCE = 5.0  # s; observations that begin further apart are several ECGs
 
 
 def is_fhir(path: Path, head: bytes) -> bool:
-    return begins_as_json(head) and b'"valueSampledData"' in beginning(path)
+    if not begins_as_json(head) or path.stat().st_size > LIMITS["text"].most:
+        return False
+    return b'"valueSampledData"' in path.read_bytes()
 
 
 def _nodes(tree: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
@@ -61,95 +66,117 @@ def read_fhir(path: Path, asked: Asked) -> Recording:
     if not observations:
         raise ECGError(f"{path.name} holds no observation of FHIR with samples.")
     said: list[str] = []
-    ecgs = _together([(_begins(one), _channels(path, one, said)) for one in observations])
+    ecgs = _together([_part(path, one, said) for one in observations])
     row = asked_row(path, f"{len(ecgs)} observations", len(ecgs), asked) if len(ecgs) > 1 else 0
     if len(ecgs) > 1:
         said.append(f"Observation {row + 1} of the {len(ecgs)} in the file is read.")
     parts = ecgs[row]
-    start = min((at for at, _ in parts if at is not None), default=0.0)
-    rates = {channel.fs for _, channels in parts for channel in channels}
-    fs = rates.pop() if len(rates) == 1 else None
-    if fs:
-        placed = [(round(((at or start) - start) * fs), channels) for at, channels in parts]
+    start = min((part.begins for part in parts if part.begins is not None), default=0.0)
+    channels = [channel for part in parts for channel in part.channels]
+    late = [(part.begins or start) - start for part in parts]
+    fs = {channel.fs for channel in channels}
+    if any(late):
+        if None in fs or len(fs) > 1:
+            raise ECGError(f"{path.name} holds leads that begin at different times and rates.")
+        rate = channels[0].fs or 0.0
+        placed = [(round(at * rate), part.channels) for at, part in zip(late, parts, strict=True)]
         channels, apart = in_time(placed)
         said += apart
-    else:
-        channels = [channel for _, channels in parts for channel in channels]
+    elif len(fs) == 1 and len({channel.samples.size for channel in channels}) > 1:
+        raise ECGError(
+            f"{path.name} holds leads of unlike length, and nothing says how they lie in time; save leads of "
+            "one length."
+        )
     patients = [node for node in _nodes(tree) if node.get("resourceType") == "Patient"]
     patient = patients[0] if len(patients) == 1 else {}
     return Recording(
-        "FHIR", channels, _age(patient, start), sex_of(patient.get("gender")), tuple(dict.fromkeys(said)),
+        "FHIR", channels, _age(patient, parts[0]), sex_of(patient.get("gender")), tuple(dict.fromkeys(said)),
         bare=True, records=len(ecgs),
     )  # fmt: skip
 
 
-Part = tuple[float | None, list[Channel]]
+@dataclass(frozen=True)
+class _Part:
+    """An observation's channels, and of whom and when it is.
+
+    whose : its subject, as it refers to it;  when : as it says it
+    begins : the same in s, None where it tells no clock
+    """
+
+    channels: list[Channel]
+    whose: str
+    when: str
+    begins: float | None
 
 
-def _together(parts: list[Part]) -> list[list[Part]]:
-    """Observations that make up one ECG: other leads, and begun within `AT_ONCE`."""
-    out: list[list[Part]] = []
-    for begins, channels in parts:
-        names = {channel.name for channel in channels}
-        for group in out:
-            first = group[0][0]
-            apart = abs(begins - first) if begins is not None and first is not None else 0.0
-            if apart <= AT_ONCE and not names & {c.name for _, others in group for c in others}:
-                group.append((begins, channels))
-                break
-        else:
-            out.append([(begins, channels)])
-    return out
-
-
-def _begins(observation: Mapping[str, Any]) -> float | None:
-    """When it began, in s; None where it does not say."""
-    period = observation.get("effectivePeriod")
-    given = period.get("start") if isinstance(period, dict) else None
-    text = observation.get("effectiveDateTime") or observation.get("effectiveInstant") or given
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _age(patient: Mapping[str, Any], begins: float) -> float | None:
-    """Years from birth to the recording."""
-    try:
-        born = datetime.fromisoformat(str(patient.get("birthDate"))).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-    return years(int((begins - born) / (365.25 * 86400))) if begins else None
-
-
-def _channels(path: Path, observation: Mapping[str, Any], said: list[str]) -> list[Channel]:
-    channels = []
+def _part(path: Path, observation: Mapping[str, Any], said: list[str]) -> _Part:
+    channels: list[Channel] = []
     for part in _parts(observation):
         data = part.get("valueSampledData")
         if isinstance(data, dict):
-            channels += _sampled_data(path, data, _name(part), said)
-    return channels
+            channels += _sampled_data(path, data, _name(part) or f"channel {len(channels) + 1}", said)
+    subject, period = observation.get("subject"), observation.get("effectivePeriod")
+    given = period.get("start") if isinstance(period, dict) else None
+    when = str(observation.get("effectiveDateTime") or observation.get("effectiveInstant") or given or "")
+    begins = None
+    if "T" in when:  # a day alone is no time
+        with suppress(ValueError, OverflowError, OSError):
+            begins = datetime.fromisoformat(when).timestamp()
+    whose = str(subject.get("reference") or subject.get("identifier")) if isinstance(subject, dict) else ""
+    return _Part(channels, whose, when, begins)
+
+
+def _together(parts: list[_Part]) -> list[list[_Part]]:
+    """Observations that make up one ECG: other leads, of one subject, begun within `AT_ONCE`."""
+    out: list[list[_Part]] = []
+    for part in parts:
+        names = {channel.name for channel in part.channels}
+        for group in out:
+            first = group[0]
+            if part.begins is None or first.begins is None:
+                at_once = part.when == first.when
+            else:
+                at_once = abs(part.begins - first.begins) <= AT_ONCE
+            others = {channel.name for one in group for channel in one.channels}
+            if at_once and part.whose == first.whose and not names & others:
+                group.append(part)
+                break
+        else:
+            out.append([part])
+    return out
+
+
+def _age(patient: Mapping[str, Any], part: _Part) -> float | None:
+    """Whole years from birth to the recording."""
+    try:
+        born = datetime.fromisoformat(str(patient.get("birthDate")))
+        then = datetime.fromisoformat(part.when)
+    except ValueError:
+        return None
+    return years(then.year - born.year - ((then.month, then.day) < (born.month, born.day)))
 
 
 def _sampled_data(path: Path, data: Mapping[str, Any], name: str, said: list[str]) -> list[Channel]:
     """The channels of one SampledData: origin + data * factor, in the unit of the origin."""
     origin = data.get("origin")
     origin = origin if isinstance(origin, dict) else {}
-    zero, factor = _number(origin.get("value"), 0.0), _number(data.get("factor"), 1.0)
-    unit = next((str(origin[k]) for k in ("code", "unit") if millivolt(str(origin.get(k))) is not None), "")
-    if not unit and (stated := str(origin.get("unit") or origin.get("code") or "")):
-        said.append(f"The unit {stated[:20]!r} of lead {name} is no voltage.")
-    period = _number(data.get("period") or data.get("interval"), 0.0)
+    zero = _number(path, name, origin, "value", 0.0)
+    factor = _number(path, name, data, "factor", 1.0)
+    units = [str(origin[key]) for key in ("code", "unit") if origin.get(key)]
+    unit = next((one for one in units if millivolt(one) is not None), "")
+    if units and not unit:
+        said.append(f"The unit of lead {name} is no voltage by a known name.")
+    period = _number(path, name, data, "interval" if data.get("period") is None else "period", 0.0)
     per_second = {"ms": 1000.0, "s": 1.0, "us": 1e6}.get(str(data.get("intervalUnit", "ms")))
     if per_second is None:
         raise ECGError(f"{path.name} counts its interval in {str(data['intervalUnit'])[:20]!r}; expected ms.")
     fs = per_second / period if period > 0 else None
-    words = str(data.get("data", "")).split()
-    limits = {
-        "E": np.nan,
-        "L": _number(data.get("lowerLimit"), np.nan),
-        "U": _number(data.get("upperLimit"), np.nan),
-    }
+    words = str(data.get("data") or "").split()
+    if not words:
+        said.append(f"Lead {name} holds no samples.")
+        return []
+    limits = {"E": np.nan}
+    limits |= {key[0].upper(): _number(path, name, data, key, np.nan) for key in ("lowerLimit", "upperLimit")}
     marked = [word in limits for word in words]
     try:
         values = (
@@ -162,19 +189,26 @@ def _sampled_data(path: Path, data: Mapping[str, Any], name: str, said: list[str
         beyond = sum(word in ("L", "U") for word in words)
         if beyond:
             said.append(f"{beyond:,} samples of lead {name} lie beyond what the device could measure.")
-    n = int(_number(data.get("dimensions"), 1.0))
+    n = int(_number(path, name, data, "dimensions", 1.0))
     if n < 1 or len(values) % n:
         raise ECGError(f"{path.name} claims {n} values a sample for {len(values):,} values of lead {name}.")
-    names = [name] if n == 1 else [f"{name} {i + 1}" for i in range(n)]
+    names = [name] if n == 1 else [f"channel {i + 1}" for i in range(n)]
     return [Channel(one, values[i::n], fs, unit, factor, zero) for i, one in enumerate(names)]
 
 
-def _number(value: Any, otherwise: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
+def _number(path: Path, name: str, data: Mapping[str, Any], key: str, otherwise: float) -> float:
+    """A number of SampledData; `otherwise` where it is not there.
+
+    Raises
+    ------
+    ECGError : it is there and no number
+    """
+    value = data.get(key)
+    if value is None:
         return otherwise
-    return number if np.isfinite(number) else otherwise
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+        return float(value)
+    raise ECGError(f"{path.name} gives lead {name} a {key} that is no number.")
 
 
 _LEAD = dict(zip((1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), LEADS, strict=True))
@@ -182,7 +216,7 @@ _FIRST_CODES = (131_328, 131_072, 0)  # MDC_ECG_ELEC_POTL, MDC_ECG_LEAD; and "2:
 
 
 def _name(part: Mapping[str, Any]) -> str:
-    """The lead of an observation or a component, by its code or its words; else its words as they are."""
+    """The lead of an observation or a component, by its code or its words; "" where they name none."""
     code = part.get("code")
     code = code if isinstance(code, dict) else {}
     given = code.get("coding")
@@ -194,4 +228,4 @@ def _name(part: Mapping[str, Any]) -> str:
             return lead
     texts = [str(x.get(key, "")) for x in codings for key in ("display", "code")]
     texts = [re.sub(r"^MDC_ECG_(ELEC_POTL|LEAD)_", "", text) for text in (str(code.get("text", "")), *texts)]
-    return next((text for text in texts if canonical_lead(text)), next(filter(None, texts), "lead"))[:40]
+    return next((text for text in texts if canonical_lead(text)), "")

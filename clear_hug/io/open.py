@@ -17,7 +17,7 @@ from clear_hug.io import arrays, tables
 from clear_hug.io.cardiosoft import is_cardiosoft, is_sapphire, read_cardiosoft, read_sapphire
 from clear_hug.io.dicom import is_dicom, read_dicom
 from clear_hug.io.fhir import is_fhir, read_fhir
-from clear_hug.io.jsons import is_json, read_json
+from clear_hug.io.jsons import begins_as_json, is_json, read_json, why_not_json
 from clear_hug.io.kit import KIT
 from clear_hug.io.limits import LIMITS, MOST_LISTED
 from clear_hug.io.physionet import is_lone_samples, is_wfdb, read_wfdb, segments_of
@@ -127,6 +127,8 @@ def _read(path: Path, asked: Asked) -> ECG:
                     f"{path.name} is a picture or a print of an ECG, which cannot be read; export the signal "
                     "itself, for example as DICOM, SCP-ECG, XML or CSV."
                 )
+            if begins_as_json(head):
+                raise ECGError(why_not_json(path))
             raise ECGError(f"{path.name} is not an ECG in a known format ({', '.join(READERS)}).")
         return to_ecg(path, reader.read(path, asked), asked)
 
@@ -300,6 +302,8 @@ def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
     def add(name: str, content: bytes) -> None:
         nonlocal room
+        if is_gzip(content[:4]) and name.lower().endswith(".gz"):
+            name, content = name[:-3], _unpacked(name, content, room)
         base = _base(name).replace("\0", "")
         if base in ("", ".", "..") or base.startswith(".") or "__MACOSX" in name:
             return
@@ -313,9 +317,6 @@ def _unpack(files: Mapping[str, bytes]) -> dict[str, bytes]:
         flat[base] = content
 
     for name, content in files.items():
-        if is_gzip(content[:4]) and name.lower().endswith(".gz"):
-            add(name[:-3], _unpacked(name, content, room))
-            continue
         if not is_zip(content[:4]) or _is_record_in_zip(content):
             if name.lower().endswith(".zip"):
                 raise ECGError(f"{Path(name).name} cannot be opened as a .zip archive.")

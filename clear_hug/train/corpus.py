@@ -389,7 +389,8 @@ def _one_fold(table: pd.DataFrame) -> NDArray[np.int64]:
     It is known by its trace, or as PTB-XL's in the challenges, HR00001 and so on: what is kept to judge must
     not be learned from there. PTB-XL's own folds stay as they are published.
     """
-    fold, official = table["fold"], table["vocabulary"] == "SCP"
+    fold, ptbxl = table["fold"], table["record"].str.fullmatch(r"ptbxl/\d+")
+    official = ptbxl & (table["vocabulary"] == "SCP")
     told = table[fold > 0].assign(after=~official).sort_values("after", kind="stable")
     first = told.drop_duplicates("trace").set_index("trace")["fold"]
     found = table["trace"].map(first).fillna(fold)

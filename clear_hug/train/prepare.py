@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from clear_hug.beats import tokens_and_trace
-from clear_hug.datasets import OWN, CorpusError, Item, list_records, read_record, set_name
+from clear_hug.datasets import CorpusError, Item, list_records, read_record, set_name
 from clear_hug.ecg import ECGError
 from clear_hug.io import without_doubted_voltage
+from clear_hug.labels import OWN, is_own
 from clear_hug.leads import N_LEADS
 from clear_hug.train.corpus import AGAIN, BEAT, COLUMNS, FORMAT, Corpus, part_names, read_plan
 from clear_hug.train.reading import cores
@@ -93,10 +94,13 @@ def _tell_twice(out: Path) -> None:
 
 def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> None:
     table = list_records(source)
-    if table["layout"].iloc[0] == "files" and (source / OWN).exists():
-        print(
-            f"{shard.name}: {OWN} is not read; expected columns record and statements among its first line."
-        )
+    if set(table["layout"]) <= {"files", "own"}:
+        for path in sorted(source.rglob(OWN)):
+            if path.parent != source or not is_own(path):
+                print(
+                    f"{shard.name}: {path.relative_to(source)} is not read. Expected columns record and "
+                    "statements, in the folder that is named as the source."
+                )
     plan = _plan(table, source)
     _start(shard, plan)
     parts = part_names(plan)

@@ -1,0 +1,182 @@
+"""labels.csv: what the records of a folder of one's own are known to have, in the words of a task.
+
+A row a record. Columns, in any order and between commas, semicolons or tabs: `record`, a path below the
+folder, with its suffix or without; `statements`, codes between blanks (in quotes also commas); and where
+they are known `vocabulary` (SCP or SNOMED; else digits are SNOMED CT), `patient`, `fold` (1 to 10), `age`,
+`sex`. A row without statements says that nothing is known of its record. Codes that are none are refused, for
+a label that is mistyped would count as absent.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clear_hug.tasks import TASKS
+
+OWN = "labels.csv"
+VOCABULARIES = ("SCP", "SNOMED")
+FOLDS = 10
+_COLUMNS = ("record", "statements", "vocabulary", "patient", "fold", "age", "sex")
+_SCP = frozenset(TASKS["all"].labels)
+
+
+class LabelsError(ValueError):
+    """A labels.csv that cannot be used, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A row.
+
+    statements : () where nothing is known;  vocabulary : SCP, SNOMED, or "" without statements
+    fold : 1 to 10, of the record or of its patient elsewhere in the table, None where none is given
+    patient, age, sex : as they are written, "" where they are not
+    """
+
+    statements: tuple[str, ...]
+    vocabulary: str
+    patient: str
+    fold: int | None
+    age: str
+    sex: str
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is a labels.csv of these columns."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        first = _decoded(file.read(10_000)).splitlines()[:1]
+    return bool(first) and {"record", "statements"} <= set(_heading(first[0])[0])
+
+
+def read_labels(path: Path) -> dict[str, Told]:
+    """Rows of a labels.csv by their record (see `key_of`).
+
+    Raises
+    ------
+    LabelsError : a code, vocabulary or fold that is none, two rows of one record, a patient in two folds, or
+        cells beyond the heading's, by line and value
+    """
+    text = _decoded(path.read_bytes())
+    names, delimiter = _heading(text.splitlines()[0])
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    next(reader)
+    told: dict[str, Told] = {}
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            line = f"{path.name}, line {reader.line_num}"
+            key, one = _row(line, names, cells)
+            if key in told:
+                raise LabelsError(f"{line}: {key} stands twice; keep one row a record.")
+            told[key] = one
+    return _with_patients(path, told)
+
+
+def key_of(record: str) -> str:
+    """A record's path as rows and files are held against each other: with / and a suffix in lower case."""
+    base, suffix = os.path.splitext(record.strip().replace("\\", "/").removeprefix("./"))
+    suffix = suffix.lower()
+    return base + (".hea" if suffix in (".dat", ".mat") else suffix)
+
+
+def row_of(told: Mapping[str, Any], record: str) -> str | None:
+    """The key of the row that speaks for a file, a path below the folder; None where none does.
+
+    Raises
+    ------
+    LabelsError : two rows do, one with its suffix and one without
+    """
+    key = key_of(record)
+    found = [one for one in (key, os.path.splitext(key)[0]) if one in told]
+    if len(found) > 1:
+        raise LabelsError(f"{OWN}: {found[0]} and {found[1]} are one record; keep one row of it.")
+    return found[0] if found else None
+
+
+def _decoded(content: bytes) -> str:
+    """Text, as Excel may save it."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _heading(line: str) -> tuple[list[str], str]:
+    """Names of the columns in lower case, and what stands between them."""
+    delimiter = max(",;\t", key=line.count)
+    return [cell.strip().strip('"').lower() for cell in line.split(delimiter)], delimiter
+
+
+def _row(line: str, names: list[str], cells: list[str]) -> tuple[str, Told]:
+    if len(cells) > len(names) and any(cells[len(names) :]):
+        raise LabelsError(f"{line}: more cells than columns; statements between commas need quotes.")
+    by_name = dict(zip(names, cells, strict=False))
+    value = {name: by_name.get(name, "") for name in _COLUMNS}
+    if not value["record"]:
+        raise LabelsError(f"{line}: no record; expected a path below the folder.")
+    codes = re.findall(r"[^\s,;'\"\[\]]+", value["statements"])
+    vocabulary = value["vocabulary"].upper() or ("SNOMED" if all(map(str.isdigit, codes)) else "SCP")
+    if vocabulary not in VOCABULARIES:
+        expected = " or ".join(VOCABULARIES)
+        raise LabelsError(f"{line}: vocabulary {value['vocabulary']!r}; expected {expected}.")
+    for code in codes:
+        if vocabulary == "SCP" and code not in _SCP:
+            raise LabelsError(
+                f"{line}: {code!r} is no statement in SCP; expected those of PTB-XL's scp_statements.csv, "
+                "such as NORM."
+            )
+        if vocabulary == "SNOMED" and not is_snomed(code):
+            raise LabelsError(f"{line}: {code!r} is no SNOMED CT code: its check digit is not right.")
+    if strange := [cell for name, cell in by_name.items() if name in ("patient", "age") and cell in _SCP]:
+        raise LabelsError(f"{line}: {strange[0]} is a statement; statements between commas need quotes.")
+    fold = value["fold"].removesuffix(".0")
+    if fold not in ("", *map(str, range(1, FOLDS + 1))):
+        raise LabelsError(f"{line}: fold {fold!r}; expected 1 to {FOLDS}, or nothing.")
+    patient = value["patient"].removesuffix(".0")
+    said = vocabulary if codes else ""
+    told = Told(tuple(codes), said, patient, int(fold) if fold else None, value["age"], value["sex"])
+    return key_of(value["record"]), told
+
+
+def _with_patients(path: Path, told: dict[str, Told]) -> dict[str, Told]:
+    """A patient's fold for all records of the patient."""
+    folds: dict[str, int] = {}
+    for one in told.values():
+        if one.patient and one.fold and folds.setdefault(one.patient, one.fold) != one.fold:
+            raise LabelsError(
+                f"{path.name}: patient {one.patient} stands in folds {folds[one.patient]} and {one.fold}; "
+                "what is judged would have been learned from."
+            )
+    return {key: replace(one, fold=one.fold or folds.get(one.patient)) for key, one in told.items()}
+
+
+# Verhoeff's check digit, which ends every SNOMED CT identifier
+
+_TIMES = [
+    [(a + b) % 5 + 5 * (b // 5) if a < 5 else (a - b) % 5 + 5 * (b < 5) for b in range(10)] for a in range(10)
+]
+_SHIFT = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+
+def is_snomed(code: str) -> bool:
+    """Whether a text is an identifier of SNOMED CT: 6 to 18 digits, of which the last checks the others."""
+    if not re.fullmatch(r"[1-9][0-9]{5,17}", code):
+        return False
+    check = 0
+    for i, digit in enumerate(reversed(code)):
+        value = int(digit)
+        for _ in range(i % 8):
+            value = _SHIFT[value]
+        check = _TIMES[check][value]
+    return check == 0
