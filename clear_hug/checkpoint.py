@@ -301,8 +301,10 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
 
 
 def folder_of(path: str | Path) -> Path:
-    """A folder as it is named, else that of a shipped checkpoint, whether there is one or not."""
-    return Path(path) if Path(path).is_dir() else CHECKPOINTS / path
+    """A folder as it is named, or of a run its checkpoint; else that of a shipped one, there or not."""
+    folder = Path(path) if Path(path).is_dir() else CHECKPOINTS / path
+    of_run = folder / "checkpoint"
+    return of_run if of_run.is_dir() and not (folder / "config.json").exists() else folder
 
 
 def _measured(path: Path, digest: str) -> dict[str, Any]:

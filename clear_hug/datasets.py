@@ -123,7 +123,7 @@ def list_records(folder: Path) -> pd.DataFrame:
     folder = Path(os.path.abspath(folder))  # names and folds follow from it, however it is typed
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder; name a data set's folder.")
-    name = next(name for name, layout in LAYOUTS.items() if layout.found(folder))
+    name = layout_of(folder)
     names = [name, "files"] if name == "array" else [name]  # files may lie beside an array
     try:
         table = pd.concat([_table(folder, name) for name in names], ignore_index=True)
@@ -256,7 +256,15 @@ def label_tables(path: str | Path) -> list[Path]:
 def _tables(folder: Path) -> list[Path]:
     """Tables of labels in a folder, by name; others have a REFERENCE.csv or labels.csv of other columns."""
     named = (("ptbxl_database.csv", Path.is_file), ("REFERENCE.csv", _is_reference), (OWN, is_own))
-    return [folder / name for name, of in named if of(folder / name)]
+    found = [folder / name for name, of in named if of(folder / name)]
+    if found and found[-1].name == OWN and layout_of(folder) != "own":
+        found.pop()  # a published data set's labels are its own
+    return found
+
+
+def layout_of(folder: Path) -> str:
+    """The layout that a folder is read by."""
+    return next(name for name, layout in LAYOUTS.items() if layout.found(folder))
 
 
 def _is_reference(path: Path) -> bool:
@@ -506,8 +514,8 @@ def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
 # Any folder of readable ECGs
 
 
-def _files_table(folder: Path) -> dict[str, list[Any]]:
-    paths = _paths(folder)
+def _files_table(folder: Path, without: str = "") -> dict[str, list[Any]]:
+    paths = [path for path in _paths(folder) if path.name != without]
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
     return {"record": [f"{set_name(folder)}/{name}" for name in names], "where": _below(folder, paths)}
 
@@ -542,7 +550,7 @@ def _own_facts(folder: Path, told: Told) -> dict[str, Any]:
 def _own_table(folder: Path) -> dict[str, list[Any]]:
     """The files of the folder with what its labels.csv says, and the rows of it that no file is there for."""
     told = read_labels(folder / OWN)
-    files = _files_table(folder)
+    files = _files_table(folder, without=OWN)
     keys = [row_of(told, where) for where in files["where"]]
     named = set(keys)
     missing = [key for key in told if key not in named]

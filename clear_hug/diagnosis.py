@@ -22,7 +22,7 @@ from scipy.special import expit
 
 from clear_hug.batch import Beats
 from clear_hug.beats import TOKEN_SAMPLES, BeatTokens, Window, split_windows
-from clear_hug.checkpoint import Checkpoint
+from clear_hug.checkpoint import Checkpoint, CheckpointError
 from clear_hug.ecg import freeze
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEARHUG
@@ -208,6 +208,10 @@ def diagnose(
     hidden : (12, beat) bool, tokens to leave out; with all of them left out the answer is v(empty)
 
     """
+    if not checkpoint.tasks:
+        raise CheckpointError(
+            f"{checkpoint.name} was pre-trained alone and answers no label; fine-tune it first."
+        )
     started = time.perf_counter()
     windows = split_windows(tokens)
     hidden = check_hidden(tokens, hidden)

@@ -25,6 +25,7 @@ VOCABULARIES = ("SCP", "SNOMED")
 FOLDS = 10
 _COLUMNS = ("record", "statements", "vocabulary", "patient", "fold", "age", "sex")
 _SCP = frozenset(TASKS["all"].labels)
+_CODES = _SCP.union(*(of for task in TASKS.values() for of in task.statements.values()))
 
 
 class LabelsError(ValueError):
@@ -65,19 +66,28 @@ def read_labels(path: Path) -> dict[str, Told]:
     LabelsError : a code, vocabulary or fold that is none, two rows of one record, a patient in two folds, or
         cells beyond the heading's, by line and value
     """
-    text = _decoded(path.read_bytes())
-    names, delimiter = _heading(text.splitlines()[0])
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    next(reader)
+    text = _decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
+    names, delimiter = _heading(text.split("\n", 1)[0])
+    if twice := {name for name in names if name in _COLUMNS and names.count(name) > 1}:
+        raise LabelsError(
+            f"{path.name} has two columns {min(twice)}; statements stand in one, between blanks."
+        )
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     told: dict[str, Told] = {}
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if any(cells):
-            line = f"{path.name}, line {reader.line_num}"
-            key, one = _row(line, names, cells)
-            if key in told:
-                raise LabelsError(f"{line}: {key} stands twice; keep one row a record.")
-            told[key] = one
+    try:
+        next(reader)
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                line = f"{path.name}, line {reader.line_num}"
+                if any("\n" in cell for cell in cells):
+                    raise LabelsError(f"{line}: a cell goes over several lines; is a quote not closed?")
+                key, one = _row(line, names, cells)
+                if key in told:
+                    raise LabelsError(f"{line}: {key} stands twice; keep one row a record.")
+                told[key] = one
+    except csv.Error as error:
+        raise LabelsError(f"{path.name}, line {reader.line_num}: {error}; is a quote not closed?") from None
     return _with_patients(path, told)
 
 
@@ -138,8 +148,13 @@ def _row(line: str, names: list[str], cells: list[str]) -> tuple[str, Told]:
             )
         if vocabulary == "SNOMED" and not is_snomed(code):
             raise LabelsError(f"{line}: {code!r} is no SNOMED CT code: its check digit is not right.")
-    if strange := [cell for name, cell in by_name.items() if name in ("patient", "age") and cell in _SCP]:
+    others = [cell for name, cell in by_name.items() if name not in ("record", "statements")]
+    if strange := [cell for cell in others if cell in _CODES]:
         raise LabelsError(f"{line}: {strange[0]} is a statement; statements between commas need quotes.")
+    if value["sex"].upper() not in ("", "F", "M", "FEMALE", "MALE"):
+        raise LabelsError(f"{line}: sex {value['sex']!r}; expected F or M, or nothing.")
+    if value["age"] and not re.fullmatch(r"\d{1,3}(\.\d+)?", value["age"]):
+        raise LabelsError(f"{line}: age {value['age']!r}; expected years, or nothing.")
     fold = value["fold"].removesuffix(".0")
     if fold not in ("", *map(str, range(1, FOLDS + 1))):
         raise LabelsError(f"{line}: fold {fold!r}; expected 1 to {FOLDS}, or nothing.")

@@ -378,6 +378,17 @@ def test_the_same_recording_with_labels_of_ones_own_has_one_fold(
     assert Corpus(tmp_path / "out").fold.tolist() == [3, 3]
 
 
+def test_a_patient_whom_headers_name_has_one_fold(tmp_path: Path, simulated: Simulated) -> None:
+    for i, name in enumerate(("one", "two")):
+        write_wfdb(simulated("normal", i, fs=500.0), tmp_path / "in" / name, ["Patient ID: X1"])
+    rows = [
+        {"record": name, "statements": "NORM", "fold": fold} for name, fold in (("one", "3"), ("two", "9"))
+    ]
+    write_csv(tmp_path / "in" / "labels.csv", rows)
+    with pytest.raises(CorpusError, match="patient in-X1 stands in folds 3 and 9"):
+        prepare([tmp_path / "in"], tmp_path / "out", workers=1)
+
+
 def test_a_record_of_which_nothing_is_told_has_no_label(tmp_path: Path, simulated: Simulated) -> None:
     write_wfdb(simulated("normal", 1, fs=500.0), tmp_path / "in" / "one", ["Dx: 59118001"])
     write_csv(tmp_path / "in" / "labels.csv", [{"record": "one", "statements": ""}])

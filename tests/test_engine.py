@@ -261,7 +261,7 @@ def test_what_cannot_be_trained_is_refused_in_words(train, corpus, tmp_path, mon
         EngineConfig(track="paper_and_pencil")
     with pytest.raises(RunError, match="ship names rhythm"):
         train("finetune", tmp_path / "b", ship=("rhythm",))
-    with pytest.raises(CorpusError, match=r"no labelled record in folds \[10\]"):
+    with pytest.raises(CorpusError, match=r"no record of folds \[10\] .* Labelled there: SCP, folds 1"):
         train("finetune", tmp_path / "b", watch_folds=(10,))
     with pytest.raises(CheckpointError, match="nowhere"):  # before hours are spent
         finetune(

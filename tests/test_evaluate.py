@@ -375,7 +375,7 @@ def test_kept_baselines_speak_of_the_records_they_answered(answers, corpus, tmp_
     evaluate(str(copy), corpus, (9,))  # learned from other folds: not beside it, and no error
     out = capsys.readouterr()
     assert "learned from other folds" in out.err and "| baseline" not in out.out
-    with pytest.raises(CorpusError, match="no labelled record in folds"):
+    with pytest.raises(CorpusError, match="no record of folds"):
         evaluate(str(copy), corpus, (10,), {"itself": answers})
     (copy / BASELINES).write_bytes(file[:-9])
     with pytest.raises(CorpusError, match="baselines.safetensors cannot be read"):

@@ -402,7 +402,7 @@ def test_the_same_training_agrees_with_itself(folder, corpus, few_orders):
 
 
 def test_the_command_refuses_in_words(folder, corpus, checkpoint_folder):
-    with pytest.raises(CorpusError, match="no labelled record in folds .10,."):
+    with pytest.raises(CorpusError, match="no record of folds .10. .*Labelled there"):
         faithfulness(str(folder), corpus, (10,))
     with pytest.raises(CorpusError, match="n = 0; at least one"):
         faithfulness(str(folder), corpus, (8,), 0)

@@ -21,6 +21,7 @@ DIALECTS = {
     "plain": ("record,statements,patient\na/one,IMI LVH,7\ntwo,,\n", "utf-8"),
     "quoted": ('"record","statements","patient"\n"a/one","IMI,LVH","7"\n"two","",""\n', "utf-8"),
     "a list in quotes": ("record,statements,patient\na/one,\"['IMI', 'LVH']\",7\ntwo,[],\n", "utf-8"),
+    "line ends of an old Mac": ("record,statements,patient\ra/one,IMI LVH,7\rtwo,,\r", "utf-8"),
     "semicolons": ("Record;Statements;Patient\r\na\\one;IMI,LVH;7\r\ntwo;;\r\n", "utf-8-sig"),
     "tabs of UTF-16": ("record\tstatements\tpatient\na/one\tIMI LVH\t7.0\n\ntwo\t\t\n", "utf-16"),
     "other order, empty rows": ("patient,statements,record\n7,IMI LVH,./a/one\n,,\n,,two\n", "utf-8"),
@@ -47,9 +48,16 @@ REFUSED = {
     "one,1 5,,,,,": "'1' is no SNOMED CT code",
     "one,IMI,ICD10,,,,": "vocabulary 'ICD10'",
     "one,IMI,,,11,,": "fold '11'; expected 1 to 10",
+    "one,IMI,,,,,w": "sex 'w'; expected F or M",
+    "one,IMI,,,,,0": "sex '0'; expected F or M",
+    "one,IMI,,,,abc,": "age 'abc'; expected years",
     "zero,IMI,,,,,": "zero stands twice",
     ",IMI,,,,,": "no record",
     "one,IMI,SCP,LVH,,,": "LVH is a statement",
+    "one,164889003,,59118001,,,": "59118001 is a statement",
+    "one,IMI,,,,,LVH": "LVH is a statement",
+    'one,IMI,,"p,,,\ntwo,NORM,,,,,': "is a quote not closed",
+    'one,IMI,,"p\nq",,,\ntwo,NORM,,,,,': "is a quote not closed",
     "one,IMI,,,,,,LVH": "more cells than columns",
     "one,IMI,,p,3,,\ntwo,IMI,,p,9,,": "patient p stands in folds 3 and 9",
 }
@@ -59,6 +67,11 @@ REFUSED = {
 def test_what_could_lose_a_label_is_refused_by_line_and_value(tmp_path: Path, row: str) -> None:
     with pytest.raises(LabelsError, match=REFUSED[row]):
         read_labels(table(tmp_path, f"{COLUMNS}\nzero,NORM,,,,,\n{row}\n"))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelsError, match="two columns statements"):
+        read_labels(table(tmp_path, "record,statements,statements\none,IMI,LVH\n"))
 
 
 def test_a_patient_has_one_fold(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ _ZEROS = re.compile(r"^((adc_?)?baselines?|adc_?zeros?)$", re.IGNORECASE)
 _LIKELY = re.compile(r"^(ecg|ekg|signals?|data|val|values?|tracings?|waveforms?|psignal|x|samples?|record)$")
 
 
-def from_arrays(
+def _choose(
     path: Path, source: str, arrays: dict[str, NDArray[Any]], said: dict[str, Any], asked: Asked
 ) -> Recording:
     """The record among a file's arrays: leads by name, or one array of leads by samples."""
@@ -382,7 +382,7 @@ def read_npy(path: Path, asked: Asked) -> Recording:
     values = _load_npy(path.name, path.read_bytes())
     if values.dtype.names:
         arrays = {f"/{name}": values[name] for name in values.dtype.names}
-        return from_arrays(path, "NPY", {k: v for k, v in arrays.items() if v.dtype.kind in "iuf"}, {}, asked)
+        return _choose(path, "NPY", {k: v for k, v in arrays.items() if v.dtype.kind in "iuf"}, {}, asked)
     return from_array(path, "NPY", values, Facts(), asked)
 
 
@@ -439,7 +439,7 @@ def read_npz(path: Path, asked: Asked) -> Recording:
                 said[name] = float(values.ravel()[0])
             elif values.dtype.kind in "iuf":
                 arrays[name] = values
-    return from_arrays(path, "NPZ", arrays, said, asked)
+    return _choose(path, "NPZ", arrays, said, asked)
 
 
 # MAT, HDF5, Parquet: by libraries in C, in a process apart
@@ -453,7 +453,7 @@ def is_hdf5(path: Path, head: bytes) -> bool:
 def read_hdf5(path: Path, asked: Asked) -> Recording:
     arrays, said = arrays_apart("HDF5", path)
     kind = "MAT 7.3" if any(place.endswith("@MATLAB_class") for place in said) else "HDF5"
-    return from_arrays(path, kind, arrays, said, asked)
+    return _choose(path, kind, arrays, said, asked)
 
 
 def is_mat(path: Path, head: bytes) -> bool:
@@ -472,7 +472,7 @@ def is_mat(path: Path, head: bytes) -> bool:
 
 def read_mat(path: Path, asked: Asked) -> Recording:
     arrays, said = arrays_apart("MAT", path)
-    recording = from_arrays(path, "MAT", arrays, said, asked)
+    recording = _choose(path, "MAT", arrays, said, asked)
     if {"/ECG/data", "/ECG/sex", "/ECG/age"} <= {*arrays, *said} and recording.channels[0].fs is None:
         note = "The file is laid out as CPSC2018's are, whose rate is 500 Hz: it is taken."
         channels = [replace(channel, fs=500.0) for channel in recording.channels]

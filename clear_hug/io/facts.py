@@ -63,26 +63,13 @@ _NAMES = re.compile(
 )
 
 
-def means_rate(key: str) -> bool:
-    """Whether a key names a sampling rate."""
-    return _FS.match(_letters(key)) is not None
-
-
-def means_unit(key: str) -> bool:
-    return _UNIT.match(_letters(key)) is not None
-
-
-def _letters(place: str) -> str:
-    return re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
-
-
 def facts(said: Mapping[str, Any]) -> Facts:
     """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
     fs = unit = gain = step_of = age = sex = baseline = None
     names: tuple[str, ...] = ()
     step: dict[str, Any] = {}
     for place, value in said.items():
-        key = _letters(place)
+        key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
         if _FS.match(key):
             per = 1000 if re.search(r"\d\s*khz", str(value).lower()) else 1
             fs = fs or (_number(value) or 0.0) * per or None

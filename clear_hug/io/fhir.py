@@ -16,19 +16,22 @@ from typing import Any
 import numpy as np
 
 from clear_hug.ecg import ECGError
-from clear_hug.io.jsons import MOST_DEPTH, begins_as_json, tree_of
+from clear_hug.io.jsons import begins_as_json, tree_of
 from clear_hug.io.kit import in_time
 from clear_hug.io.limits import LIMITS
 from clear_hug.io.recording import Asked, Channel, Recording, asked_row, millivolt, sex_of, years
 from clear_hug.leads import LEADS, canonical_lead
 
+MOST_DEPTH = 24  # of what lies in one another
+NOT_NAMED = "Samples that are named as no lead of an ECG are left out."
 AT_ONCE = 5.0  # s; observations that begin further apart are several ECGs
 
 
 def is_fhir(path: Path, head: bytes) -> bool:
     if not begins_as_json(head) or path.stat().st_size > LIMITS["text"].most:
         return False
-    return b'"valueSampledData"' in path.read_bytes()
+    content = path.read_bytes()
+    return b'"valueSampledData"' in content and b'"Observation"' in content
 
 
 def _nodes(tree: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
@@ -63,10 +66,14 @@ def read_fhir(path: Path, asked: Asked) -> Recording:
     """One ECG: the components of an observation, or observations of a lead each that begin together."""
     tree = tree_of(path)
     observations = [node for node in _nodes(tree) if _sampled(node)]
-    if not observations:
-        raise ECGError(f"{path.name} holds no observation of FHIR with samples.")
     said: list[str] = []
-    ecgs = _together([_part(path, one, said) for one in observations])
+    if errors := sum(one.get("status") == "entered-in-error" for one in observations):
+        said.append(f"{errors} observations that were entered in error are left out.")
+        observations = [one for one in observations if one.get("status") != "entered-in-error"]
+    parts = [part for one in observations if (part := _part(path, one, said)).channels]
+    if not parts:
+        raise ECGError(f"{path.name} holds no observation of FHIR with the samples of a lead.")
+    ecgs = _together(parts)
     row = asked_row(path, f"{len(ecgs)} observations", len(ecgs), asked) if len(ecgs) > 1 else 0
     if len(ecgs) > 1:
         said.append(f"Observation {row + 1} of the {len(ecgs)} in the file is read.")
@@ -87,12 +94,20 @@ def read_fhir(path: Path, asked: Asked) -> Recording:
             f"{path.name} holds leads of unlike length, and nothing says how they lie in time; save leads of "
             "one length."
         )
-    patients = [node for node in _nodes(tree) if node.get("resourceType") == "Patient"]
-    patient = patients[0] if len(patients) == 1 else {}
+    patient = _patient_of(tree, parts[0].whose)
     return Recording(
         "FHIR", channels, _age(patient, parts[0]), sex_of(patient.get("gender")), tuple(dict.fromkeys(said)),
         bare=True, records=len(ecgs),
     )  # fmt: skip
+
+
+def _patient_of(tree: Any, whose: str) -> dict[str, Any]:
+    """The patient that a subject refers to by its id, where it lies in the same file."""
+    kind, _, number = whose.rpartition("/")
+    if not number or not kind.endswith("Patient"):
+        return {}
+    found = [one for one in _nodes(tree) if one.get("resourceType") == "Patient" and one.get("id") == number]
+    return found[0] if len(found) == 1 else {}
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,12 @@ def _part(path: Path, observation: Mapping[str, Any], said: list[str]) -> _Part:
     for part in _parts(observation):
         data = part.get("valueSampledData")
         if isinstance(data, dict):
-            channels += _sampled_data(path, data, _name(part) or f"channel {len(channels) + 1}", said)
+            if name := _name(part):
+                channels += _sampled_data(path, data, name, said)
+            elif int(_number(path, "", data, "dimensions", 1.0)) > 1:
+                channels += _sampled_data(path, data, "", said)
+            else:
+                said.append(NOT_NAMED)
     subject, period = observation.get("subject"), observation.get("effectivePeriod")
     given = period.get("start") if isinstance(period, dict) else None
     when = str(observation.get("effectiveDateTime") or observation.get("effectiveInstant") or given or "")
@@ -129,21 +149,22 @@ def _part(path: Path, observation: Mapping[str, Any], said: list[str]) -> _Part:
 def _together(parts: list[_Part]) -> list[list[_Part]]:
     """Observations that make up one ECG: other leads, of one subject, begun within `AT_ONCE`."""
     out: list[list[_Part]] = []
+    last: dict[str, list[_Part]] = {}  # of each subject, what came before
     for part in parts:
+        group = last.get(part.whose)
         names = {channel.name for channel in part.channels}
-        for group in out:
-            first = group[0]
-            if part.begins is None or first.begins is None:
-                at_once = part.when == first.when
-            else:
-                at_once = abs(part.begins - first.begins) <= AT_ONCE
-            others = {channel.name for one in group for channel in one.channels}
-            if at_once and part.whose == first.whose and not names & others:
-                group.append(part)
-                break
+        if group and _at_once(part, group[0]) and not names & {c.name for one in group for c in one.channels}:
+            group.append(part)
         else:
-            out.append([part])
+            last[part.whose] = [part]
+            out.append(last[part.whose])
     return out
+
+
+def _at_once(part: _Part, other: _Part) -> bool:
+    if part.begins is None or other.begins is None:
+        return part.when == other.when
+    return abs(part.begins - other.begins) <= AT_ONCE
 
 
 def _age(patient: Mapping[str, Any], part: _Part) -> float | None:
@@ -206,7 +227,7 @@ def _number(path: Path, name: str, data: Mapping[str, Any], key: str, otherwise:
     value = data.get(key)
     if value is None:
         return otherwise
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
         return float(value)
     raise ECGError(f"{path.name} gives lead {name} a {key} that is no number.")
 

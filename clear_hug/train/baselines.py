@@ -7,7 +7,7 @@ lead tokens of a CLEAR that was never trained. "probe": the same of a checkpoint
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,13 +139,16 @@ def baseline(
         run: folder of the run; what a baseline wrote there before is replaced
         corpus: folder of prepared shards
         recipe: how
-        init: checkpoint whose frozen encoder is probed (probe)
+        init: checkpoint whose frozen encoder is probed (probe), or whose size the random encoder has (random;
+            else it is of the small preset)
     """
     data, run = Corpus(corpus), Path(run)
     if (run / "run.json").exists() or (run / "checkpoint").exists():
         raise RunError(f"{run} holds another kind of run; name another folder.")
-    if (recipe.kind == "probe") != (init is not None):
-        raise RunError("--init names the encoder that --recipe.kind probe reads; give both or neither.")
+    if (recipe.kind == "probe" and not init) or (init and recipe.kind not in ("probe", "random")):
+        raise RunError(
+            "--init names the encoder that --recipe.kind probe reads, or whose size --recipe.kind random has."
+        )
     tasks = [TASKS[name] for name in recipe.tasks]
     rows = {
         name: np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(tasks))
@@ -158,7 +161,7 @@ def baseline(
     every = {"train": recipe.train_folds, "watch": recipe.watch_folds, "test": recipe.test_folds}
     for name, folds in every.items():
         if not rows[name].size and (folds or name == "train" or (name == "test" and not recipe.teach)):
-            raise CorpusError(f"folds {list(folds)} hold no labelled record to {name} on.")
+            raise CorpusError(data.none_labelled(tasks, folds))
     judged = rows["test"]
     if recipe.teach:
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])
@@ -178,7 +181,8 @@ def baseline(
             predict = forest(data, rows["train"], labels, rows["test"], recipe.seed)
         case "random":
             torch.manual_seed(recipe.seed)
-            predict = probe(CLEAR(PRESETS["small"]), data, rows, labels, recipe.weight_decay)
+            size = load_checkpoint(init).model.clear.config if init else PRESETS["small"]
+            predict = probe(CLEAR(replace(size, centres=0)), data, rows, labels, recipe.weight_decay)
         case _:
             opened = load_checkpoint(init or "")
             for before in (b for task in tasks for b in learned_labels(opened.training, task.vocabulary)):

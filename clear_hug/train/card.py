@@ -189,7 +189,7 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "Exploring 12-lead ECGs and the model's reasons, in research and teaching. Not for diagnosis, triage",
         "or treatment.",
         "",
-        f"## Figures on {of}fold {_list(metrics['folds'])}, "
+        f"## Figures on {_of(checkpoint, metrics.get('judged'))}fold {_list(metrics['folds'])}, "
         + ("whose labels were never seen" if metrics["pretrained_on_them"] else "never learned from"),
         "",
         f"95 % intervals: {BOOTSTRAPS:,} bootstrap draws of patients (of records, the patient unknown).",
@@ -419,6 +419,8 @@ def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
         pretrained = ", signals pre-trained on without labels" if row["pretrained_on"] else ""
         if row.get("taught"):
             pretrained += ", and in fine-tuning with a teacher's probabilities of PTB-XL's labels for labels"
+        if row.get("learned"):
+            pretrained += f"; {row['learned']} others, whose labels were learned, are left out"
         unread = "".join(f" Not read: {record} ({why})" for record, why in row["unread"].items())
         lines += [f"{ELSEWHERE.get(name, name)}; {row['records']} records{pretrained}.{unread}", ""]
         judged = {target: r for target, r in row["labels"].items() if "auroc" in r}
@@ -493,9 +495,13 @@ def faithfulness_lines(figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _of(checkpoint: Checkpoint) -> str:
-    """Whose labels, where that is known: those in SCP statements are PTB-XL's."""
-    return "PTB-XL " if all(task.vocabulary == "SCP" for task in checkpoint.tasks) else ""
+def _of(checkpoint: Checkpoint, judged: Sequence[str] | None = None) -> str:
+    """Whose records, where that is known: of PTB-XL, or of the sources that are judged."""
+    sources = checkpoint.training.get("sources", ()) if judged is None else judged
+    scp = all(task.vocabulary == "SCP" for task in checkpoint.tasks)
+    if scp and (not sources or any(source.startswith("ptbxl") for source in sources)):
+        return "PTB-XL "
+    return f"{_list(judged)}, " if judged else ""
 
 
 def _limits(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:

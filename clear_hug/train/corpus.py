@@ -45,6 +45,7 @@ _TYPES: dict[str, type] = {
     **dict.fromkeys(("fold", "units_known", "n_samples", "n_beats", "n_dropped"), np.int64),
     **dict.fromkeys(("age", "duration"), np.float64),
 }
+WORDS = {task.vocabulary for task in TASKS.values()}
 AGAIN = "run `python -m clear_hug.train prepare` again"
 
 
@@ -136,8 +137,7 @@ class Corpus:
         self.statements = [told[code] for code in codes]
         self.fold = table["fold"].to_numpy()
         self.vocabulary = np.array(table["vocabulary"], dtype=str)
-        words = {task.vocabulary for task in TASKS.values()}
-        self.labelled = np.isin(self.vocabulary, list(words))
+        self.labelled = np.isin(self.vocabulary, list(WORDS))
         self.patients = np.array(table["patient"], dtype=str)
         self.units_known = table["units_known"].to_numpy() == 1
         self.n_beats = table["n_beats"].to_numpy()
@@ -156,6 +156,10 @@ class Corpus:
     def digest(self) -> str:
         """sha256 over the digests of all records, in order: the data hash of a run."""
         return hashlib.sha256(self._digests.tobytes()).hexdigest()
+
+    def digest_of(self, i: int) -> str:
+        """sha256 of record i, as `BeatTokens.digest`."""
+        return self._digests[i].decode()
 
     @property
     def labels_digest(self) -> str:
@@ -215,7 +219,7 @@ class Corpus:
             units_known=bool(self.units_known[i]),
             duration=float(row["duration"]),
             n_dropped=int(row["n_dropped"]),
-            digest=self._digests[i].decode(),
+            digest=self.digest_of(i),
             record_id=row["record"],
         )
 
@@ -277,6 +281,20 @@ class Corpus:
         for task in tasks:
             told &= self.vocabulary == task.vocabulary
         return told
+
+    def none_labelled(self, tasks: Sequence[Task], folds: Sequence[int]) -> str:
+        """A sentence on why no record of some folds has labels of some tasks."""
+        asked = {task.vocabulary for task in tasks}
+        there = {str(word): sorted(set(self.fold[self.vocabulary == word])) for word in set(self.vocabulary)}
+        told = [
+            f"{word}, folds {', '.join(map(str, there[word]))}" for word in sorted(there) if word in WORDS
+        ]
+        names = ", ".join(task.name for task in tasks)
+        both = "; two vocabularies cannot be learned at once" if len(asked) > 1 else ""
+        return (
+            f"no record of folds {list(folds)} of {self.shards[0].parent} has labels of {names}, which are "
+            f"told in {' and '.join(sorted(asked))}{both}. Labelled there: {'; '.join(told) or 'none'}."
+        )
 
     def labels(self, tasks: Sequence[Task], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(row, label) 0/1 over all tasks; a statement that is not made counts as its absence.

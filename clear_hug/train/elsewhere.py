@@ -199,19 +199,22 @@ ELSEWHERE: dict[str, tuple[Callable[[Path], list[Stated]], dict[str, Means]]] = 
 """Folder -> (its records, which statements mean which label)."""
 
 
-def elsewhere_figures(checkpoint: Checkpoint, folder: Path, taught: Collection[str] = ()) -> dict[str, Any]:
+def elsewhere_figures(
+    checkpoint: Checkpoint, folder: Path, taught: Collection[str] = (), learned: Collection[str] = ()
+) -> dict[str, Any]:
     """AUROC a label on every data set of ELSEWHERE that lies in `folder`, for metrics.json.
 
     Parameters
     ----------
     taught : sources whose records a teacher told of in fine-tuning
+    learned : digests of the records whose labels were learned, which are left out
 
     Returns
     -------
-    dict : data set -> `records`, `unread` (name to reason), `pretrained_on` (its signals, without
-        labels), `taught` (its signals, with a teacher's probabilities for labels), and `labels`:
-        target -> records, positives and, from INTERVAL_FROM positives and negatives on, auroc and its
-        interval over records
+    dict : data set -> `records`, `learned` (how many were left out), `unread` (name to reason),
+        `pretrained_on` (its signals, without labels), `taught` (its signals, with a teacher's probabilities
+        for labels), and `labels`: target -> records, positives and, from INTERVAL_FROM positives and
+        negatives on, auroc and its interval over records
 
     """
     before = checkpoint.training.get("init") or {}
@@ -219,18 +222,25 @@ def elsewhere_figures(checkpoint: Checkpoint, folder: Path, taught: Collection[s
     out: dict[str, Any] = {}
     for name, (records, meanings) in ELSEWHERE.items():
         if (folder / name).is_dir():
-            figures = _figures(checkpoint, records(folder / name), meanings)
+            figures = _figures(checkpoint, records(folder / name), meanings, learned)
             out[name] = {**figures, "pretrained_on": name in seen, "taught": name in taught}
     return out
 
 
-def _figures(checkpoint: Checkpoint, stated: list[Stated], meanings: dict[str, Means]) -> dict[str, Any]:
+def _figures(
+    checkpoint: Checkpoint, stated: list[Stated], meanings: dict[str, Means], learned: Collection[str]
+) -> dict[str, Any]:
     unread: dict[str, str] = {}
+    left_out = 0
     read, logits = [], []
     for record in stated:
         try:
             ecg = without_doubted_voltage(read_ecg(record.path))
-            answer = diagnose(checkpoint, tokenize_beats(ecg))
+            tokens = tokenize_beats(ecg)
+            if tokens.digest in learned:
+                left_out += 1
+                continue
+            answer = diagnose(checkpoint, tokens)
         except (ECGError, OSError) as error:
             unread[record.path.stem] = str(error)
             continue
@@ -242,7 +252,7 @@ def _figures(checkpoint: Checkpoint, stated: list[Stated], meanings: dict[str, M
             truth = np.array([meanings[target](record.statements) for record in read])
             scores = np.array(logits)[:, row]
             labels[target] = _label(scores, truth, np.array([record.collection for record in read]))
-    return {"records": len(read), "unread": unread, "labels": labels}
+    return {"records": len(read), "learned": left_out, "unread": unread, "labels": labels}
 
 
 def _label(

@@ -107,6 +107,7 @@ def measure(
         "folds": list(folds),
         "pretrained_on_them": not all(set(folds) <= left for left in left_out),
         "data": data.digest,
+        "judged": sorted(set(data.source[rows].tolist())),
         "counted_from": COUNTED_FROM,
         "tasks": {},
     }
@@ -123,7 +124,8 @@ def measure(
     fitted = trained if trained.size else np.flatnonzero(~np.isin(data.fold, (0, *folds)))
     metrics["reconstruction"] = reconstruction_figures([Judged(opened.model.clear, rows, fitted)], data)
     taught = {data.source[i] for i in np.flatnonzero(~data.labelled)} if opened.training.get("pupils") else ()
-    metrics["elsewhere"] = elsewhere_figures(opened, elsewhere, taught) if elsewhere else {}
+    learned = {data.digest_of(int(i)) for i in trained}
+    metrics["elsewhere"] = elsewhere_figures(opened, elsewhere, taught, learned) if elsewhere else {}
     return metrics
 
 
@@ -140,7 +142,7 @@ def _check(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> None:
     if both := sorted(set(fitted_folds(opened)) & set(folds)):
         raise CorpusError(f"{opened.name} was calibrated on folds {both}; judge it on others.")
     if not _judged(opened, data, folds).size:
-        raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
+        raise CorpusError(data.none_labelled(opened.tasks, folds))
 
 
 def baseline_answers(

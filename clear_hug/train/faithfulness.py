@@ -85,7 +85,7 @@ def measure(
         raise CorpusError(f"n = {n}; at least one record is needed.")
     rows = np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
     if not rows.size:
-        raise CorpusError(f"no labelled record in folds {folds} of {data.shards[0].parent}.")
+        raise CorpusError(data.none_labelled(opened.tasks, folds))
     rows = np.random.default_rng(SEED).permutation(rows)[:n]
     others = [_of_seed(Path(run), opened) for run in seeds]
     if len(others) == 1:

@@ -50,7 +50,7 @@ def finetune(
     Args:
         run: folder of the run: logs and checkpoint
         corpus: folder of prepared shards
-        init: checkpoint to start from; untrained weights of the small preset when not given
+        init: checkpoint to start from; untrained weights of `recipe.preset` when not given
         calibration: runs of the same recipe that each watched folds they did not learn from; what they said
             of them together calibrates this one, where it watches none, and weighs its criteria of voltage
             and QTc, where theirs were weighed (`criteria`)
@@ -66,7 +66,7 @@ def finetune(
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled_for(tasks))
     for folds, rows in ((recipe.train_folds, train), (recipe.watch_folds, watch)):
         if not rows.size and (folds or rows is train):
-            raise CorpusError(f"no labelled record in folds {list(folds)} of {corpus}.")
+            raise CorpusError(data.none_labelled(tasks, folds))
     train = label_fraction(
         train,
         data.labels(tasks, train),
@@ -83,7 +83,7 @@ def finetune(
     source = load_checkpoint(init) if init else None
     if source:
         check_init(source, tasks, recipe)
-    clear = source.model.clear if source else CLEAR(PRESETS["small"])
+    clear = source.model.clear if source else CLEAR(PRESETS[recipe.preset])
     n_labels = sum(len(task.labels) for task in tasks)
     hug = HUG(clear.config.width, n_labels + N_INTERVALS, recipe.per_lead)
     model = CLEARHUG(clear, hug).to(accelerator.device)

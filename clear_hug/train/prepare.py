@@ -33,9 +33,9 @@ from clear_hug.beats import tokens_and_trace
 from clear_hug.datasets import CorpusError, Item, list_records, read_record, set_name
 from clear_hug.ecg import ECGError
 from clear_hug.io import without_doubted_voltage
-from clear_hug.labels import OWN, is_own
+from clear_hug.labels import OWN
 from clear_hug.leads import N_LEADS
-from clear_hug.train.corpus import AGAIN, BEAT, COLUMNS, FORMAT, Corpus, part_names, read_plan
+from clear_hug.train.corpus import AGAIN, BEAT, COLUMNS, FORMAT, WORDS, Corpus, part_names, read_plan
 from clear_hug.train.reading import cores
 
 PART_RECORDS = 32  # at least, and more in a large source:
@@ -94,12 +94,12 @@ def _tell_twice(out: Path) -> None:
 
 def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> None:
     table = list_records(source)
-    if set(table["layout"]) <= {"files", "own"}:
+    if set(table["layout"]) & {"files", "own", "csn", "mimic"}:
         for path in sorted(source.rglob(OWN)):
-            if path.parent != source or not is_own(path):
+            if path.parent != source or table["layout"].iloc[0] != "own":
                 print(
                     f"{shard.name}: {path.relative_to(source)} is not read. Expected columns record and "
-                    "statements, in the folder that is named as the source."
+                    "statements, in the folder that is named as the source, which is of no published layout."
                 )
     plan = _plan(table, source)
     _start(shard, plan)
@@ -126,8 +126,32 @@ def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> 
     )
     if failures == len(table):
         raise CorpusError(f"none of the {len(table)} records of {shard.name} could be tokenised.")
+    labelled = _labelled(shard, parts)
+    if table["layout"].iloc[0] == "own":
+        _check_patients(shard, parts)
     doubtful = f", {warnings} with a warning (warnings.csv)" if warnings else ""
-    print(f"{shard.name}: {len(table) - failures} records{doubtful}, {failures} failures -> {shard}")
+    print(
+        f"{shard.name}: {len(table) - failures} records, {labelled}{doubtful}, {failures} failures -> {shard}"
+    )
+
+
+def _check_patients(shard: Path, parts: Sequence[str]) -> None:
+    """Refuse labels of one's own that put a patient, whom a header may name, into several folds."""
+    folds: dict[str, str] = {}
+    for part in parts:
+        for row in _read_rows(shard / part / "records.csv"):
+            if row["fold"] != "0" and folds.setdefault(row["patient"], row["fold"]) != row["fold"]:
+                raise CorpusError(
+                    f"{shard.name}: patient {row['patient']} stands in folds {folds[row['patient']]} and "
+                    f"{row['fold']}; give all records of a patient one fold in {OWN}, and prepare again."
+                )
+
+
+def _labelled(shard: Path, parts: Sequence[str]) -> str:
+    """How many of a shard's records have labels, in what words."""
+    rows = [row["vocabulary"] for part in parts for row in _read_rows(shard / part / "records.csv")]
+    told = [f"{rows.count(word)} labelled in {word}" for word in sorted(WORDS) if word in rows]
+    return " and ".join(told) or "none labelled"
 
 
 def _gather(shard: Path, parts: Sequence[str], name: str, columns: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.loop import EngineConfig, Objective, accelerate, epochs, parameter_groups
 from clear_hug.train.reading import Batch, read_batch
 from clear_hug.train.run import Run, describe
-from clear_hug.train.settings import how_it_trains, one_of, shares
+from clear_hug.train.settings import RunError, how_it_trains, one_of, shares
 
 FITTED = 4096  # at most so many records give the regression that the decoder starts from
 
@@ -106,6 +106,14 @@ def pretrain(
     torch.manual_seed(recipe.seed)
     source = load_checkpoint(init) if init else None
     clear = source.model.clear.requires_grad_(True) if source else CLEAR(_size(recipe))
+    if (
+        source
+        and recipe.preset != PretrainConfig.preset
+        and replace(clear.config, centres=0) != _size(recipe)
+    ):
+        raise RunError(
+            f"{source.name} is of another size or pattern than {recipe.preset}; leave the preset out."
+        )
     if recipe.regression:
         fit_regression(clear, data, rows, recipe.seed)
     objective, optimizer = rebuilding(clear, recipe, in_mv=False)

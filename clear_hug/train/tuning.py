@@ -12,13 +12,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
-from clear_hug.model import CLEARHUG, DECODER, Encoded
+from clear_hug.model import CLEARHUG, DECODER, PRESETS, Encoded
 from clear_hug.tasks import TASKS
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 from clear_hug.train.intervals import N_INTERVALS
 from clear_hug.train.loop import Average, Objective
 from clear_hug.train.reading import Batch
-from clear_hug.train.settings import RunError, a_fraction, apart, at_least, how_it_trains, of_tasks, shares
+from clear_hug.train.settings import (
+    RunError,
+    a_fraction,
+    apart,
+    at_least,
+    how_it_trains,
+    of_tasks,
+    one_of,
+    shares,
+)
 
 HALF = 0.5  # of the records of a batch some leads are left out too
 
@@ -28,7 +37,9 @@ class FinetuneConfig:
     """How to fine-tune.
 
     Args:
-        tasks: label sets, learned at once
+        tasks: label sets, learned at once; of PTB-XL superdiagnostic, subdiagnostic, form, rhythm, diagnostic
+            and all, else cpsc2018 or csn
+        preset: size of a model that begins untrained: base, small, mini or tiny
         ship: the tasks that the checkpoint answers; all when empty
         train_folds: PTB-XL folds that are learned from
         watch_folds: folds that are looked at after each epoch, and calibrated on; may be empty
@@ -67,6 +78,7 @@ class FinetuneConfig:
     """
 
     tasks: tuple[str, ...] = ("superdiagnostic",)
+    preset: str = "small"
     ship: tuple[str, ...] = ()
     train_folds: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
     watch_folds: tuple[int, ...] = (8,)
@@ -103,6 +115,7 @@ class FinetuneConfig:
         at_least(self, encoder_lr=0, intervals=0, steady=0, additive=0, rebuild=0, rebuild_records=1)
         a_fraction(self.label_fraction)
         of_tasks(self, TASKS)
+        one_of(self, preset=PRESETS)
         for name in ("ship", "taught"):
             if unknown := set(getattr(self, name)) - set(self.tasks):
                 raise RunError(

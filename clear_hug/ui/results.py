@@ -23,6 +23,7 @@ from clear_hug.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
     CheckpointError,
+    folder_of,
     list_checkpoints,
     load_checkpoint,
 )
@@ -62,8 +63,9 @@ def checkpoint_folders() -> dict[str, Path]:
     folders = {name: CHECKPOINTS / name for name in list_checkpoints()}
     if not (named := os.environ.get("CLEAR_HUG_CHECKPOINT")):
         return folders
-    own = Path(named).resolve()
-    return {own.name: own, **{name: path for name, path in folders.items() if name != own.name}}
+    own = folder_of(named).resolve()
+    called = own.parent.name if own.name == "checkpoint" else own.name  # a run's is named by its run
+    return {called: own, **{name: path for name, path in folders.items() if name != called}}
 
 
 @st.cache_resource(max_entries=64, show_spinner="Measuring ...")
