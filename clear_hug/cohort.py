@@ -27,6 +27,7 @@ from clear_hug.leads import LEADS
 from clear_hug.model import CLEARHUG
 from clear_hug.quality import assess_quality
 from clear_hug.reconstruct import reconstruct
+from clear_hug.tasks import TASKS
 
 HIDDEN_SHARE = 0.5  # of a record's tokens, drawn from a fixed seed, that are rebuilt for its novelty
 TRACE_COLUMNS = 125  # of a thumbnail; each keeps the lowest and the highest sample of its stretch
@@ -396,5 +397,7 @@ def _truth(checkpoint: Checkpoint, told: Sequence[Known]) -> NDArray[np.int8]:
 
 def _words_of(told: Known) -> str:
     """The known labels of the finest tasks in a line: statements where a task has them, else none."""
-    names = [label for task in ("all", "cpsc2018", "csn") for label in told.labels.get(task, ())]
+    names = list(told.labels.get("all", ()))
+    for task in ("cpsc2018", "csn"):  # whose labels are called alike and are not: AF, ST; in words, therefore
+        names += [TASKS[task].descriptions[label] for label in told.labels.get(task, ())]
     return ", ".join(dict.fromkeys(names))

@@ -132,6 +132,7 @@ def explanation_json(
     *,
     detector: str = "",
     with_record_id: bool = False,
+    care: Sequence[str] = (),
 ) -> bytes:
     """All figures, to the bit; NaN is null.
 
@@ -142,6 +143,7 @@ def explanation_json(
     proof : figures that tell how far the explanation may be believed
     detector : that found the beats
     with_record_id : also the record's name, which may be a patient's
+    care : sentences on what is unusual about the record, to be read before a number
 
     Raises
     ------
@@ -172,6 +174,7 @@ def explanation_json(
         "software": {"name": APP, "version": version()},
         "model": {"name": checkpoint.name, "digest": checkpoint.digest},
         "record": record,
+        "read_with_care": list(dict.fromkeys([*care, *missing(tokens)])),
         "removed": [[LEADS[lead], int(beat) + 1] for lead, beat in np.argwhere(hidden & tokens.valid)],
         "diagnosis": [
             {
@@ -252,6 +255,7 @@ def explanation_csv(
     attributions: Sequence[Attribution],
     hidden: Bools | None = None,
     proof: Mapping[str, Any] | None = None,
+    care: Sequence[str] = (),
 ) -> bytes:
     """A long table, one row a value, below lines that begin with "#"; what is not there is left empty.
 
@@ -260,6 +264,7 @@ def explanation_csv(
     checkpoint, tokens, attributions : of one record and one model
     hidden : (12, beat) bool, the tokens that were left out
     proof : "word" and "reasons" of how far the first of them may be believed
+    care : sentences on what is unusual about the record, to be read before a number
 
     The columns are `COLUMNS`: beat counts from 1, r_peak_s is that beat's, time_s that of a sample.
     """
@@ -271,7 +276,7 @@ def explanation_csv(
         f"# record: {tokens.digest}",
         f"# model: {_cell(checkpoint.name)} {checkpoint.digest}",
         f"# method: {methods}",
-        *(f"# {_cell(sentence)}" for sentence in (*missing(tokens), *left_out(tokens, hidden))),
+        *(f"# {_cell(one)}" for one in dict.fromkeys([*care, *missing(tokens), *left_out(tokens, hidden)])),
     ]
     if proof:
         head.append(f"# map of {_cell(attributions[0].level)}s: {_cell(proof['word'])}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clear_hug.quality import Quality
 
 QUANTILES = (0.005, 0.995)  # of the training records; what lies beyond is unusual
+ADULT = 18  # years
 FEW_BEATS = 3  # with fewer there is one RR interval at most, and no rhythm to tell
 FIBRILLATION = ("AFIB", "AFLT", "AF")  # labels that an irregular rhythm without P waves may bear
 SIMULATED_WORDS = "This ECG is simulated; the model was trained on real ones."
@@ -127,6 +128,13 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
     if ecg.simulated:
         said += [SIMULATED_WORDS]
     return Gate(tuple(said), bool(limits))
+
+
+def of_a_child(age: float | None) -> list[str]:
+    """That next to no record in training was of a child, where this one is; age in years."""
+    if age is None or age >= ADULT:
+        return []
+    return [f"This is a child's ECG ({age:.0f} years). Next to no record in training was of a child."]
 
 
 def rhythm_doubts(

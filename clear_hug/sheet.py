@@ -37,6 +37,7 @@ from clear_hug.plots.paper import (
     Strip,
     ecg_data,
     rhythm_lead,
+    roomy_layout,
 )
 from clear_hug.plots.theme import LIGHT, colours_at, ink_on, largest, signed, signed_places
 from clear_hug.removal import SEGMENTS, segments_of
@@ -97,6 +98,7 @@ def explanation_page(
     date: str = "",
     detector: str = "",
     with_record_id: bool = False,
+    care: Sequence[str] = (),
 ) -> Figure:
     """A page of A4: the ECG in true millimetres, painted by what each part adds, and the sum below it.
 
@@ -109,6 +111,7 @@ def explanation_page(
     date : to be printed, as it is
     detector : that found the beats
     with_record_id : print the record's name, which may be a patient's
+    care : sentences on what is unusual about the record, to be read before a number
 
     """
     from matplotlib.figure import Figure
@@ -133,7 +136,7 @@ def explanation_page(
     _draw_under(page, left, full, HEAD + height, paper, ecg, tokens, colours)
     top = HEAD + height + 13
     _draw_worth(page, left, top, full - SIDE - 10, TALL - FOOT - top, why, tokens, paper)
-    _words(page, left + full - SIDE, top, TALL - FOOT - top, proof, why, tokens, hidden)
+    _words(page, left + full - SIDE, top, TALL - FOOT - top, proof, why, tokens, hidden, care)
     about = [
         f"model {checkpoint.name}, {checkpoint.digest[:12]}",
         f"method {_method(why)}",
@@ -203,8 +206,9 @@ def _paper(ecg: ECG, start: float, seconds: float) -> Paper:
     stretch = slice(round(start * ecg.fs), round((start + seconds) * ecg.fs) + 1)
     there: Bools = np.any(np.isfinite(ecg.signal[:, stretch]), axis=1)
     rhythm = rhythm_lead(there)
+    layout = roomy_layout(ecg, seconds) if ecg.duration < seconds else "3x4"
     for gain in GAINS:
-        paper = ecg_data(ecg, start, seconds, "3x4", rhythm, SPEED, gain, letters=8)
+        paper = ecg_data(ecg, start, seconds, layout, rhythm, SPEED, gain, letters=8)
         fitted = _nearer(paper)
         apart = float((np.diff(fitted.rows) / np.diff(paper.rows)).min())
         if not ecg.units_known:
@@ -221,8 +225,9 @@ def _nearer(paper: Paper, size: float = 1.0) -> Paper:
     """
     pitch = -np.diff(paper.rows)
     edges = [min(paper.top, 3 * LARGE * 2), min(paper.rows[-1] - paper.bottom, 2 * LARGE * 2)]
-    while sum(edges) + pitch.sum() > ROOM and pitch.max() > NEAREST:
-        pitch[pitch.argmax()] -= LARGE
+    nearest = min(NEAREST, (ROOM - sum(edges)) / max(1, len(pitch)))  # twelve rows stand nearer
+    while sum(edges) + pitch.sum() > ROOM and pitch.max() > nearest:
+        pitch[pitch.argmax()] -= min(LARGE, pitch.max() - nearest)
     rows = np.concatenate([[0.0], -np.cumsum(pitch)])
     moved = dict(zip(paper.rows.tolist(), (rows - paper.rows).tolist(), strict=True))
     strips = []
@@ -389,7 +394,7 @@ def _draw_under(
     for second in range(int(np.ceil(paper.start)), int(paper.stop + 1e-6) + 1):
         _say(page, x(second), y + 6.1, str(second), 6, ha="center", color=LIGHT.muted)
 
-    scale = [f"{SPEED:g} mm/s", f"{paper.start:.1f} to {paper.stop:.1f} s"]
+    scale = [f"{SPEED:g} mm/s", f"{paper.start:.1f} to {paper.until:.1f} s"]
     if ecg.units_known:
         scale.insert(1, f"{paper.gain:g} mm/mV" + (", half the usual" if paper.gain < GAINS[0] else ""))
     if ecg.duration > paper.stop - paper.start + 0.5:
@@ -621,14 +626,15 @@ def _words(
     why: Attribution,
     tokens: BeatTokens,
     hidden: Bools,
+    care: Sequence[str],
 ) -> None:
     """How far the map may be believed, and what to know of it; no more than there is room for."""
     word = str(proof["word"]) if proof is not None else ""
     title = f"This map is {word}" if word else "Not tested: no proof was made for this map"
     _shrink(_say(page, left, top + 3.2, title, 9 if word else 8.5, weight="bold",
                        color=TRUST.get(word, LIGHT.ink)), SIDE)  # fmt: skip
-    sentences = list(map(str, proof.get("reasons") or ())) if proof is not None else []
-    sentences += [*left_out(tokens, hidden), *missing(tokens)]
+    sentences = list(dict.fromkeys([*care, *left_out(tokens, hidden), *missing(tokens)]))
+    sentences += map(str, proof.get("reasons") or ()) if proof is not None else ()
     if why.error is not None:
         sentences.append("The thin lines on the bars are standard errors: orders of the parts were drawn.")
     if why.note:

@@ -25,7 +25,7 @@ from clear_hug.plots import (
 from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.sheet import explanation_page, pdf_of, png_of
 from clear_hug.ui import guard, open_page
-from clear_hug.ui.answer import show_gate
+from clear_hug.ui.answer import care_of, show_gate
 from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import (
     ATTENTION_WORDS,
@@ -206,13 +206,17 @@ with guard():
             found = {"word": proof.word, "reasons": list(proof.reasons)}
             who = st.toggle("With the record's name, which may be a patient's", key="named")
             what = (page.checkpoint, page.ecg, page.tokens, page.diagnosis)
-            named = {"detector": page.beats_by, "with_record_id": who}
+            care = care_of(page)
+            named = {"detector": page.beats_by, "with_record_id": who, "care": care}
             shown = {**named, "start": start, "seconds": seconds}
             printed = partial(explanation_page, *what, lead, proof=found, **shown)
             name = f"explanation-{target.split('/')[1]}"
             files = {
                 "JSON": (lambda: explanation_json(*what, said, proof=found, **named), "application/json"),
-                "CSV": (lambda: explanation_csv(page.checkpoint, page.tokens, said, proof=found), "text/csv"),
+                "CSV": (
+                    lambda: explanation_csv(page.checkpoint, page.tokens, said, proof=found, care=care),
+                    "text/csv",
+                ),
                 "PDF": (lambda: pdf_of(printed()), "application/pdf"),
                 "PNG": (lambda: png_of(printed()), "image/png"),
             }

@@ -17,6 +17,10 @@ with guard():
     ui.show_missing(page)
     before, after = page.diagnosis, page.without(hidden)
     st.markdown(f"**{ui.say(removed_words(page.tokens, hidden))}**")
+    if hidden[page.tokens.valid].all():
+        st.warning(
+            "Nothing is left to be read. What follows is the answer to an average record, not to this one."
+        )
     figure = plot_what_if(
         before.probabilities,
         after.probabilities,

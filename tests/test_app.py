@@ -13,16 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+import torch
 from streamlit.testing.v1 import AppTest
 
 import clear_hug.plots
 from benchmarks.load import FOLLOWS
 from clear_hug import ui
 from clear_hug.beats import tokenize_beats
-from clear_hug.checkpoint import load_checkpoint
+from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
+from clear_hug.hug import HUG
 from clear_hug.leads import LEADS
+from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.qrs import DETECTORS
 from clear_hug.ui import records, results
 from clear_hug.words import NOTICE
@@ -361,6 +364,40 @@ def test_an_upload_is_in_no_link(simulated) -> None:
     assert "record" not in app.query_params
     links = str([link.proto for link in app.get("page_link")])
     assert "Doe" not in links and "upload" not in links
+
+
+def test_a_file_that_a_reload_lost_is_spoken_of(simulated) -> None:
+    mine = replace(simulated(), record_id="mine", simulated=False, source="test")
+    app = page("app.py", uploads={"upload-mine": mine}, record="real")
+    assert "own_file" not in app.query_params
+    app.selectbox(key="menu_record").select("upload-mine").run()
+    assert "own_file" in app.query_params and "is not kept" not in words(app)
+    again = page("app.py", own_file="yes")  # what a reload or a copied address opens
+    assert "is not kept" in words(again)
+    app.selectbox(key="menu_record").select("real").run()
+    assert "own_file" not in app.query_params and "is not kept" not in words(app)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_checkpoint_that_was_pre_trained_alone_is_no_crash(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    clear = CLEAR(PRESETS["tiny"]).eval()
+    save_checkpoint(tmp_path / "run" / "checkpoint", CLEARHUG(clear, HUG(clear.config.width, 0)), ())
+    monkeypatch.setenv("CLEAR_HUG_CHECKPOINT", str(tmp_path / "run"))
+    app = page(name)
+    assert not app.exception
+    assert not any("unexpected" in error.value for error in app.error)
+
+
+def test_with_all_switched_off_nothing_is_read() -> None:
+    app = page("pages/6_What_if.py", off_groups="limb")
+    assert "Nothing is left to be read" not in words(app)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.switch_page("pages/6_What_if.py")
+    app.query_params["off_groups"] = ["limb", "augmented", "precordial"]
+    assert "Nothing is left to be read" in words(app.run())
 
 
 def test_uploads_are_read_kept_and_bounded() -> None:

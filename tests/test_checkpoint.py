@@ -17,6 +17,8 @@ from clear_hug.checkpoint import (
     save_checkpoint,
 )
 from clear_hug.diagnosis import diagnose
+from clear_hug.hug import HUG
+from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.tasks import TASKS
 
 SUPER = (TASKS["superdiagnostic"],)
@@ -306,3 +308,16 @@ def test_what_a_save_that_was_cut_off_left_is_put_right(tmp_path, random_model):
     mend_checkpoint(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
     load_checkpoint(folder)
+
+
+def test_a_run_stands_for_its_checkpoint(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run" / "checkpoint")
+    assert load_checkpoint(tmp_path / "run").digest == load_checkpoint(folder).digest
+
+
+def test_what_was_pre_trained_alone_answers_nothing_and_says_so(tmp_path, tokens):
+    torch.manual_seed(0)
+    clear = CLEAR(PRESETS["tiny"]).eval()
+    save_checkpoint(tmp_path / "pre", CLEARHUG(clear, HUG(clear.config.width, 0)), ())
+    with pytest.raises(CheckpointError, match="pre was pre-trained alone and answers no label"):
+        diagnose(load_checkpoint(tmp_path / "pre"), tokens)

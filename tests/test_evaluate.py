@@ -536,6 +536,9 @@ def test_other_hospitals_are_read_from_their_own_words(answers, tmp_path):
     out = elsewhere_figures(opened, tmp_path)
     assert list(out["cinc2021"]["unread"]) == ["Q0001"] and out["cinc2021"]["records"] == 13
     assert out["ludb"]["records"] == 12 and not out["ludb"]["unread"]
+    learned = {ch.tokenize_beats(ch.read_ecg(tmp_path / "ludb" / "data" / f"{i}.hea")).digest for i in (0, 1)}
+    without = elsewhere_figures(opened, tmp_path, learned=learned)["ludb"]
+    assert without["records"] == 10 and without["learned"] == 2
     labels = out["cinc2021"]["labels"]
     # the one record of collection E states a flutter alone: it says nothing about the others' labels
     assert labels["rhythm/AFIB"]["records"] == 12 and labels["rhythm/AFIB"]["positives"] == 6

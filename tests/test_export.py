@@ -119,6 +119,15 @@ def test_csv_has_a_row_a_value(explained, method, level):
     np.testing.assert_array_equal(column[: why.values.size], why.values.ravel())
 
 
+def test_each_file_says_what_the_page_says_before_a_number(explained, tokens):
+    checkpoint, ecg, _, diagnosis, why = explained()
+    care = ["Pacing spikes were found.", "The rhythm cannot be told from 2 beats."]
+    read = json.loads(explanation_json(checkpoint, ecg, tokens, diagnosis, [why], care=care))
+    assert read["read_with_care"][:2] == care
+    head, _ = table(explanation_csv(checkpoint, tokens, [why], care=care))
+    assert all(any(sentence in line for line in head) for sentence in care)
+
+
 def test_csv_names_the_record_by_its_digest_alone(explained):
     checkpoint, ecg, tokens, _, why = explained()
     head = explanation_csv(checkpoint, tokens, [why]).decode().splitlines()[:4]

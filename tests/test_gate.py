@@ -20,6 +20,7 @@ from clear_hug.gate import (
     check_input,
     input_measures,
     limits_of,
+    of_a_child,
     rhythm_doubts,
 )
 from clear_hug.leads import LEADS
@@ -104,6 +105,11 @@ def test_measured_and_called_rhythm_are_held_against_one_another(measured, n, ca
     assert [told in one for one in found] == [True] * bool(told)
     if "fibrillation" in told:
         assert "no label for it" in rhythm_doubts(of, n, ["superdiagnostic/NORM"], called)[0]
+
+
+def test_a_child_is_told_of():
+    assert of_a_child(None) == of_a_child(18) == of_a_child(61) == []
+    assert "9 years" in of_a_child(9.4)[0]
 
 
 def test_a_doubted_voltage_is_said_before_a_number(real, limited):

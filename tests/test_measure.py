@@ -3,6 +3,7 @@
 Values of a whole ECG: what is planted is measured; what does not matter does not; what is absent says why.
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_beats_of_one_kind_are_not_ectopic(tokens_of, kind, seed):
         assert facts.premature.mean() < 0.5
     elif kind != "noise":
         assert not (facts.premature | facts.unlike | facts.wide).any()
+
+
+def test_a_beat_of_the_usual_shape_is_not_wide(monkeypatch):
+    """Whatever was found of its edges: one was missed."""
+    tokens = tokenize_beats(simulate_ecg("normal", fs=500.0))
+    found = iter([(-0.04, 0.05), (-0.04, 0.16), *[(-0.04, 0.05)] * tokens.n_beats])
+    monkeypatch.setattr(sys.modules["clear_hug.measure.beats"], "_edges", lambda activity: next(found))
+    facts = measure_beats(tokens)
+    assert facts.duration[1] > 0.19 and facts.resemblance[1] > 0.97 and not facts.wide.any()
 
 
 def test_every_beat_wide_is_none_wider_than_usual():

@@ -104,6 +104,25 @@ def test_the_page_says_what_it_must(explained, some_hidden):
     assert any("no proof was made" in line for line in said(*explained()))
 
 
+def test_what_is_unusual_about_a_record_stands_on_the_page(explained):
+    care = ["Pacing spikes were found. Read every label with care."]
+    assert any("Pacing spikes were found" in line for line in said(*explained(), care=care))
+    assert not any("Pacing" in line for line in said(*explained()))
+
+
+@pytest.mark.parametrize("seconds", [2.0, 4.0])
+def test_a_short_record_shows_every_lead(checkpoint, simulated, seconds):
+    ecg = simulated("normal")
+    short = replace(ecg, signal=ecg.signal[:, : round(seconds * ecg.fs)].copy())
+    tokens = tokenize_beats(short)
+    given = checkpoint, short, tokens, diagnose(checkpoint, tokens), explain(checkpoint, tokens, "MI")
+    words = said(*given, start=0.0, seconds=10.0)
+    assert not any("no signal" in line or "absent" in line for line in words)
+    assert any(f"0.0 to {seconds:.1f} s" in line for line in words)
+    for lead in LEADS:
+        assert sum(line.startswith(f"{lead} ") for line in words) >= 1
+
+
 def test_absent_and_unknown_are_said(checkpoint, simulated, tokens_of):
     ecg = simulated("normal")
     signal = ecg.signal.copy()

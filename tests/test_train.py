@@ -547,8 +547,15 @@ def test_a_probe_reads_a_frozen_encoder(
     baseline(tmp_path / "random", corpus, replace(recipe, kind="random"))
     found = [np.load(tmp_path / name / "predictions.npz")["logits"] for name in ("a", "random")]
     assert np.isfinite(found).all() and not np.allclose(*found)
+    baseline(tmp_path / "alike", corpus, replace(recipe, kind="random"), str(pretrained / "checkpoint"))
+    alike = np.load(tmp_path / "alike" / "predictions.npz")["logits"]
+    assert not np.allclose(alike, found[0]) and not np.allclose(
+        alike, found[1]
+    )  # untrained, and of this size
     with pytest.raises(RunError, match="--init"):
         baseline(tmp_path / "b", corpus, recipe)
+    with pytest.raises(RunError, match="--init"):
+        baseline(tmp_path / "b", corpus, replace(recipe, kind="forest"), str(pretrained / "checkpoint"))
     baseline(tmp_path / "few", corpus, replace(recipe, label_fraction=0.5), str(pretrained / "checkpoint"))
     few = answers(tmp_path / "few", Corpus(corpus), np.array([0]), ["superdiagnostic/NORM"])
     assert few.label_fraction == 0.5

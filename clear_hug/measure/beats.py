@@ -30,6 +30,7 @@ EARLY = 0.85  # of the usual RR interval: a beat before that is premature
 AROUND = 4  # RR intervals on each side that say what is usual
 WIDE = 0.12  # s, of a wide QRS
 WIDER = 0.04  # s more than usual: beyond what the edges err by
+SAME = 0.97  # correlation with the usual beat's QRS from which a beat is as wide as that: an edge was missed
 ALIKE = 0.8  # correlation with the usual beat's QRS; below it the shape is another
 SHAPE = 0.12  # s on each side of the R peak that are held against the usual beat
 SHIFT = 0.03  # s by which an R mark may be off when shapes are compared
@@ -47,7 +48,8 @@ class BeatFacts:
         median of those that do not come early
     premature : (beat,) bool, comes before 0.85 of the median of up to four RR intervals on each side;
         never the first beat, nor one of a record with fewer than three intervals
-    wide : (beat,) bool, QRS of at least 0.12 s, and at least 0.04 s longer than usual
+    wide : (beat,) bool, QRS of at least 0.12 s, at least 0.04 s longer than usual, and not of the usual
+        beat's very shape (resemblance below 0.97)
     unlike : (beat,) bool, QRS of another shape than usual: resemblance below 0.8
 
     """
@@ -90,7 +92,7 @@ def measure_beats(tokens: BeatTokens) -> BeatFacts:
         qrs=qrs,
         resemblance=resemblance,
         premature=premature,
-        wide=(duration >= WIDE - 1e-9) & (longer >= WIDER - 1e-9),
+        wide=(duration >= WIDE - 1e-9) & (longer >= WIDER - 1e-9) & ~(resemblance >= SAME),
         unlike=resemblance < ALIKE,
     )
 

@@ -250,6 +250,7 @@ def error_bar(look: Theme, title: str) -> dict[str, Any]:
         "x": 1.005,
         "xpad": 4,
         "nticks": 5,
+        "exponentformat": "power",  # "600µ" beside mV would be read as microvolt
         "outlinewidth": 0,
         "tickfont": {"size": 12, "color": look.ink},
     }

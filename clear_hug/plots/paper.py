@@ -89,6 +89,12 @@ class Paper:
     speed: float
     unit: str = "mV"
 
+    @property
+    def until(self) -> float:
+        """s, up to where there is a trace: a record may end before the paper."""
+        last = max((float(strip.time[-1]) for strip in self.strips if strip.time.size), default=self.stop)
+        return min(self.stop, last)
+
 
 def ecg_data(
     ecg: ECG,
@@ -395,7 +401,7 @@ def paper_layout(
     scale = [f"{paper.speed:g} mm/s"]
     if paper.unit != "arbitrary units":
         scale.append(f"{paper.gain:.3g} mm/{paper.unit}")
-    parts = [*([] if foot else scale), f"{paper.start:.1f} to {paper.stop:.1f} s"]
+    parts = [*([] if foot else scale), f"{paper.start:.1f} to {paper.until:.1f} s"]
     if not ecg.units_known:
         unit = "arbitrary units" if paper.unit == "arbitrary units" else f"in {paper.unit} of each lead"
         parts.append(f"<b><span style='color:{look.accent}'>{unit}: voltage cannot be read</span></b>")

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from clear_hug.diagnosis import probabilities
-from clear_hug.gate import NORMAL_WORDS, SIMULATED_WORDS, rhythm_doubts
+from clear_hug.gate import NORMAL_WORDS, SIMULATED_WORDS, of_a_child, rhythm_doubts
 from clear_hug.leads import GROUPS
 from clear_hug.operating import (
     DEFAULT,
@@ -65,8 +65,7 @@ def show_gate(page: Page, brief: bool = False) -> None:
 
     brief : in one paragraph, without what stands at the head of the page already; nothing where nothing is
     """
-    gate = page.gate
-    said = [*gate.sentences, *rhythm_doubts(_measured(page), page.tokens.n_beats, *_answered(page))]
+    gate, said = page.gate, care_of(page)
     if brief:
         above = (*page.quality.reasons, SIMULATED_WORDS)
         said = [sentence for sentence in said if sentence not in above]
@@ -78,6 +77,12 @@ def show_gate(page: Page, brief: bool = False) -> None:
         st.markdown(f"{AS_USUAL} Quality, leads, rate, length, scale and shape are as in training.")
     else:
         st.markdown(f"{AS_USUAL} The checkpoint does not tell what inputs it learned from.")
+
+
+def care_of(page: Page) -> list[str]:
+    """What is unusual about the record, and where its rhythm and the answer part, in sentences."""
+    doubts = rhythm_doubts(_measured(page), page.tokens.n_beats, *_answered(page))
+    return [*page.gate.sentences, *of_a_child(page.person.age), *doubts]
 
 
 def show_normal(page: Page) -> None:
@@ -107,7 +112,7 @@ def show_called(page: Page, operated: Operated) -> None:
     order = [row for row in page.ranking if answer.called[row]]
 
     def words(row: int) -> str:
-        unsure = {REFER: ", refer", RULED_OUT: ", but low enough to be ruled out"}.get(states[row], "")
+        unsure = ", refer" if states[row] in (REFER, RULED_OUT) else ""  # what is called is not ruled out
         known = page.known.get(checkpoint.targets[row])
         told = "" if known is None else f", data set: {'yes' if known else 'no'}"
         return f"{page.words(row)} ({answer.probabilities[row]:.0%}{unsure}{told})"

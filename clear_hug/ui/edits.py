@@ -102,7 +102,7 @@ def say_edited(page: Page) -> None:
     if may_have_edits():
         with suppress(ECGError):  # a record that cannot be read: the page itself says so
             if page.edits:
-                where = "" if workspace() else ", in this tab only"
+                where = "" if workspace() else ", in this tab until it is reloaded"
                 st.markdown(f":orange-badge[R peaks edited by hand ({page.edits.summary}){where}]")
             if aside := _put_aside(page):
                 st.warning(say(aside))

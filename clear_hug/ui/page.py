@@ -35,6 +35,7 @@ from clear_hug.ui.records import (
     in_menu,
     list_records,
     warn_of,
+    warn_of_lost_file,
 )
 from clear_hug.ui.results import Page, checkpoint_folders
 from clear_hug.ui.show import html, say, show_quality
@@ -70,6 +71,7 @@ def open_page(title: str) -> Page:
         f'<div class="head"><h1>{title}</h1><p>{html(what + record.title)}</p><small>{NOTICE}</small></div>'
     )
     st.session_state[NOTICES] = st.container()
+    warn_of_lost_file()
     warn_of("record", records)
     warn_of("detector", DETECTORS)
     warn_of("model", folders)

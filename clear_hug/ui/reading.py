@@ -19,7 +19,7 @@ from clear_hug.operating import Operated
 from clear_hug.ui.records import choose
 from clear_hug.ui.results import Page
 from clear_hug.ui.show import download, link, say
-from clear_hug.ui.workspace import readings, save_reading
+from clear_hug.ui.workspace import LOST_ON_RELOAD, readings, save_reading, workspace
 from clear_hug.words import NOTICE
 
 SCHEMA, VERSION = "clear-hug-reading", 1
@@ -216,7 +216,7 @@ def compare(page: Page, operated: Operated, how: Mapping[str, Any]) -> None:
     left, right, _ = st.columns([1, 1, 2])
     if left.button("Keep these verdicts", width="stretch"):
         save_reading(page.ecg.digest, latest)
-        st.toast("Kept with this record.")
+        st.toast("Kept with this record." if workspace() else LOST_ON_RELOAD)
     with right:
         download("Reading as JSON", lambda: as_json(latest), f"reading-{page.ecg.digest[:12]}.json",
                  "application/json")  # fmt: skip

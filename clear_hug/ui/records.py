@@ -24,6 +24,7 @@ UPLOADS = "uploads"  # session_state: id -> ECG, of this session alone
 UPLOAD_NAMES = "upload_names"  # session_state: id -> the file's name, which may be a patient's
 UPLOAD_SHOWN = {"record": "upload_shown", "with_record": "upload_beside"}  # session_state: ids looked at
 MOST_UPLOADS = 5
+OWN_FILE = "own_file"  # in the address: that a file of the user's own is shown, and nothing of it
 STRETCH = 120.0  # s of a long record that are looked at; the slowest page takes seconds for it
 STEP = 60.0  # s between two places where such a stretch may begin
 
@@ -171,6 +172,8 @@ def choose(**choices: str | None) -> None:
         if name in UPLOAD_SHOWN:
             mine = value if value in st.session_state.get(UPLOADS, {}) else None
             st.session_state[UPLOAD_SHOWN[name]] = mine
+            if name == "record":  # so that a reload, which loses the file, can say so
+                choose(**{OWN_FILE: "yes" if mine else None})
             value = None if mine else value
         if value is None:
             st.query_params.pop(name, None)
@@ -182,6 +185,15 @@ def choice(name: str, options: Sequence[str] | Mapping[str, Any], default: str) 
     """What the address names, if it is there to be chosen."""
     asked = st.query_params.get(name)
     return asked if asked is not None and asked in options else default
+
+
+def warn_of_lost_file() -> None:
+    """Say that the file that the address speaks of went with a reload, or with another's tab."""
+    if st.query_params.get(OWN_FILE) and not st.session_state.get(UPLOAD_SHOWN["record"]):
+        st.warning(
+            "The file that was open here is not kept: it lived in its tab until the page was loaded anew. "
+            "Open it again; until then another record is shown."
+        )
 
 
 def warn_of(name: str, options: Sequence[str] | Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ FAILED = "store_failed"  # session_state: why the store could not be used
 SWITCH = "keep_work"
 LEFT = "workspace_left"  # session_state: the workspace that this session forgot
 READINGS = "readings"  # session_state: digest of a record -> what was read of it
+LOST_ON_RELOAD = "In this tab until it is reloaded; “Keep my work”, on the ECG page, keeps it longer."
 KEEP_WORDS = (
     "In this browser, over a reload or a restart. R peaks edited by hand and readings are kept on the "
     "machine that runs this app, under the record's digest, for this browser alone: a cookie says which are "
