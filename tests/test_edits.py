@@ -289,7 +289,7 @@ def test_kept_work_is_there_in_another_session_of_the_same_browser_alone() -> No
 def test_the_switch_keeps_what_there_is_and_deletes_it_again() -> None:
     app = beats_page(record="simulated-premature", beat="3")
     press(app, "Remove")
-    assert "edited by hand (1 removed), in this tab only" in said(app)
+    assert "edited by hand (1 removed), in this tab until it is reloaded" in said(app)
     app.toggle(key=workspace.SWITCH).set_value(True).run()
     assert "edited by hand (1 removed)" in said(app) and "in this tab only" not in said(app)
     mine = app.session_state[workspace.MINE]
