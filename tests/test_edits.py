@@ -291,7 +291,7 @@ def test_the_switch_keeps_what_there_is_and_deletes_it_again() -> None:
     press(app, "Remove")
     assert "edited by hand (1 removed), in this tab until it is reloaded" in said(app)
     app.toggle(key=workspace.SWITCH).set_value(True).run()
-    assert "edited by hand (1 removed)" in said(app) and "in this tab only" not in said(app)
+    assert "edited by hand (1 removed)" in said(app) and "until it is reloaded" not in said(app)
     mine = app.session_state[workspace.MINE]
     record = next(iter(app.session_state["r_peak_edits"]))
     assert Store().r_peaks(record, mine)["clear"]["edited_by_hand"] == "1 removed"

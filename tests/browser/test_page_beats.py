@@ -139,7 +139,7 @@ def test_kept_edits_are_there_after_a_reload_in_this_browser_alone(chromium: Bro
     says_edited(page, "1 removed")
     page.get_by_text("Keep my work", exact=True).click()  # it stands beside Undo
     settled(page)
-    expect(page.get_by_text("in this tab only")).to_have_count(0, timeout=PATIENCE)
+    expect(page.get_by_text("until it is reloaded")).to_have_count(0, timeout=PATIENCE)
     page.wait_for_function("document.cookie.includes('clear_hug_workspace=')")
     link = page.url
     assert not re.search("[0-9a-f]{32}", link)  # it stands in no link
