@@ -243,6 +243,7 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "an origin in words": ("origin", {"value": "1.0", "unit": "uV"}, "value that is no number"),
     "an interval in minutes": ("intervalUnit", "min", "expected ms"),
     "a lead cut short": ("data", "1 2 3 4", "unlike length"),
+    "a sample that is no number": ("data", "1 inf nan", "no numbers"),
 }
 
 

@@ -205,6 +205,8 @@ def _sampled_data(path: Path, data: Mapping[str, Any], name: str, said: list[str
         )
     except ValueError:
         raise ECGError(f"{path.name} holds samples of lead {name} that are no numbers.") from None
+    if not np.isfinite(values).all():
+        raise ECGError(f"{path.name} holds samples of lead {name} that are no numbers.")
     if any(marked):
         values[marked] = [limits[word] for word in words if word in limits]
         beyond = sum(word in ("L", "U") for word in words)

@@ -161,7 +161,7 @@ def baseline(
     every = {"train": recipe.train_folds, "watch": recipe.watch_folds, "test": recipe.test_folds}
     for name, folds in every.items():
         if not rows[name].size and (folds or name == "train" or (name == "test" and not recipe.teach)):
-            raise CorpusError(data.none_labelled(tasks, folds))
+            raise CorpusError(f"{data.none_labelled(tasks, folds)} There is nothing to {name} on.")
     judged = rows["test"]
     if recipe.teach:
         rows["test"] = np.concatenate([judged, np.flatnonzero(~data.labelled)])

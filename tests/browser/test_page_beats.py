@@ -37,7 +37,9 @@ def click_in_strip(page: Page, name: str, k: int) -> None:
 
 def says_edited(page: Page, what: str) -> None:
     said = page.get_by_text(EDITED)
-    expect(said).to_have_text(f"R peaks edited by hand ({what}), in this tab until it is reloaded", timeout=PATIENCE)
+    expect(said).to_have_text(
+        f"R peaks edited by hand ({what}), in this tab until it is reloaded", timeout=PATIENCE
+    )
 
 
 def press(page: Page, label: str) -> None:
