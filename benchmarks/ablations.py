@@ -9,7 +9,7 @@ been run is not run again, so several processes may share the work by `--arms` o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,20 @@ class Split:
     judged: NDArray[np.int64]
     y: Floats
     truth: Floats
+
+    def words(self, seeds: tuple[int, ...]) -> str:
+        """The line above a table."""
+        n, m = len(self.learned), len(self.judged)
+        return f"{n} records learned from, {m} judged, seeds {list(seeds)}, {PRESET} preset"
+
+
+def split_of(corpus: Path) -> Split:
+    """The labelled records of the folds that are learned from and judged."""
+    data = Corpus(corpus)
+    tasks = tuple(TASKS[name] for name in NAMES)
+    labelled = data.labelled_for(tasks)
+    learned, judged = (np.flatnonzero(np.isin(data.fold, folds) & labelled) for folds in (LEARNED, JUDGED))
+    return Split(data, tasks, learned, judged, data.labels(tasks, learned), data.labels(tasks, judged))
 
 
 @torch.inference_mode()
@@ -191,15 +205,20 @@ def run_arm(split: Split, out: Path, arm: str, seed: int, epochs: int, tune: int
 
 def scores(split: Split, logits: Floats) -> list[float]:
     """Macro AUROC of each task, then their mean."""
-    out, start = [], 0
+    out = [macro(auroc(said, truth)) for said, truth, _ in of_each_task(split, logits)]
+    return [*out, float(np.mean(out))]
+
+
+def of_each_task(split: Split, logits: Floats) -> Iterator[tuple[Floats, Floats, NDArray[np.bool_]]]:
+    """Logits and truth of each task's field subset, of the labels that count, and which records these are."""
+    start = 0
     for task in split.tasks:
         part = slice(start, start + len(task.labels))
         start = part.stop
         truth = split.truth[:, part]
         some = truth.any(1)
         counted = truth[some].sum(0) >= JUDGED_FROM
-        out.append(macro(auroc(logits[some, part][:, counted], truth[some][:, counted])))
-    return [*out, float(np.mean(out))]
+        yield logits[some, part][:, counted], truth[some][:, counted], some
 
 
 def difference(split: Split, ours: list[Floats], theirs: list[Floats]) -> str:
@@ -235,17 +254,13 @@ def ablations(
         epochs: of pre-training
         tune: of fine-tuning
     """
-    data = Corpus(corpus)
-    tasks = tuple(TASKS[name] for name in NAMES)
-    labelled = data.labelled_for(tasks)
-    learned, judged = (np.flatnonzero(np.isin(data.fold, folds) & labelled) for folds in (LEARNED, JUDGED))
-    split = Split(data, tasks, learned, judged, data.labels(tasks, learned), data.labels(tasks, judged))
+    split = split_of(corpus)
     out.mkdir(parents=True, exist_ok=True)
     said = {arm: [run_arm(split, out, arm, seed, epochs, tune) for seed in seeds] for arm in (FIRST, *arms)}
     (out / "recipe.json").write_text(
         json.dumps({"epochs": epochs, "tune": tune, "seeds": list(seeds)}) + "\n"
     )
-    print(f"{len(learned)} records learned from, {len(judged)} judged, seeds {list(seeds)}, {PRESET} preset")
+    print(split.words(seeds))
     print("| encoder | head or labels | super | sub | form | rhythm | mean of four | super, less the first |")
     print("|---|---|---|---|---|---|---|---|")
     for arm, runs in said.items():

@@ -18,11 +18,10 @@ import torch
 from jsonargparse import auto_cli
 from numpy.typing import NDArray
 
-from benchmarks.ablations import JUDGED, JUDGED_FROM, LEARNED, NAMES, PRESET, Split, scores
+from benchmarks.ablations import JUDGED, LEARNED, NAMES, PRESET, Split, of_each_task, scores, split_of
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
 from clear_hug.model import CLEAR, CLEARHUG, PRESETS
-from clear_hug.tasks import TASKS
 from clear_hug.train.answers import predict
 from clear_hug.train.augment import ALL_BEATS, Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
@@ -96,16 +95,10 @@ def run_arm(split: Split, out: Path, arm: str, seed: int, epochs: int, pre: tupl
 
 def drawn(split: Split, logits: Floats, weights: Floats) -> Floats:
     """(draw,) of patients: the mean of the four tasks' macro AUROC."""
-    out, start = [], 0
-    for task in split.tasks:
-        part = slice(start, start + len(task.labels))
-        start = part.stop
-        truth = split.truth[:, part]
-        some = truth.any(axis=1)
-        counted = truth[some].sum(axis=0) >= JUDGED_FROM
-        of_labels = drawn_auroc(logits[some, part][:, counted], truth[some][:, counted], weights[:, some])
-        out.append(mean_known(of_labels))
-    return np.mean(out, axis=0)
+    each = of_each_task(split, logits)
+    return np.mean(
+        [mean_known(drawn_auroc(said, truth, weights[:, some])) for said, truth, some in each], axis=0
+    )
 
 
 def recipe(
@@ -126,21 +119,17 @@ def recipe(
         epochs: of fine-tuning
         pre: epochs of pre-training: without, then with the regression that the decoder starts from
     """
-    data = Corpus(corpus)
-    tasks = tuple(TASKS[name] for name in NAMES)
-    labelled = data.labelled_for(tasks)
-    learned, judged = (np.flatnonzero(np.isin(data.fold, folds) & labelled) for folds in (LEARNED, JUDGED))
-    split = Split(data, tasks, learned, judged, data.labels(tasks, learned), data.labels(tasks, judged))
+    split = split_of(corpus)
     out.mkdir(parents=True, exist_ok=True)
     said = {
         arm: [run_arm(split, out, arm, seed, epochs, pre) for seed in seeds]
         for arm in dict.fromkeys((FIRST, *arms))
     }
-    weights = draw_weights(data.patients[judged])
+    weights = draw_weights(split.data.patients[split.judged])
     draws = {
         arm: np.mean([drawn(split, logits, weights) for logits in runs], axis=0) for arm, runs in said.items()
     }
-    print(f"{len(learned)} records learned from, {len(judged)} judged, seeds {list(seeds)}, {PRESET} preset")
+    print(split.words(seeds))
     print(
         "| fine-tuned by | super | sub | form | rhythm | mean of four "
         "| less the recipe, 95 % over patients | seed by seed |"

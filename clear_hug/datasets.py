@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG, ECGError, ecg_from_leads
 from clear_hug.io import find_records, read_ecg
-from clear_hug.labels import OWN, LabelsError, Told, is_own, read_labels, row_of
+from clear_hug.labels import FOLDS, OWN, LabelsError, Told, is_own, read_labels, row_of
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 
@@ -56,7 +56,6 @@ ARRAYS: dict[str, ArraySet] = {
     "brugada_huca": ArraySet(100.0, 1000.0),
 }
 ARRAY_ABSENT = -32768  # int16 that marks "no sample"
-FOLDS = 10
 NO_FOLD, BY_PATIENT = 0, -1
 UNTOLD = "untold"  # the vocabulary of a record of which a labels.csv says that nothing is known
 
@@ -256,10 +255,7 @@ def label_tables(path: str | Path) -> list[Path]:
 def _tables(folder: Path) -> list[Path]:
     """Tables of labels in a folder, by name; others have a REFERENCE.csv or labels.csv of other columns."""
     named = (("ptbxl_database.csv", Path.is_file), ("REFERENCE.csv", _is_reference), (OWN, is_own))
-    found = [folder / name for name, of in named if of(folder / name)]
-    if found and found[-1].name == OWN and layout_of(folder) != "own":
-        found.pop()  # a published data set's labels are its own
-    return found
+    return [folder / name for name, of in named if of(folder / name)]
 
 
 def layout_of(folder: Path) -> str:
@@ -269,14 +265,10 @@ def layout_of(folder: Path) -> str:
 
 def _is_reference(path: Path) -> bool:
     """A REFERENCE.csv of CPSC2018."""
-    return _first_line(path).startswith("Recording,First_label")
-
-
-def _first_line(path: Path) -> str:
     if not path.is_file():
-        return ""
+        return False
     with path.open(encoding="utf-8-sig", errors="replace") as f:
-        return f.readline(10_000)
+        return f.readline().startswith("Recording,First_label")
 
 
 @lru_cache(maxsize=4)
@@ -287,8 +279,8 @@ def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
         if table.name == "REFERENCE.csv":
             items = [Item(**row) for row in _table(folder, "cpsc2018").to_dict("records")]
             return {Path(item.where).with_suffix("").as_posix(): item for item in items}
-        if table.name == OWN:
-            own = read_labels(table)
+        if table.name == OWN:  # beside a published data set's it says nothing: those labels are its own
+            own = read_labels(table) if layout_of(folder) == "own" else {}
             return {key: Item(key, "own", "", **_own_facts(folder, one)) for key, one in own.items()}
         rows = _rows(table)
         facts = pd.DataFrame(_ptbxl_facts(rows)).assign(layout="ptbxl", where="").to_dict("records")

@@ -102,15 +102,15 @@ def test_age_and_sex_are_read_and_what_else_is_said_is_left_out_and_said(tmp_pat
     assert not any("Doe" in said for said in ecg.warnings)
 
 
-def test_a_rate_that_is_not_told_is_asked_for(tmp_path):
-    short = {name: row[:1000] for name, row in NAMED.items()}
-    path = written(tmp_path, {"unit": "mV", "leads": short})
-    try:
-        ecg = read_ecg(path)
-        assert "fs" in ecg.guessed  # by its length, which is said
-    except NeedsAnswer as error:
-        assert error.asks == ("fs",)
-    assert read_ecg(path, fs=FS).fs == FS
+def test_a_rate_that_is_not_told_is_guessed_with_a_word_or_asked_for(tmp_path):
+    path = written(tmp_path, {"unit": "mV", "leads": NAMED})
+    ecg = read_ecg(path)  # 2,500 samples: 10 s at 250 Hz
+    assert (ecg.fs, ecg.guessed) == (FS, ("fs",)) and any("names no sampling rate" in w for w in ecg.warnings)
+    odd = written(tmp_path, {"unit": "mV", "leads": {name: row[:1777] for name, row in NAMED.items()}})
+    with pytest.raises(NeedsAnswer) as caught:
+        read_ecg(odd)
+    assert caught.value.asks == ("fs",)
+    assert read_ecg(odd, fs=FS).fs == FS
 
 
 @pytest.mark.parametrize("name", FHIR)

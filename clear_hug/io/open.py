@@ -115,8 +115,6 @@ def _read(path: Path, asked: Asked) -> ECG:
             raise ECGError(f"{path.name} is empty (0 bytes); export or copy it again.")
         head = first_bytes(path)
         reader = reader_of(path, head)
-        if reader is READERS["CSV"] and path.suffix.lower() == ".json":
-            reader = None  # torn JSON is no table
         within("bytes", path.stat().st_size, path.name)
         if reader is None and (is_zip(head) or is_gzip(head)):
             name = path.name if is_zip(head) else f"{path.name.removesuffix('.gz')}.gz"

@@ -59,8 +59,12 @@ _NO_END = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # end a line for `str.splitlin
 def is_table(path: Path, head: bytes) -> bool:
     """What looks like a table of leads; and a text that is called .csv or .tsv, to say what it lacks."""
     suffix = path.suffix.lower()
-    return looks_like_table(head) or (
-        b"\0" not in head and (suffix in (".csv", ".tsv") or (suffix == ".txt" and _mostly_numbers(head)))
+    return (
+        suffix != ".json"
+        and looks_like_table(head)
+        or (
+            b"\0" not in head and (suffix in (".csv", ".tsv") or (suffix == ".txt" and _mostly_numbers(head)))
+        )
     )
 
 
