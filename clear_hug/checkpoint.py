@@ -285,6 +285,7 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     try:
         rows = [calibration[label] for label in labels]
         platt = np.array([[row["slope"], row["intercept"]] for row in rows], dtype=np.float64)
+        platt = platt.reshape(-1, 2)  # also of none
         thresholds = np.array([row["threshold"] for row in rows], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder.name}/calibration.json lacks {error}.") from error

@@ -24,7 +24,7 @@ from clear_hug.diagnosis import BATCH, hide, probabilities, run
 from clear_hug.ecg import ECG, ECGError, freeze
 from clear_hug.io import find_records
 from clear_hug.leads import LEADS
-from clear_hug.model import CLEARHUG
+from clear_hug.model import CLEARHUG, Encoded
 from clear_hug.quality import assess_quality
 from clear_hug.reconstruct import reconstruct
 from clear_hug.tasks import TASKS
@@ -129,13 +129,18 @@ def embed(checkpoint: Checkpoint, tokens: BeatTokens) -> tuple[NDArray[np.float3
             encoded = model.encode(hide(windows[i : i + BATCH], nothing).to(device))
             with torch.autocast(device.type, enabled=False):
                 logits.append(model.hug(encoded.lead_tokens, encoded.lead_there).float())
-                there = encoded.lead_there[..., None]
-                off = torch.where(there, encoded.lead_tokens.float() - model.hug.reference, 0.0)
-                places.append(off[..., : model.hug.width].sum(1) / there.sum(1).clamp_min(1))
+                places.append(embeddings(model, encoded))
         both = (torch.cat(parts).double().mean(0).float().cpu().numpy() for parts in (logits, places))
         return next(both), next(both)
 
     return run(checkpoint, work)[0]
+
+
+def embeddings(model: CLEARHUG, encoded: Encoded) -> torch.Tensor:
+    """(window, width) the lead tokens relative to the average record's, mean over the leads there."""
+    there = encoded.lead_there[..., None]
+    off = torch.where(there, encoded.lead_tokens.float() - model.hug.reference, 0.0)
+    return off[..., : model.hug.width].sum(1) / there.sum(1).clamp_min(1)
 
 
 def novelty_of(checkpoint: Checkpoint, tokens: BeatTokens) -> float:

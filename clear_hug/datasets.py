@@ -57,6 +57,7 @@ ARRAYS: dict[str, ArraySet] = {
 }
 ARRAY_ABSENT = -32768  # int16 that marks "no sample"
 NO_FOLD, BY_PATIENT = 0, -1
+LUDB_TABLE = "ludb.csv"
 UNTOLD = "untold"  # the vocabulary of a record of which a labels.csv says that nothing is known
 
 # CPSC2018's REFERENCE.csv numbers its labels; the challenges write the same ones as SNOMED CT codes.
@@ -82,7 +83,7 @@ class Item:
     patient : "" where unknown
     age : years, NaN where unknown;  sex : "F", "M" or ""
     statements : JSON list, or "" for a record without labels
-    vocabulary : what they are written in (SCP, SNOMED, report)
+    vocabulary : what they are written in (SCP, SNOMED, LUDB, report)
     """
 
     record: str
@@ -503,6 +504,33 @@ def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
     return {**columns, "statements": statements, "vocabulary": np.where(statements == "", "", "report")}
 
 
+# LUDB: ludb.csv (diagnoses in words, a line each), data/1.hea
+
+
+def _ludb_table(folder: Path) -> dict[str, list[Any]]:
+    """The files of the folder with the lines of ludb.csv, "column: line" in lower case."""
+    told: dict[str, str] = {}
+    for row in _rows(folder / LUDB_TABLE):
+        cells = {key.strip(): value or "" for key, value in row.items()}
+        lines = (
+            f"{column}: {line.strip()}".lower()
+            for column, cell in cells.items()
+            if column not in ("ID", "Sex", "Age")
+            for line in cell.splitlines()
+            if line.strip()
+        )
+        told[cells["ID"].strip()] = json.dumps(list(lines))
+    paths = [path for path in _paths(folder) if path.name != LUDB_TABLE]
+    said = [told.get(path.stem, "") if path.parent.name == "data" else "" for path in paths]
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    return {
+        "record": [f"ludb/{name}" for name in names],
+        "where": _below(folder, paths),
+        "statements": said,
+        "vocabulary": ["LUDB" if one else "" for one in said],
+    }
+
+
 # Any folder of readable ECGs
 
 
@@ -610,6 +638,7 @@ LAYOUTS: dict[str, Layout] = {
     "mimic": Layout(_holds("record_list.csv"), _mimic_table, _file_read),
     "csn": Layout(_holds("ConditionNames_SNOMED-CT.csv"), _csn_table, _file_read),
     "cpsc2018": Layout(lambda folder: bool(_references(folder)), _cpsc_table, _cpsc_read),
+    "ludb": Layout(_holds(LUDB_TABLE, "data"), _ludb_table, _file_read),
     "own": Layout(lambda folder: is_own(folder / OWN), _own_table, _own_read),
     "files": Layout(lambda folder: True, _files_table, _file_read),
 }

@@ -24,6 +24,7 @@ from torchmetrics.functional.classification import (
 import clear_hug as ch
 from clear_hug.beats import split_windows
 from clear_hug.checkpoint import BASELINES, load_checkpoint, save_checkpoint, save_measured
+from clear_hug.datasets import known, list_records
 from clear_hug.diagnosis import collate
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
@@ -31,8 +32,8 @@ from clear_hug.train import rebuilt
 from clear_hug.train.answers import keep_answers, kept_answers
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError
-from clear_hug.train.elsewhere import LUDB, SNOMED, Means, challenge_records, elsewhere_figures, ludb_records
-from clear_hug.train.evaluate import baseline_answers, evaluate, measure
+from clear_hug.train.elsewhere import LUDB, SNOMED, Means, elsewhere_figures
+from clear_hug.train.evaluate import baseline_answers, evaluate, judged, measure
 from clear_hug.train.linear import fit_linear
 from clear_hug.train.metrics import (
     FIGURES,
@@ -302,7 +303,14 @@ def answering(random_model, tasks, seed, folder, **training):
         folder,
         random_model("tiny", sum(len(t.labels) for t in tasks), seed=seed),
         tasks,
-        training={"config": {"train_folds": [1, 2, 3, 4, 5, 6, 7], "watch_folds": [8], **training}},
+        training={
+            "config": {
+                "tasks": [t.name for t in tasks],
+                "train_folds": [1, 2, 3, 4, 5, 6, 7],
+                "watch_folds": [8],
+                **training,
+            }
+        },
     )
 
 
@@ -315,8 +323,8 @@ def answers(random_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def metrics(answers, corpus):
     opened, data = load_checkpoint(answers), Corpus(corpus)
-    beside = baseline_answers({"itself": answers}, opened, data, (9,))
-    return measure(opened, data, (9,), beside)
+    rows = judged(opened, data, (9,))
+    return measure(opened, data, rows, baseline_answers({"itself": answers}, opened, data, rows))
 
 
 @pytest.mark.long
@@ -355,21 +363,22 @@ def test_kept_baselines_speak_of_the_records_they_answered(answers, corpus, tmp_
     opened, data = load_checkpoint(answers), Corpus(corpus)
     copy = tmp_path / "copy"
     save_checkpoint(copy, opened.model, opened.tasks, training=opened.training)
-    said = baseline_answers({"itself": answers}, opened, data, (9,))
-    rows = np.flatnonzero((data.fold == 9) & data.labelled_for(opened.tasks))
+    rows = judged(opened, data, (9,))
+    np.testing.assert_array_equal(rows, np.flatnonzero((data.fold == 9) & data.labelled_for(opened.tasks)))
+    said = baseline_answers({"itself": answers}, opened, data, rows)
     records = [data.records[i]["record"] for i in rows]
     file = keep_answers({"a": said["itself"] * 2, "b": said["itself"]}, records[::-1], opened.targets[::-1])
     (copy / BASELINES).write_bytes(file)
     kept = kept_answers(copy / BASELINES)
     assert [(name, len(runs)) for name, runs in kept.items()] == [("a", 2), ("b", 1)]
-    turned = baseline_answers(kept, opened, data, (9,))["b"][0]
+    turned = baseline_answers(kept, opened, data, rows)["b"][0]
     np.testing.assert_array_equal(turned.logits, said["itself"][0].logits[::-1, ::-1])
     assert turned.train_folds == (1, 2, 3, 4, 5, 6, 7) and turned.watch_folds == (8,)
 
     (copy / BASELINES).write_bytes(keep_answers({"a": said["itself"]}, ["x", *records[1:]], opened.targets))
     evaluate(str(copy), corpus, (9,))
     out = capsys.readouterr()
-    assert "did not answer all records and labels of folds [9]" in out.err and "| baseline" not in out.out
+    assert "did not answer all records and labels that are judged" in out.err and "| baseline" not in out.out
     elsewhere = {"a": [replace(run, train_folds=(1, 2)) for run in said["itself"]]}
     (copy / BASELINES).write_bytes(keep_answers(elsewhere, records, opened.targets))
     evaluate(str(copy), corpus, (9,))  # learned from other folds: not beside it, and no error
@@ -403,10 +412,11 @@ def test_the_figures_hold_no_nan_and_every_subset(metrics, corpus):
 @pytest.mark.long
 def test_a_checkpoint_that_learned_from_nothing_is_judged_too(random_model, corpus, tmp_path):
     folder = answering(random_model, BOTH[:1], 0, tmp_path / "bare", train_folds=[], watch_folds=[])
-    out = measure(load_checkpoint(folder), Corpus(corpus), (9,))
+    opened, data = load_checkpoint(folder), Corpus(corpus)
+    out = measure(opened, data, judged(opened, data, (9,)))
     assert out["tasks"]["superdiagnostic"]["field"]["macro_auroc"] is None
     assert out["tasks"]["superdiagnostic"]["field"]["every_label"]["macro_auroc"] > 0
-    evaluate(str(folder), corpus, (9,), elsewhere=tmp_path)
+    evaluate(str(folder), corpus, (9,))
 
 
 @pytest.mark.long
@@ -532,12 +542,14 @@ def test_other_hospitals_are_read_from_their_own_words(answers, tmp_path):
             [[i, "F\n", "50\n", "Sinus rhythm" if i % 2 else "Atrial fibrillation"] for i in range(12)]
         )
         writer.writerow([99, "F", "50", "Sinus rhythm"])  # a record that is held elsewhere
-    opened = load_checkpoint(answers)
-    out = elsewhere_figures(opened, tmp_path)
-    assert list(out["cinc2021"]["unread"]) == ["Q0001"] and out["cinc2021"]["records"] == 13
-    assert out["ludb"]["records"] == 12 and not out["ludb"]["unread"]
-    learned = {ch.tokenize_beats(ch.read_ecg(tmp_path / "ludb" / "data" / f"{i}.hea")).digest for i in (0, 1)}
-    without = elsewhere_figures(opened, tmp_path, learned=learned)["ludb"]
+    prepare([tmp_path / "cinc2021", tmp_path / "ludb"], tmp_path / "corpus", workers=1)
+    opened, data = load_checkpoint(answers), Corpus(tmp_path / "corpus")
+    nothing = np.array([], dtype=np.int64)
+    out = elsewhere_figures(opened, data, nothing)
+    assert out["cinc2021"]["records"] == 13 and out["cinc2021"]["failed"] == 1
+    assert out["ludb"]["records"] == 12 and not out["ludb"]["failed"] and not out["ludb"]["learned"]
+    learned = np.flatnonzero(np.isin(data.records.column("record"), ["cinc2021/JS00000", "cinc2021/JS00001"]))
+    without = elsewhere_figures(opened, data, learned)["ludb"]  # the same two recordings
     assert without["records"] == 10 and without["learned"] == 2
     labels = out["cinc2021"]["labels"]
     # the one record of collection E states a flutter alone: it says nothing about the others' labels
@@ -547,15 +559,129 @@ def test_other_hospitals_are_read_from_their_own_words(answers, tmp_path):
     json.dumps(out, allow_nan=False)
 
 
+def test_ptbxls_records_in_a_challenge_are_left_out_where_they_were_learned(random_model, corpus, tmp_path):
+    """The challenges hold PTB-XL by other names; its folds are known where it stands in the corpus itself."""
+    for i in (7, 85):  # of fold 1, which was learned, and of fold 9
+        ecg = ch.simulate_ecg("normal", seed=100 + i, fs=100.0)
+        write_wfdb(ecg, tmp_path / "cinc2021", f"HR{i:05d}", ["Dx: 426783006"])
+    write_wfdb(
+        ch.simulate_ecg("normal", seed=3, fs=100.0), tmp_path / "cinc2021", "JS00001", ["Dx: 426783006"]
+    )
+    folder = answering(random_model, BOTH, 0, tmp_path / "answers")
+    opened, nothing = load_checkpoint(folder), np.array([], dtype=np.int64)
+    prepare([tmp_path / "cinc2021"], tmp_path / "alone", workers=1)
+    alone = elsewhere_figures(opened, Corpus(tmp_path / "alone"), nothing)["cinc2021"]
+    assert (alone["records"], alone["learned"]) == (1, 2)
+    beside = tmp_path / "beside"
+    shutil.copytree(corpus, beside)
+    prepare([tmp_path / "cinc2021"], beside, workers=1)
+    both = elsewhere_figures(opened, Corpus(beside), nothing)["cinc2021"]
+    assert (both["records"], both["learned"]) == (2, 1)
+    json.dumps(both, allow_nan=False)
+
+
+def test_a_hospital_of_its_own_is_judged_on_all_its_folds(random_model, source, tmp_path):
+    """Folds are those of a data set: what was learned of PTB-XL's says nothing of another's."""
+    hospital = tmp_path / "hospital"
+    hospital.mkdir()
+    rows = [["record", "statements", "fold"]]
+    for i in range(12):
+        write_wfdb(ch.simulate_ecg("normal", seed=50 + i, fs=100.0), hospital, f"a{i}", [])
+        rows.append([f"a{i}", "NORM SR" if i % 2 else "CLBBB SR", str(1 + i % 10)])
+    with (hospital / "labels.csv").open("w", newline="") as f:
+        csv.writer(f).writerows(rows)
+    out = tmp_path / "corpus"
+    prepare([source, hospital], out, workers=1)
+    data, every = Corpus(out), tuple(range(1, 11))
+    for told in ({"data_sets": ["ptbxl"]}, {"sources": ["ptbxl"]}):  # the second: a checkpoint of before 0.18
+        folder = answering(random_model, BOTH, 0, tmp_path / "run")
+        opened = load_checkpoint(folder)
+        opened = replace(opened, training={**opened.training, **told})
+        with pytest.raises(CorpusError, match=r"learned from, .* folds \[1, 2, 3, 4, 5, 6, 7, 8\] of ptbxl"):
+            judged(opened, data, every)
+        found = judged(opened, data, every, ("hospital",))
+        assert set(data.data_set[found].tolist()) == {"hospital"} and found.size == 12
+        shutil.rmtree(folder)
+    own = replace(opened, training={**opened.training, "data_sets": ["hospital"], "fitted_folds": [9]})
+    for fold, why in ((1, "learned from"), (8, "chosen on"), (9, "calibrated on")):
+        with pytest.raises(CorpusError, match=why):
+            judged(own, data, (fold,), ("hospital",))
+    assert judged(own, data, (10,), ("hospital",)).size == 1
+    with pytest.raises(CorpusError, match="no data set nowhere; expected some of hospital, ptbxl"):
+        judged(own, data, (10,), ("nowhere",))
+
+
+@pytest.mark.long
+def test_a_hospital_is_judged_far_from_the_records_that_were_learned(random_model, tmp_path, capsys):
+    """Which labels count, and what they had in training, is told by the checkpoint."""
+    hospital = tmp_path / "hospital"
+    hospital.mkdir()
+    rows = [["record", "statements"]]
+    for i in range(12):
+        write_wfdb(ch.simulate_ecg("normal", seed=50 + i, fs=100.0), hospital, f"a{i}", [])
+        rows.append([f"a{i}", "NORM SR" if i % 2 else "CLBBB SARRH"])
+    with (hospital / "labels.csv").open("w", newline="") as f:
+        csv.writer(f).writerows(rows)
+    prepare([hospital], tmp_path / "corpus", workers=1)
+    opened = load_checkpoint(answering(random_model, BOTH, 0, tmp_path / "run"))
+    told = {"data_sets": ["ptbxl"], "positives": {"superdiagnostic/NORM": 30, "superdiagnostic/CD": 20}}
+    folder = save_checkpoint(
+        tmp_path / "told", opened.model, opened.tasks, training={**opened.training, **told}
+    )
+    capsys.readouterr()
+    evaluate(str(folder), tmp_path / "corpus", tuple(range(1, 11)))
+    card = capsys.readouterr().out
+    assert "## Figures on hospital, fold 1, 2" in card and "never learned from" in card
+    assert "| NORM | normal ECG | 30 | 6 |" in card
+    assert "Not measured: no records beside the judged ones" in card
+
+
+# Answers of other models
+
+
+def test_a_table_of_answers_stands_beside_ours(answers, corpus, tmp_path):
+    opened, data = load_checkpoint(answers), Corpus(corpus)
+    rows = judged(opened, data, (9,))
+    names = data.records.column("record")[rows]
+    scores = np.arange(rows.size * len(opened.targets), dtype=float).reshape(rows.size, -1)
+    path = tmp_path / "other.csv"
+
+    def write(head, lines):
+        with path.open("w", newline="") as f:
+            csv.writer(f).writerows([head, *lines])
+
+    head = ["note", "record", *opened.targets]
+    lines = [["x", name, *row] for name, row in zip(names, scores, strict=True)]
+    write(head, lines[::-1])
+    (said,) = baseline_answers({"other": path}, opened, data, rows)["other"]
+    np.testing.assert_array_equal(said.logits, scores.astype(np.float32))
+    assert said.train_folds is None
+    for bad, why in (
+        (lines[1:], "no prediction for 1 records"),
+        ([*lines, lines[0]], "stands twice"),
+        ([[*lines[0][:-1], "high"], *lines[1:]], "line 2: rhythm/.* is 'high'; expected a number"),
+        ([lines[0][:-1], *lines[1:]], "expected a number"),
+    ):
+        write(head, bad)
+        with pytest.raises(CorpusError, match=why):
+            baseline_answers({"other": path}, opened, data, rows)
+    write(head[:-1], [line[:-1] for line in lines])
+    with pytest.raises(CorpusError, match="does not answer rhythm/"):
+        baseline_answers({"other": path}, opened, data, rows)
+    write(["name", "value"], [["a", 1]])
+    with pytest.raises(CorpusError, match="expected a column record"):
+        baseline_answers({"other": path}, opened, data, rows)
+    with pytest.raises(CorpusError, match="cannot be read"):
+        baseline_answers({"other": tmp_path / "none.csv"}, opened, data, rows)
+
+
 @pytest.mark.data
-def test_the_challenge_and_ludb_at_hand_are_mapped():
+def test_the_challenge_and_ludb_at_hand_are_mapped(tmp_path):
     if not (data := os.environ.get("CLEAR_HUG_DATA")):
         pytest.skip("CLEAR_HUG_DATA does not name the folder of real ECGs")
-    data_folder = Path(data)
-    challenge, ludb = challenge_records(data_folder / "cinc2021"), ludb_records(data_folder / "ludb")
-    assert len(challenge) == 84 and len(ludb) == 100
-    assert all(record.statements for record in [*challenge, *ludb])
-    fibrillation = [
-        sum(m["rhythm/AFIB"](r.statements) for r in rs) for m, rs in ((SNOMED, challenge), (LUDB, ludb))
-    ]
-    assert fibrillation == [3, 7]
+    ludb = list_records(Path(data) / "ludb")
+    assert len(ludb) == 100 and set(ludb["vocabulary"]) == {"LUDB"}
+    said = [json.loads(one) for one in ludb["statements"]]
+    assert all(said) and sum(LUDB["rhythm/AFIB"](one) for one in said) == 7
+    codes = [known(path).statements for path in (Path(data) / "cinc2021").glob("*.hea")]
+    assert len(codes) == 84 and all(codes) and sum(SNOMED["rhythm/AFIB"](one) for one in codes) == 3

@@ -19,7 +19,7 @@ from clear_hug.checkpoint import save_checkpoint
 from clear_hug.masked import MaskedCLEAR, masked_loss
 from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS, Encoded, Facts
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import answers, fitted_folds, predict
+from clear_hug.train.answers import answers, learned_labels, predict
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.calibration import criteria, out_of_fold
@@ -283,7 +283,7 @@ def test_calibration_comes_from_folds_that_no_model_had_learned(
         finetune(tmp_path / "twice", corpus, init, (tmp_path / "a", tmp_path / "c"), last)
 
     assert not opened.model.hug.voltage.any()  # for a and b have none
-    assert fitted_folds(opened) == (1, 2, 3, 4, 5)
+    assert learned_labels(opened.training, "SCP")[0].fitted_folds == (1, 2, 3, 4, 5)
     told = json.loads((tmp_path / "final" / "run.json").read_text())["calibration"]
     assert told == [
         {"run": name, "digest": ch.load_checkpoint(tmp_path / name / "checkpoint").digest}
@@ -561,7 +561,7 @@ def test_a_probe_reads_a_frozen_encoder(
     assert few.label_fraction == 0.5
     assert not np.allclose(np.load(tmp_path / "few" / "predictions.npz")["logits"], found[0])
     with pytest.raises(
-        RunError, match="share 8"
+        CorpusError, match=r"watched on folds \[8\]"
     ):  # an encoder that was watched on what it would be judged on
         baseline(tmp_path / "b", corpus, recipe, str(finetuned / "checkpoint"))
     with pytest.raises(RunError, match="another kind of run"):

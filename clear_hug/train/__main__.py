@@ -20,6 +20,7 @@ from clear_hug.train.evaluate import evaluate
 from clear_hug.train.faithfulness import faithfulness
 from clear_hug.train.finetune import finetune
 from clear_hug.train.operating import operating
+from clear_hug.train.predictions import predict
 from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import pretrain
 from clear_hug.train.settings import RunError
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Any] = {
     "decoder": decoder,
     "baseline": baseline,
     "evaluate": evaluate,
+    "predict": predict,
     "faithfulness": faithfulness,
     "operating": operating,
 }

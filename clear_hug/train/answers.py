@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 
 FITTED = "fitted_folds"
 """Of a checkpoint's `training`: the folds that its Platt maps, thresholds and criteria were fitted on."""
+PUBLISHED = ("ptbxl", "csn", "cpsc2018")  # data sets whose records bear these names whatever their folder's
 
 
 def predict(
@@ -52,13 +54,16 @@ class Answers:
     """Logits of a run, and the folds that it learned from and was watched on.
 
     logits : (row, label), NaN for records that the run kept no answer for
+    train_folds : None where it is not known what it learned from
     label_fraction : of the labels of its folds that it learned from
+    data_sets : that its folds are of; None where it does not tell: of any
     """
 
     logits: NDArray[np.float32]
-    train_folds: tuple[int, ...]
+    train_folds: tuple[int, ...] | None
     watch_folds: tuple[int, ...]
     label_fraction: float = 1.0
+    data_sets: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +71,14 @@ class Kept:
     """Answers of a run as they lie in a file.
 
     name : of the run, for sentences;  logits : (record, label);  records, targets : what the axes stand for
+    train_folds : None where it is not known what it learned from
     """
 
     name: str
     records: tuple[str, ...]
     targets: tuple[str, ...]
     logits: NDArray[np.float32]
-    train_folds: tuple[int, ...]
+    train_folds: tuple[int, ...] | None
     watch_folds: tuple[int, ...]
     label_fraction: float = 1.0
 
@@ -81,16 +87,18 @@ Source = Path | Kept
 
 
 def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequence[str]) -> Answers:
-    """What `run` (of `baseline` or `finetune`, a checkpoint folder, or kept) says of `rows` for `targets`.
+    """What `run` (of `baseline` or `finetune`, a checkpoint, a table, or kept) says of `rows` for `targets`.
 
     Raises
     ------
     CorpusError : it holds no answers, not its folds, or not all targets
 
     """
-    kept = run if isinstance(run, Kept) else _predictions(run)
+    kept = run if isinstance(run, Kept) else _table(run) if run.suffix == ".csv" else _predictions(run)
+    data_sets = None
     if kept:
-        name, names, folds = kept.name, kept.targets, (kept.train_folds, kept.watch_folds)
+        name, names = kept.name, kept.targets
+        folds: tuple[tuple[int, ...] | None, tuple[int, ...]] = (kept.train_folds, kept.watch_folds)
         share = kept.label_fraction
         place = {record: k for k, record in enumerate(kept.records)}
         at = np.array([place.get(data.records[i]["record"], -1) for i in rows], dtype=np.int64)
@@ -100,10 +108,53 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
         opened = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
         name, names, folds = str(run), opened.targets, folds_of(opened)
         share = share_of(opened)
+        for own in learned_labels(opened.training, opened.tasks[0].vocabulary if opened.tasks else "")[:1]:
+            data_sets = own.data_sets
         logits = predict(opened.model.to(pick_device()), data, rows)
     if missing := [target for target in targets if target not in names]:
         raise CorpusError(f"{name} does not answer {', '.join(missing)}; train it on the same tasks.")
-    return Answers(logits[:, [names.index(target) for target in targets]], *folds, share)
+    return Answers(logits[:, [names.index(target) for target in targets]], *folds, share, data_sets)
+
+
+def _table(path: Path) -> Kept:
+    """Answers of any model in a CSV file; what it learned from is not known.
+
+    A column `record`, as `prepare` names records, and a column a target, such as superdiagnostic/MI: logits,
+    probabilities or any other score that is higher the more probable the label. Others are not read.
+
+    Raises
+    ------
+    CorpusError : no such columns, a record twice, or a score that is no number, by line
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            names = list(reader.fieldnames or ())
+            targets = tuple(name for name in names if "/" in name)
+            if "record" not in names or not targets:
+                raise CorpusError(
+                    f"{path}: expected a column record and a column a label, such as superdiagnostic/MI."
+                )
+            found: dict[str, list[float]] = {}
+            for row in reader:
+                line = f"{path}, line {reader.line_num}"
+                if row["record"] in found:
+                    raise CorpusError(f"{line}: {row['record']} stands twice; keep one row a record.")
+                found[row["record"]] = [_score(line, target, row[target]) for target in targets]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{path} cannot be read: {error}.") from error
+    scores = np.array(list(found.values()), np.float32).reshape(-1, len(targets))
+    return Kept(path.name, tuple(found), targets, scores, None, ())
+
+
+def _score(line: str, target: str, cell: Any) -> float:
+    try:
+        score = float(cell)
+    except (TypeError, ValueError):
+        score = float("nan")
+    if not np.isfinite(score):
+        raise CorpusError(f"{line}: {target} is {cell!r}; expected a number.")
+    return score
 
 
 def _predictions(run: Path) -> Kept | None:
@@ -174,7 +225,7 @@ def kept_answers(path: Path) -> dict[str, list[Kept]]:
                     records,
                     targets,
                     logits,
-                    tuple(run["train_folds"]),
+                    None if run["train_folds"] is None else tuple(run["train_folds"]),
                     tuple(run["watch_folds"]),
                     run.get("label_fraction", 1.0),
                 )
@@ -188,11 +239,6 @@ def folds_of(checkpoint: Checkpoint) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The folds that a checkpoint learned its labels from, and those that it was watched on."""
     recipe = checkpoint.training.get("config", {})
     return tuple(recipe.get("train_folds", ())), tuple(recipe.get("watch_folds", ()))
-
-
-def fitted_folds(checkpoint: Checkpoint) -> tuple[int, ...]:
-    """The folds that its Platt maps, thresholds and criteria were fitted on; () where it does not say."""
-    return tuple(checkpoint.training.get(FITTED, ()))
 
 
 def share_of(checkpoint: Checkpoint) -> float:
@@ -210,10 +256,45 @@ def of_share(checkpoint: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> N
     return label_fraction(rows, labels, patients, share, recipe["seed"], recipe["stratified"])
 
 
-def learned_labels(training: Mapping[str, Any], vocabulary: str) -> list[Mapping[str, Any]]:
-    """Recipes by which a checkpoint, and those it began from, learned labels of a vocabulary."""
+@dataclass(frozen=True)
+class Learned:
+    """Which labels a checkpoint, or one that it began from, learned.
+
+    data_sets : that they are of, as `Corpus.data_set` names them
+    train_folds, watch_folds : of these
+    fitted_folds : of these, that Platt maps, thresholds and criteria were fitted on
+    label_fraction : of the labels of its folds
+    """
+
+    data_sets: frozenset[str]
+    train_folds: tuple[int, ...]
+    watch_folds: tuple[int, ...]
+    fitted_folds: tuple[int, ...] = ()
+    label_fraction: float = 1.0
+
+    def among(self, data: Corpus, rows: NDArray[np.int64], folds: Sequence[int]) -> NDArray[np.int64]:
+        """Of some records (row,) of a corpus those that are of its data sets and of some folds."""
+        rows = np.asarray(rows)
+        ours = np.isin(data.data_set[rows], list(self.data_sets)) & np.isin(data.fold[rows], folds)
+        return rows[ours]
+
+
+def learned_labels(training: Mapping[str, Any], vocabulary: str) -> list[Learned]:
+    """What a checkpoint, and those it began from, learned of the labels of a vocabulary."""
     recipe = training.get("config", {})
-    mine = [recipe] if any(TASKS[name].vocabulary == vocabulary for name in recipe.get("tasks", ())) else []
+    mine = []
+    if any(TASKS[name].vocabulary == vocabulary for name in recipe.get("tasks", ())):
+        # a checkpoint of before 0.18 tells of shards alone, which need not bear the names of their sets
+        sets = training.get("data_sets") or (*training.get("sources", ()), *PUBLISHED)
+        mine = [
+            Learned(
+                frozenset(sets),
+                tuple(recipe.get("train_folds", ())),
+                tuple(recipe.get("watch_folds", ())),
+                tuple(training.get(FITTED, ())),
+                float(recipe.get("label_fraction", 1.0)),
+            )
+        ]
     before = training.get("init")
     return mine + (learned_labels(before, vocabulary) if before else [])
 
@@ -224,3 +305,14 @@ def pretraining(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if not before:
         return []
     return pretraining(before) + ([before] if before.get("stage") == "pretrain" else [])
+
+
+def pretrained_on(opened: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(row,) True for a record whose signal a checkpoint was pre-trained on."""
+    stages = pretraining(opened.training)
+    stages += [opened.training["decoder"]] if "decoder" in opened.training else []
+    seen = np.zeros(len(rows), dtype=bool)
+    for stage in stages:
+        of = np.isin(data.source[rows], stage["sources"]) if "sources" in stage else True
+        seen |= of & ~np.isin(data.fold[rows], stage["config"]["leave_out_folds"])
+    return seen

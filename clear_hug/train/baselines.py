@@ -186,8 +186,13 @@ def baseline(
         case _:
             opened = load_checkpoint(init or "")
             for before in (b for task in tasks for b in learned_labels(opened.training, task.vocabulary)):
-                apart(test_folds=recipe.test_folds, folds_the_encoder_learned_from=before["train_folds"])
-                apart(test_folds=recipe.test_folds, folds_the_encoder_was_watched_on=before["watch_folds"])
+                for which, what in (
+                    (before.train_folds, "learned from"),
+                    (before.watch_folds, "was watched on"),
+                ):
+                    if (both := before.among(data, judged, which)).size:
+                        among = sorted(set(data.fold[both].tolist()))
+                        raise CorpusError(f"the encoder {what} folds {among}, which would be judged.")
             predict = probe(opened.model.clear, data, rows, labels, recipe.weight_decay)
     unseen = rows["test"][judged.size :]
     if recipe.teach:

@@ -27,8 +27,8 @@ SUBSETS = {
     "no_voltage": "of the subset, records without voltage",
 }
 ELSEWHERE = {
-    "cinc2021": "CinC Challenge 2021 (CPSC, Georgia, Chapman-Shaoxing-Ningbo, PTB): SNOMED CT codes",
-    "ludb": "LUDB (Nizhny Novgorod): the diagnoses of ludb.csv",
+    "cinc2021": "CinC Challenge 2021 (CPSC, Georgia, Chapman-Shaoxing-Ningbo, PTB)",
+    "ludb": "LUDB (Nizhny Novgorod)",
 }
 
 
@@ -240,7 +240,7 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[s
             "| baseline, same records and rules | macro AUROC (95 %) | ours minus it (95 %) | "
             "the same, every label |",
             [
-                f"| {name}{_runs(r['runs'])} | {_interval(r, 'macro_auroc')} | "
+                f"| {name}{_runs(r)} | {_interval(r, 'macro_auroc')} | "
                 f"{_interval(r, 'difference', '+')} | {_interval(r['every_label'], 'difference', '+')} |"
                 for name, r in row["baselines"].items()
             ],
@@ -272,8 +272,9 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[s
     return lines
 
 
-def _runs(n: int) -> str:
-    return f", mean of {n} runs" if n > 1 else ""
+def _runs(row: Mapping[str, Any]) -> str:
+    several = f", mean of {row['runs']} runs" if row["runs"] > 1 else ""
+    return several + ("" if row.get("folds_known", True) else " (learned from: not known)")
 
 
 def _calibration(tasks: Mapping[str, Any]) -> list[str]:
@@ -344,6 +345,8 @@ def _rebuilt(units: Mapping[str, Any]) -> list[str]:
         "arithmetic for the regression.",
         "",
     ]
+    if not units:
+        return [*lines, "Not measured: no records beside the judged ones to fit the regression on.", ""]
     for unit, row in units.items():
         if unit == "mV":
             lines += [
@@ -412,7 +415,7 @@ def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
         return [*lines, "Not measured: no records of another data set were at hand.", ""]
     lines += [
         "No label, threshold or choice was taken from these. A label is judged over the collections that",
-        "state it; what means it stands in `clear_hug/train/elsewhere.py`. Intervals by record.",
+        "state it; what means it stands in `clear_hug/train/elsewhere.py`.",
         "",
     ]
     for name, row in sets.items():
@@ -421,8 +424,8 @@ def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
             pretrained += ", and in fine-tuning with a teacher's probabilities of PTB-XL's labels for labels"
         if row.get("learned"):
             pretrained += f"; {row['learned']} others, whose labels were learned, are left out"
-        unread = "".join(f" Not read: {record} ({why})" for record, why in row["unread"].items())
-        lines += [f"{ELSEWHERE.get(name, name)}; {row['records']} records{pretrained}.{unread}", ""]
+        failed = f" {row['failed']} could not be tokenised (failures.csv)." if row["failed"] else ""
+        lines += [f"{_called(name, row)}; {row['records']} records{pretrained}.{failed}", ""]
         judged = {target: r for target, r in row["labels"].items() if "auroc" in r}
         if judged:
             lines += _table(
@@ -438,6 +441,11 @@ def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
         if few:
             lines += [f"Too few positives or negatives to judge: {', '.join(few)}.", ""]
     return lines
+
+
+def _called(name: str, row: Mapping[str, Any]) -> str:
+    words = {"SNOMED": "SNOMED CT codes", "LUDB": "the diagnoses of ludb.csv"}
+    return f"{ELSEWHERE.get(name, name)}: {words[row['vocabulary']]}"
 
 
 def faithfulness_lines(figures: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -94,10 +95,12 @@ class Corpus:
     vocabulary : (record,) str; what they are written in, "" without labels
     labelled : (record,) bool; there are labels of some task (see `labelled_for`): a device's report is none
     twice : how many records stand in the corpus a second time, by their trace
+    recording : (record,) bytes; the same for the same trace, whatever its name
     patients : (record,) str; the record's own name where the patient is unknown
     units_known : (record,) bool
     n_beats : (record,) int
     source : (record,) str; the shard's name
+    data_set : (record,) str; what its name begins with: one for the same set in several shards
 
     """
 
@@ -131,7 +134,8 @@ class Corpus:
         self._start = (parts.cumsum() - table[["n_samples", "n_beats"]]).to_numpy()
         self._digests = np.array(table.pop("digest"), dtype="S64")
         table["fold"] = _one_fold(table)
-        self.twice = int(table.pop("trace").duplicated().sum())
+        self.recording = np.array(table.pop("trace").str[:16], dtype="S16")
+        self.twice = len(table) - len(np.unique(self.recording))
         codes, texts = pd.factorize(table["statements"])
         told = [tuple(json.loads(text)) if text else None for text in texts]
         self.statements = [told[code] for code in codes]
@@ -143,6 +147,7 @@ class Corpus:
         self.n_beats = table["n_beats"].to_numpy()
         self._duration = table["duration"].to_numpy()
         self.source = np.array(table["source"], dtype=str)
+        self.data_set = np.array(table["record"].str.split("/", n=1).str[0], dtype=str)
         table["statements"] = pd.Categorical.from_codes(codes, texts)  # each text once
         self.records = _Rows(table)
 
@@ -156,6 +161,25 @@ class Corpus:
     def digest(self) -> str:
         """sha256 over the digests of all records, in order: the data hash of a run."""
         return hashlib.sha256(self._digests.tobytes()).hexdigest()
+
+    def of_sets(self, data_sets: Sequence[str]) -> NDArray[np.bool_]:
+        """(record,) True for the records of some data sets; of all when none is named.
+
+        Raises
+        ------
+        CorpusError : one is not there
+        """
+        there = set(self.data_set.tolist())
+        if missing := sorted(set(data_sets) - there):
+            raise CorpusError(
+                f"the corpus holds no data set {missing[0]}; expected some of {', '.join(sorted(there))}."
+            )
+        return np.isin(self.data_set, list(data_sets or there))
+
+    def failures(self, source: str) -> int:
+        """How many records of a shard could not be tokenised."""
+        shard = next(shard for shard in self.shards if shard.name == source)
+        return len(pd.read_csv(shard / "failures.csv")) if (shard / "failures.csv").exists() else 0
 
     def digest_of(self, i: int) -> str:
         """sha256 of record i, as `BeatTokens.digest`."""
@@ -176,6 +200,11 @@ class Corpus:
         for row in told:
             content.update(repr(tuple(map(str, row))).encode())
         return content.hexdigest()
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of all records."""
+        return frozenset(self.records.column("record").tolist())
 
     @cached_property
     def lead_scale(self) -> NDArray[np.float32]:
@@ -413,9 +442,14 @@ def _one_fold(table: pd.DataFrame) -> NDArray[np.int64]:
     first = told.drop_duplicates("trace").set_index("trace")["fold"]
     found = table["trace"].map(first).fillna(fold)
     by_name = told.drop_duplicates("record").set_index("record")["fold"]
-    number = table["record"].str.extract(r"/HR(\d{5})$", expand=False)
-    named = "ptbxl/" + pd.to_numeric(number).astype("Int64").astype("string")
+    named = table["record"].map(ptbxl_name)
     return fold.where(official, named.map(by_name).fillna(found)).to_numpy(dtype=np.int64)
+
+
+def ptbxl_name(record: str) -> str | None:
+    """What PTB-XL's record HR00001, and so on, of the challenges is called in PTB-XL; None for any other."""
+    found = re.search(r"/HR(\d{5})$", record)
+    return f"ptbxl/{int(found[1])}" if found else None
 
 
 def _part_folders(shard: Path) -> list[Path]:

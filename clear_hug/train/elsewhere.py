@@ -1,27 +1,22 @@
 """Another hospital: the labels that other data sets state in words of their own, and AUROC on them.
 
-A label is judged where a data set states what it means. Statements that may or may not mean it leave
-a record out for that label. Nothing here is learned from, and no choice was made on it.
+Of a corpus these are the records whose statements are in SNOMED CT or LUDB's words. A label is judged where a
+data set states what it means. Statements that may or may not mean it leave a record out for that label.
 """
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_hug.beats import tokenize_beats
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.diagnosis import diagnose
-from clear_hug.ecg import ECGError
-from clear_hug.io import read_ecg, without_doubted_voltage
+from clear_hug.train.answers import learned_labels, predict, pretrained_on
+from clear_hug.train.corpus import Corpus, ptbxl_name
 from clear_hug.train.metrics import INTERVAL_FROM, auroc, draw_weights, drawn_auroc, with_interval
 
 
@@ -154,109 +149,83 @@ LUDB: dict[str, Means] = {
 }
 
 
-@dataclass(frozen=True)
-class Stated:
-    """A record of another hospital: its file, what is said of it, and the collection it belongs to."""
-
-    path: Path
-    statements: tuple[str, ...]
-    collection: str
+MEANINGS: dict[str, dict[str, Means]] = {"SNOMED": SNOMED, "LUDB": LUDB}
+"""Vocabulary of a record's statements -> which of them mean which label."""
 
 
-def challenge_records(folder: Path) -> list[Stated]:
-    """WFDB headers with SNOMED CT codes in a `#Dx:` line; the letters of a name tell its collection."""
-    out = []
-    for path in sorted(folder.glob("*.hea")):
-        said = re.search(r"^#\s*Dx:(.*)$", path.read_text(errors="replace"), re.MULTILINE)
-        codes = tuple(code.strip() for code in said[1].split(",") if code.strip()) if said else ()
-        out.append(Stated(path, codes, path.stem.rstrip("0123456789")))
-    return out
-
-
-def ludb_records(folder: Path) -> list[Stated]:
-    """The records of ludb.csv whose file is there."""
-    with (folder / "ludb.csv").open(newline="") as f:
-        rows = [{key: value or "" for key, value in row.items()} for row in csv.DictReader(f)]
-    out = []
-    for row in rows:
-        path = folder / "data" / f"{row['ID'].strip()}.hea"
-        said = (
-            f"{column.strip()}: {line.strip()}".lower()
-            for column, cell in row.items()
-            if column not in ("ID", "Sex", "Age")
-            for line in cell.splitlines()
-            if line.strip()
-        )
-        if path.exists():
-            out.append(Stated(path, tuple(said), "ludb"))
-    return out
-
-
-ELSEWHERE: dict[str, tuple[Callable[[Path], list[Stated]], dict[str, Means]]] = {
-    "cinc2021": (challenge_records, SNOMED),
-    "ludb": (ludb_records, LUDB),
-}
-"""Folder -> (its records, which statements mean which label)."""
-
-
-def elsewhere_figures(
-    checkpoint: Checkpoint, folder: Path, taught: Collection[str] = (), learned: Collection[str] = ()
-) -> dict[str, Any]:
-    """AUROC a label on every data set of ELSEWHERE that lies in `folder`, for metrics.json.
+def elsewhere_figures(opened: Checkpoint, data: Corpus, trained: NDArray[np.int64]) -> dict[str, Any]:
+    """AUROC a label on every data set of a corpus whose statements are in other words, for metrics.json.
 
     Parameters
     ----------
-    taught : sources whose records a teacher told of in fine-tuning
-    learned : digests of the records whose labels were learned, which are left out
+    trained : rows whose labels `opened` learned; where a recording of them stands in another data set too, it
+        is left out there
 
     Returns
     -------
-    dict : data set -> `records`, `learned` (how many were left out), `unread` (name to reason),
-        `pretrained_on` (its signals, without labels), `taught` (its signals, with a teacher's probabilities
-        for labels), and `labels`: target -> records, positives and, from INTERVAL_FROM positives and
-        negatives on, auroc and its interval over records
+    dict : data set -> `records`, `vocabulary`, `learned` (how many were left out), `failed` (how many of its
+        shards could not be tokenised), `pretrained_on` (its signals, without labels), `taught` (its signals,
+        with a teacher's probabilities for labels), and `labels`: target -> records, positives and, from
+        INTERVAL_FROM positives and negatives on, auroc and its interval over patients
 
     """
-    before = checkpoint.training.get("init") or {}
-    seen = before.get("sources") or (checkpoint.training.get("sources", ()) if before else ())
+    recordings = set(data.recording[trained].tolist())
     out: dict[str, Any] = {}
-    for name, (records, meanings) in ELSEWHERE.items():
-        if (folder / name).is_dir():
-            figures = _figures(checkpoint, records(folder / name), meanings, learned)
-            out[name] = {**figures, "pretrained_on": name in seen, "taught": name in taught}
+    for vocabulary, meanings in MEANINGS.items():
+        stated = np.flatnonzero(data.vocabulary == vocabulary)
+        known = {i for i in stated.tolist() if _learned_as_ptbxl(opened, data, i)}
+        for learned in learned_labels(opened.training, vocabulary):
+            known |= set(learned.among(data, stated, (*learned.train_folds, *learned.watch_folds)).tolist())
+        for name in sorted(set(data.data_set[stated].tolist())):
+            asked = stated[data.data_set[stated] == name]
+            seen = [i in known or data.recording[i] in recordings for i in asked.tolist()]
+            rows = asked[~np.array(seen)]
+            if rows.size:
+                out[name] = {
+                    "records": int(rows.size),
+                    "vocabulary": vocabulary,
+                    "learned": int(asked.size - rows.size),
+                    "failed": sum(data.failures(shard) for shard in sorted(set(data.source[asked].tolist()))),
+                    "pretrained_on": bool(pretrained_on(opened, data, rows).any()),
+                    "taught": bool(opened.training.get("pupils")) and not data.labelled[rows].any(),
+                    "labels": _labels(opened, data, rows, meanings),
+                }
+    return dict(sorted(out.items()))
+
+
+def _learned_as_ptbxl(opened: Checkpoint, data: Corpus, row: int) -> bool:
+    """Whether a record of the challenges is one of PTB-XL's that was learned, or may have been."""
+    if not (name := ptbxl_name(data.records[row]["record"])):
+        return False
+    recipes = [one for one in learned_labels(opened.training, "SCP") if "ptbxl" in one.data_sets]
+    folds = {fold for one in recipes for fold in (*one.train_folds, *one.watch_folds)}
+    return bool(folds) and (name not in data.names or int(data.fold[row]) in folds)
+
+
+def _labels(
+    opened: Checkpoint, data: Corpus, rows: NDArray[np.int64], meanings: dict[str, Means]
+) -> dict[str, Any]:
+    logits = predict(opened.model, data, rows)
+    said = [data.statements[i] or () for i in rows]
+    collections = np.array([_collection(data.records[int(i)]["record"]) for i in rows])
+    out = {}
+    for column, target in enumerate(opened.targets):
+        if target in meanings:
+            truth = np.array([meanings[target](statements) for statements in said])
+            out[target] = _label(logits[:, column], truth, collections, data.patients[rows])
     return out
 
 
-def _figures(
-    checkpoint: Checkpoint, stated: list[Stated], meanings: dict[str, Means], learned: Collection[str]
-) -> dict[str, Any]:
-    unread: dict[str, str] = {}
-    left_out = 0
-    read, logits = [], []
-    for record in stated:
-        try:
-            ecg = without_doubted_voltage(read_ecg(record.path))
-            tokens = tokenize_beats(ecg)
-            if tokens.digest in learned:
-                left_out += 1
-                continue
-            answer = diagnose(checkpoint, tokens)
-        except (ECGError, OSError) as error:
-            unread[record.path.stem] = str(error)
-            continue
-        read.append(record)
-        logits.append(answer.logits)
-    labels = {}
-    for row, target in enumerate(checkpoint.targets):
-        if target in meanings and read:
-            truth = np.array([meanings[target](record.statements) for record in read])
-            scores = np.array(logits)[:, row]
-            labels[target] = _label(scores, truth, np.array([record.collection for record in read]))
-    return {"records": len(read), "learned": left_out, "unread": unread, "labels": labels}
+def _collection(record: str) -> str:
+    """What a record's name begins with: of the challenges its letters tell where it is from."""
+    return record.rsplit("/", 1)[-1].rstrip("0123456789")
 
 
 def _label(
-    scores: NDArray[np.float32], truth: NDArray[np.float64], collections: NDArray[np.str_]
+    scores: NDArray[np.float32],
+    truth: NDArray[np.float64],
+    collections: NDArray[np.str_],
+    patients: NDArray[np.str_],
 ) -> dict[str, Any]:
     """A label over the collections that state it at all: elsewhere its absence says nothing."""
     uses = np.unique(collections[truth == 1])
@@ -264,6 +233,6 @@ def _label(
     y, z = truth[some][:, None], scores[some][:, None]
     out: dict[str, Any] = {"records": int(some.sum()), "positives": int(y.sum())}
     if min(y.sum(), (1 - y).sum()) >= INTERVAL_FROM:
-        draws = drawn_auroc(z, y, draw_weights(np.arange(len(y)).astype(str)))
+        draws = drawn_auroc(z, y, draw_weights(patients[some]))
         out |= with_interval("auroc", float(auroc(z, y)[0]), draws[:, 0])
     return out

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ from clear_hug.train.answers import (
     Kept,
     Source,
     answers,
-    fitted_folds,
     folds_of,
     keep_answers,
     kept_answers,
     learned_labels,
     of_share,
     predict,
-    pretraining,
+    pretrained_on,
     share_of,
 )
 from clear_hug.train.card import model_card
@@ -58,7 +57,8 @@ def evaluate(
     corpus: Path = Path("corpus"),
     folds: tuple[int, ...] = (9,),
     baselines: dict[str, Path | list[Path]] = {},  # noqa: B006
-    elsewhere: Path | None = None,
+    data_sets: tuple[str, ...] = (),
+    elsewhere: bool = True,
     write: bool = False,
 ) -> None:
     """Print the figures of a checkpoint as its model card; with --write, keep them and the card in it.
@@ -66,22 +66,25 @@ def evaluate(
     Args:
         checkpoint: a shipped one's name, or a folder
         corpus: folder of prepared shards
-        folds: PTB-XL folds that the checkpoint did not learn from
-        baselines: name to a run of `baseline`, or to a checkpoint or its run; several (of other seeds) count
-            as their mean; when not given, the answers of those that the checkpoint keeps
-        elsewhere: folder that holds other hospitals' records; CLEAR_HUG_DATA when not given
+        folds: that are judged: none of those that the checkpoint learned from, of a data set that it learned
+            from; of any other data set all ten may be
+        baselines: name to a run of `baseline`, to a checkpoint or its run, or to any model's answers in a CSV
+            file (a column `record`, and one of scores a label, such as superdiagnostic/MI); several (of other
+            seeds) count as their mean; when not given, the answers of those that the checkpoint keeps
+        data_sets: that are judged, by the name before the / of their records; all when not given
+        elsewhere: judge the corpus's records in other words than the tasks', too, by what their statements
+            mean (`elsewhere.py`)
         write: keep metrics.json, the answers of the baselines and the model card in the checkpoint
     """
     opened, data = load_checkpoint(checkpoint), Corpus(corpus)
-    _check(opened, data, folds)
-    data_folder = elsewhere or os.environ.get("CLEAR_HUG_DATA")
-    beside = baseline_answers(baselines or _kept(checkpoint, opened, data, folds), opened, data, folds)
-    metrics = measure(opened, data, folds, beside, Path(data_folder) if data_folder else None)
-    metrics["command"] = _command(checkpoint, corpus, folds, {} if write else baselines)
+    rows = judged(opened, data, folds, data_sets)
+    beside = baseline_answers(baselines or _kept(checkpoint, opened, data, rows), opened, data, rows)
+    metrics = measure(opened, data, rows, beside, elsewhere)
+    metrics["command"] = _command(checkpoint, corpus, folds, {} if write else baselines, data_sets, elsewhere)
     card = model_card(opened, metrics)
     print(card)
     if write:
-        records = [data.records[i]["record"] for i in _judged(opened, data, folds)]
+        records = data.records.column("record")[rows].tolist()
         kept = keep_answers(beside, records, opened.targets) if beside else None
         save_measured(checkpoint, opened, card, metrics=metrics, baselines=kept)
 
@@ -89,23 +92,20 @@ def evaluate(
 def measure(
     opened: Checkpoint,
     data: Corpus,
-    folds: tuple[int, ...] = (9,),
+    rows: NDArray[np.int64],
     beside: Mapping[str, Sequence[Answers]] = {},  # noqa: B006
-    elsewhere: Path | None = None,
+    elsewhere: bool = True,
 ) -> dict[str, Any]:
-    """Every figure of a checkpoint, ready for metrics.json; see `evaluate` and `baseline_answers`."""
-    _check(opened, data, folds)
-    stages = pretraining(opened.training)
-    stages += [opened.training["decoder"]] if "decoder" in opened.training else []
-    left_out = [set(stage["config"]["leave_out_folds"]) for stage in stages]
-    rows = _judged(opened, data, folds)
+    """Every figure of a checkpoint on the rows of `judged`, ready for metrics.json; see `evaluate`."""
     trained = _learned_from(opened, data)
+    positives = _positives(opened, data, trained)
+    folds = sorted(set(data.fold[rows].tolist()))
     logits = predict(opened.model, data, rows)
     withheld = predict(opened.model, data, rows, told=False)
     metrics: dict[str, Any] = {
         "command": _command(opened.name, Path("corpus"), folds, {}),
-        "folds": list(folds),
-        "pretrained_on_them": not all(set(folds) <= left for left in left_out),
+        "folds": folds,
+        "pretrained_on_them": bool(pretrained_on(opened, data, rows).any()),
         "data": data.digest,
         "judged": sorted(set(data.source[rows].tolist())),
         "counted_from": COUNTED_FROM,
@@ -115,38 +115,54 @@ def measure(
     for task in opened.tasks:
         part = slice(start, start + len(task.labels))
         start = part.stop
-        runs = {name: [run.logits[:, part] for run in several] for name, several in beside.items()}
+        runs = {
+            name: [replace(run, logits=run.logits[:, part]) for run in several]
+            for name, several in beside.items()
+        }
         metrics["tasks"][task.name] = _task_figures(
-            opened, data, task, part, rows, trained, logits[:, part], withheld[:, part], runs
+            opened, data, task, part, rows, positives, logits[:, part], withheld[:, part], runs
         )
     metrics["scale_flag"] = _scale_flag(data, opened.tasks, rows)
     metrics["unseen"] = _unseen(data, rows)
     fitted = trained if trained.size else np.flatnonzero(~np.isin(data.fold, (0, *folds)))
     metrics["reconstruction"] = reconstruction_figures([Judged(opened.model.clear, rows, fitted)], data)
-    taught = {data.source[i] for i in np.flatnonzero(~data.labelled)} if opened.training.get("pupils") else ()
-    learned = {data.digest_of(int(i)) for i in trained}
-    metrics["elsewhere"] = elsewhere_figures(opened, elsewhere, taught, learned) if elsewhere else {}
+    metrics["elsewhere"] = elsewhere_figures(opened, data, trained) if elsewhere else {}
     return metrics
 
 
-def _check(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> None:
-    """Raise CorpusError where a checkpoint cannot be judged on some folds."""
+def judged(
+    opened: Checkpoint, data: Corpus, folds: Sequence[int], data_sets: Sequence[str] = ()
+) -> NDArray[np.int64]:
+    """The labelled records of some folds and data sets (all when none is named) to judge a checkpoint on.
+
+    Raises
+    ------
+    CorpusError : it answers no task, learned from these folds, or was chosen or calibrated on them; no record
+        of them has labels of its tasks, or a data set is not there
+    """
     if not opened.tasks:
         raise CorpusError(f"{opened.name} answers no task; fine-tune it first.")
-    words = {task.vocabulary for task in opened.tasks}
-    recipes = [recipe for vocabulary in words for recipe in learned_labels(opened.training, vocabulary)]
-    learned = {fold for recipe in recipes for fold in (*recipe["train_folds"], *recipe["watch_folds"])}
-    learned |= {fold for which in folds_of(opened) for fold in which}
-    if both := sorted(learned & set(folds)):
-        raise CorpusError(f"{opened.name} learned from, or was chosen on, folds {both}.")
-    if both := sorted(set(fitted_folds(opened)) & set(folds)):
-        raise CorpusError(f"{opened.name} was calibrated on folds {both}; judge it on others.")
-    if not _judged(opened, data, folds).size:
+    asked = np.isin(data.fold, folds) & data.labelled_for(opened.tasks)
+    rows = np.flatnonzero(asked & data.of_sets(data_sets))
+    for vocabulary in sorted({task.vocabulary for task in opened.tasks}):
+        for learned in learned_labels(opened.training, vocabulary):
+            for which, what in (
+                ((*learned.train_folds, *learned.watch_folds), "learned from, or was chosen on,"),
+                (learned.fitted_folds, "was calibrated on"),
+            ):
+                if (both := learned.among(data, rows, which)).size:
+                    folds, sets = (sorted(set(of[both].tolist())) for of in (data.fold, data.data_set))
+                    raise CorpusError(
+                        f"{opened.name} {what} folds {folds} of {', '.join(sets)}; judge it on others "
+                        "(--folds), or on other data sets (--data_sets)."
+                    )
+    if not rows.size:
         raise CorpusError(data.none_labelled(opened.tasks, folds))
+    return rows
 
 
 def baseline_answers(
-    baselines: Runs, opened: Checkpoint, data: Corpus, folds: tuple[int, ...]
+    baselines: Runs, opened: Checkpoint, data: Corpus, rows: NDArray[np.int64]
 ) -> dict[str, list[Answers]]:
     """What each baseline says of the records that `opened` is judged on, in the order of its labels.
 
@@ -155,54 +171,73 @@ def baseline_answers(
     CorpusError : one learned from other folds than `opened`, or has no answer to some of the records
 
     """
-    rows = _judged(opened, data, folds)
     return {
-        name: [_predicted(name, run, opened, data, rows, folds) for run in _several(runs)]
+        name: [_predicted(name, run, opened, data, rows) for run in _several(runs)]
         for name, runs in baselines.items()
     }
 
 
-def _kept(checkpoint: str, opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> Runs:
+def _kept(checkpoint: str, opened: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> Runs:
     """The baselines whose answers the checkpoint keeps, where they are of its labels, folds and records."""
     kept = kept_answers(folder_of(checkpoint) / BASELINES)
-    asked = {data.records[i]["record"] for i in _judged(opened, data, folds)}
+    asked = set(data.records.column("record")[rows].tolist())
     learned, _ = folds_of(opened)
 
     def fits(run: Kept) -> bool:
-        same = set(run.train_folds) == set(learned) and set(opened.targets) <= set(run.targets)
-        same = same and run.label_fraction == share_of(opened)
+        same = run.train_folds is None or set(run.train_folds) == set(learned)
+        same = same and run.label_fraction == share_of(opened) and set(opened.targets) <= set(run.targets)
         return same and asked <= set(run.records)
 
     if all(fits(run) for several in kept.values() for run in several):
         return kept
     print(
         f"The baselines that {opened.name} keeps learned from other folds, or did not answer all records "
-        f"and labels of folds {list(folds)}; name their runs with --baselines to see them beside it.",
+        "and labels that are judged; name their runs with --baselines to see them beside it.",
         file=sys.stderr,
     )
     return {}
 
 
-def _judged(opened: Checkpoint, data: Corpus, folds: tuple[int, ...]) -> NDArray[np.int64]:
-    return np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(opened.tasks))
-
-
 def _learned_from(opened: Checkpoint, data: Corpus) -> NDArray[np.int64]:
     """The labelled records that a checkpoint was fine-tuned on: of its folds, its share of the labels."""
-    rows = np.flatnonzero(np.isin(data.fold, folds_of(opened)[0]) & data.labelled_for(opened.tasks))
-    return of_share(opened, data, rows)
+    for own in learned_labels(opened.training, opened.tasks[0].vocabulary)[:1]:
+        rows = own.among(data, np.flatnonzero(data.labelled_for(opened.tasks)), own.train_folds)
+        return of_share(opened, data, rows)
+    return np.array([], dtype=np.int64)
+
+
+def _positives(opened: Checkpoint, data: Corpus, trained: NDArray[np.int64]) -> Mapping[str, int]:
+    """How many positives of each label a checkpoint learned from, wherever those records are."""
+    if told := opened.training.get("positives"):
+        return told
+    if not trained.size and (before := opened.metrics.get("tasks")):
+        found = {name: row["positives_in_training"] for name, row in before.items()}
+        return {f"{name}/{label}": n for name, labels in found.items() for label, n in labels.items()}
+    counts = data.labels(opened.tasks, trained).sum(axis=0).astype(int)
+    return dict(zip(opened.targets, counts.tolist(), strict=True))
 
 
 def _several(runs: Source | Sequence[Source]) -> list[Source]:
     return list(runs) if isinstance(runs, list | tuple) else [runs]  # type: ignore[list-item]
 
 
-def _command(name: str, corpus: Path, folds: tuple[int, ...], baselines: Runs) -> str:
+def _command(
+    name: str,
+    corpus: Path,
+    folds: Sequence[int],
+    baselines: Runs,
+    data_sets: Sequence[str] = (),
+    elsewhere: bool = True,
+) -> str:
     command = f"python -m clear_hug.train evaluate --checkpoint {name}"
     if Path(corpus) != Path("corpus"):
         command += f" --corpus {corpus}"
     if tuple(folds) != (9,):
         command += f" --folds '{json.dumps(list(folds))}'"
+    if data_sets:
+        command += f" --data_sets '{json.dumps(list(data_sets))}'"
+    if not elsewhere:
+        command += " --elsewhere false"
     if baselines:
         runs = {k: [str(p) for p in v] if isinstance(v, list) else str(v) for k, v in baselines.items()}
         command += f" --baselines '{json.dumps(runs)}'"
@@ -215,11 +250,21 @@ def _predicted(
     opened: Checkpoint,
     data: Corpus,
     rows: NDArray[np.int64],
-    folds: tuple[int, ...],
 ) -> Answers:
     """What a baseline that learned from the same folds says, in the checkpoint's order."""
     told = answers(run, data, rows, opened.targets)
-    if set(folds) & {*told.train_folds, *told.watch_folds}:
+    if (silent := np.isnan(told.logits).any(axis=1)).any():
+        first = data.records[int(rows[silent][0])]["record"]
+        raise CorpusError(
+            f"baseline {name} has no prediction for {int(silent.sum())} records, such as {first}."
+        )
+    if told.train_folds is None:
+        return told
+    itself = np.isin(data.fold[rows], (*told.train_folds, *told.watch_folds))
+    if told.data_sets is not None:
+        itself &= np.isin(data.data_set[rows], list(told.data_sets))
+    if itself.any():
+        folds = sorted(set(data.fold[rows][itself].tolist()))
         raise CorpusError(f"baseline {name} learned from, or was chosen on, the folds {folds} themselves.")
     ours, _ = folds_of(opened)
     if ours and sorted(told.train_folds) != sorted(ours):
@@ -232,12 +277,6 @@ def _predicted(
             f"baseline {name} learned from {100 * told.label_fraction:g} % of the labels, {opened.name} from "
             f"{100 * share_of(opened):g} %; train it on the same."
         )
-    silent = np.isnan(told.logits).any(axis=1)
-    if silent.any():
-        first = data.records[rows[silent][0]]["record"]
-        raise CorpusError(
-            f"baseline {name} has no prediction for {int(silent.sum())} records, such as {first}."
-        )
     return told
 
 
@@ -247,17 +286,17 @@ def _task_figures(
     task: Task,
     part: slice,
     rows: NDArray[np.int64],
-    trained: NDArray[np.int64],
+    learned: Mapping[str, int],
     logits: NDArray[np.float32],
     withheld: NDArray[np.float32],
-    runs: dict[str, list[NDArray[np.float32]]],
+    runs: dict[str, list[Answers]],
 ) -> dict[str, Any]:
     truth = data.labels([task], rows)
     patients = data.patients[rows]
     sliced = Checkpoint(opened.model, opened.name, (task,), opened.platt[part], opened.thresholds[part])
     field: NDArray[np.bool_] = np.any(truth, axis=1)  # the field's subset: at least one of the task's labels
     raw = data.units_known[rows]
-    positives = data.labels([task], trained).sum(axis=0) if trained.size else np.zeros(len(task.labels))
+    positives = np.array([learned.get(f"{task.name}/{label}", 0) for label in task.labels])
     counted: NDArray[np.bool_] = positives >= COUNTED_FROM
 
     subsets = {
@@ -268,7 +307,7 @@ def _task_figures(
         "no_voltage": (field & ~raw, logits),
     }
     out: dict[str, Any] = {
-        "positives_in_training": dict(zip(task.labels, positives.astype(int).tolist(), strict=True)),
+        "positives_in_training": dict(zip(task.labels, positives.tolist(), strict=True)),
         "counted": [label for label, yes in zip(task.labels, counted, strict=True) if yes],
     }
     for key, (some, scores) in subsets.items():
@@ -280,7 +319,10 @@ def _task_figures(
     out["baselines"] = {
         name: {
             "runs": len(several),
-            **paired(logits[field], [run[field] for run in several], truth[field], patients[field], counted),
+            "folds_known": all(run.train_folds is not None for run in several),
+            **paired(
+                logits[field], [run.logits[field] for run in several], truth[field], patients[field], counted
+            ),
         }
         for name, several in runs.items()
         if field.any()

@@ -82,7 +82,7 @@ def finetune(
     torch.manual_seed(0)  # the head starts alike whatever the seed
     source = load_checkpoint(init) if init else None
     if source:
-        check_init(source, tasks, recipe)
+        check_init(source, tasks, recipe, data, train, watch)
     clear = source.model.clear if source else CLEAR(PRESETS[recipe.preset])
     n_labels = sum(len(task.labels) for task in tasks)
     hug = HUG(clear.config.width, n_labels + N_INTERVALS, recipe.per_lead)
@@ -128,6 +128,8 @@ def finetune(
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
     about |= {"teachers": [Path(run).name for run in teachers], "pupils": int(pupils.size)}
+    about["data_sets"] = sorted(set(data.data_set[np.concatenate([train, watch])].tolist()))
+    about["positives"] = dict(zip(targets, found.sum(axis=0).astype(int).tolist(), strict=True))
     taught = hashlib.sha256(labels[pupils].tobytes()).hexdigest() if pupils.size else None
     about |= {"teachers_digest": taught, "calibration": calibrators}
     arguments = {
@@ -158,15 +160,24 @@ def finetune(
             )
 
 
-def check_init(source: Checkpoint, tasks: Sequence[Task], recipe: FinetuneConfig) -> None:
+def check_init(
+    source: Checkpoint,
+    tasks: Sequence[Task],
+    recipe: FinetuneConfig,
+    data: Corpus,
+    train: NDArray[np.int64],
+    watch: NDArray[np.int64],
+) -> None:
     """Refuse to begin from what has learned labels that this run is watched on, or may not have."""
     for vocabulary in {task.vocabulary for task in tasks}:
         for before in learned_labels(source.training, vocabulary):
-            if both := sorted(set(before["train_folds"]) & set(recipe.watch_folds)):
+            if (both := before.among(data, watch, before.train_folds)).size:
+                folds = sorted(set(data.fold[both].tolist()))
                 raise CorpusError(
-                    f"{source.name} learned the labels of folds {both}, which this run would watch."
+                    f"{source.name} learned the labels of folds {folds}, which this run would watch."
                 )
-            if (theirs := before.get("label_fraction", 1.0)) > recipe.label_fraction:
+            same = set(data.data_set[train].tolist()) & before.data_sets
+            if same and (theirs := before.label_fraction) > recipe.label_fraction:
                 raise CorpusError(
                     f"{source.name} learned from {100 * theirs:g} % of the labels, this run may from "
                     f"{100 * recipe.label_fraction:g} % alone; begin from a pre-trained checkpoint."

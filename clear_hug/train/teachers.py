@@ -37,6 +37,8 @@ def learn_from(
                 f"seed {recipe.seed}, which are all that its pupil may; teach by a run of the same share."
             )
         told = answers(Path(run), data, unlabelled, targets)
+        if told.train_folds is None:
+            raise CorpusError(f"teacher {run} does not tell what it learned from; name a run.")
         if not set(told.train_folds) <= set(recipe.train_folds):
             raise CorpusError(
                 f"teacher {run} learned from folds {sorted(told.train_folds)}, its pupil may from "
