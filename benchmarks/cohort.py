@@ -21,8 +21,8 @@ import numpy as np
 from clear_hug import index as index_module
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
 from clear_hug.cohort import Described, Entry, describe, list_entries
-from clear_hug.datasets import Known
 from clear_hug.index import index_path, open_cohort, stamps, waiting
+from clear_hug.known import Known
 from clear_hug.plots import plot_cohort_map
 from clear_hug.simulate import simulate_ecg
 

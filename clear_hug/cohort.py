@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import BeatTokens, split_windows, tokens_and_trace
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.datasets import Known, person_of
 from clear_hug.diagnosis import BATCH, hide, probabilities, run
 from clear_hug.ecg import ECG, ECGError, freeze
 from clear_hug.io import find_records
+from clear_hug.known import Known, person_of
 from clear_hug.leads import LEADS
 from clear_hug.model import CLEARHUG, Encoded
 from clear_hug.quality import assess_quality

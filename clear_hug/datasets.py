@@ -4,7 +4,7 @@
 what lies in the folder (`LAYOUTS`); any other folder of readable ECGs is read file by file, with the labels
 of a `labels.csv` of one's own (`labels.py`). What a WFDB header says of its record (`# Dx: 426783006,...`,
 `# Patient ID: ...`) is learned when it is read.
-`known(path)` says the same of a single file: the labels that its data set or its header gives it.
+What the same sets say of a single file is `known.py`'s.
 
 PTB-XL's folds are its own. Elsewhere the patients of records with labels to learn (SNOMED codes) are
 dealt to ten folds by a hash of their name, so that every run, rank and machine agrees; a record whose
@@ -21,8 +21,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +33,6 @@ from clear_hug.ecg import ECG, ECGError, ecg_from_leads
 from clear_hug.io import find_records, read_ecg
 from clear_hug.labels import FOLDS, OWN, LabelsError, Told, is_own, read_labels, row_of
 from clear_hug.leads import LEADS
-from clear_hug.tasks import TASKS
 
 
 class ArraySet(NamedTuple):
@@ -126,14 +124,14 @@ def list_records(folder: Path) -> pd.DataFrame:
     name = layout_of(folder)
     names = [name, "files"] if name == "array" else [name]  # files may lie beside an array
     try:
-        table = pd.concat([_table(folder, name) for name in names], ignore_index=True)
+        table = pd.concat([table_of(folder, name) for name in names], ignore_index=True)
     except CorpusError:
         raise
     except LabelsError as error:
         raise CorpusError(str(error)) from None
     except Exception as error:  # a table may hold anything
         raise CorpusError(
-            f"{folder} looks like {name}, but its tables cannot be read ({_words(error)}); mend or fetch "
+            f"{folder} looks like {name}, but its tables cannot be read ({in_words(error)}); mend or fetch "
             "them anew."
         ) from error
     if not len(table):
@@ -150,7 +148,7 @@ def set_name(folder: Path) -> str:
     return (folder.parent.name if version else "") or folder.name
 
 
-def _words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """An error in a line; a missing column or key is named as such."""
     if isinstance(error, CorpusError | LabelsError):
         return str(error).rstrip(".")
@@ -172,99 +170,12 @@ def read_record(folder: Path, item: Item) -> tuple[ECG, Item]:
     return ecg, replace(item, patient=patient, fold=fold)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of a record beside its signal.
-
-    Attributes
-    ----------
-    labels : task name -> its labels that the record has, for every task of its vocabulary; {} without labels
-    statements : as the data set writes them
-    vocabulary : what they are written in (SCP, SNOMED), "" without labels
-    source : the file that says so, by name, "" without labels
-    age : years or None;  sex : "F", "M" or None
-    """
-
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    statements: tuple[str, ...] = ()
-    vocabulary: str = ""
-    source: str = ""
-    age: float | None = None
-    sex: str | None = None
-
-
-@dataclass(frozen=True)
-class Person:
-    """Whose ECG it is.
-
-    age : years or None;  sex : "F", "M" or None;  told : which of the two ("age", "sex") the file lacks and
-        the data set around it tells
-    """
-
-    age: float | None = None
-    sex: str | None = None
-    told: tuple[str, ...] = ()
-
-
-def person_of(age: float | None, sex: str | None, said: Known) -> Person:
-    """What a file says of its patient, and where it is silent what its data set says."""
-    lacks = (("age", age, said.age), ("sex", sex, said.sex))
-    told = tuple(name for name, own, other in lacks if own is None and other is not None)
-    return Person(said.age if age is None else age, said.sex if sex is None else sex, told)
-
-
-def known(path: str | Path) -> Known:
-    """What the data set around a file, or the file's own header, says of it; nothing where they are silent.
-
-    Parameters
-    ----------
-    path : of a record as `find_records` lists it (for WFDB its header)
-
-    Raises
-    ------
-    ECGError : a table of labels around the file is torn
-
-    """
-    path = Path(path)
-    for folder in path.parents:
-        for table in _tables(folder):
-            stat = table.stat()
-            told = _told(table, (stat.st_mtime_ns, stat.st_size))
-            below = path.relative_to(folder)
-            key = row_of(told, below.as_posix()) if table.name == OWN else below.with_suffix("").as_posix()
-            if found := told.get(key or ""):
-                return _known_of(found, table.name)
-    notes = header_notes(path.with_suffix(".hea"))
-    codes = _codes(notes)
-    facts: dict[str, Any] = {"age": _age(notes.get("age")), "sex": _sex(notes.get("sex", ""))}
-    if codes:
-        facts |= {"statements": json.dumps(codes), "vocabulary": "SNOMED"}
-    item = Item(path.stem, "files", path.name, **facts)
-    return _known_of(item, path.with_suffix(".hea").name)
-
-
-def known_labels(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """Task name -> the labels that a record is known to have; {} where none are at hand (see `known`)."""
-    return dict(known(path).labels)
-
-
-def label_tables(path: str | Path) -> list[Path]:
-    """The tables of the data sets around a file, of which one may name its labels."""
-    return [table for folder in Path(path).parents for table in _tables(folder)]
-
-
-def _tables(folder: Path) -> list[Path]:
-    """Tables of labels in a folder, by name; others have a REFERENCE.csv or labels.csv of other columns."""
-    named = (("ptbxl_database.csv", Path.is_file), ("REFERENCE.csv", _is_reference), (OWN, is_own))
-    return [folder / name for name, of in named if of(folder / name)]
-
-
 def layout_of(folder: Path) -> str:
     """The layout that a folder is read by."""
     return next(name for name, layout in LAYOUTS.items() if layout.found(folder))
 
 
-def _is_reference(path: Path) -> bool:
+def is_reference(path: Path) -> bool:
     """A REFERENCE.csv of CPSC2018."""
     if not path.is_file():
         return False
@@ -272,49 +183,12 @@ def _is_reference(path: Path) -> bool:
         return f.readline().startswith("Recording,First_label")
 
 
-@lru_cache(maxsize=4)
-def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
-    """Record, by its path below the table's folder and without suffix -> what the table says of it."""
-    folder = table.parent
-    try:
-        if table.name == "REFERENCE.csv":
-            items = [Item(**row) for row in _table(folder, "cpsc2018").to_dict("records")]
-            return {Path(item.where).with_suffix("").as_posix(): item for item in items}
-        if table.name == OWN:  # beside a published data set's it says nothing: those labels are its own
-            own = read_labels(table) if layout_of(folder) == "own" else {}
-            return {key: Item(key, "own", "", **_own_facts(folder, one)) for key, one in own.items()}
-        rows = _rows(table)
-        facts = pd.DataFrame(_ptbxl_facts(rows)).assign(layout="ptbxl", where="").to_dict("records")
-    except Exception as error:  # a table may hold anything
-        raise ECGError(f"{table.name} around the record cannot be read: {_words(error)}.") from error
-    told = {}
-    for row, fact in zip(rows, facts, strict=True):
-        item = Item(**{str(key): value for key, value in fact.items()})
-        told.update({row[name]: item for name in ("filename_hr", "filename_lr") if row.get(name)})
-    return told
-
-
-def _known_of(item: Item, source: str) -> Known:
-    statements = tuple(json.loads(item.statements)) if item.statements else ()
-    tasks = [task for task in TASKS.values() if item.statements and task.vocabulary == item.vocabulary]
-    labels = {
-        task.name: tuple(
-            label for label, there in zip(task.labels, task.encode(statements), strict=True) if there
-        )
-        for task in tasks
-    }
-    vocabulary = item.vocabulary if tasks else ""
-    return Known(
-        labels, statements, vocabulary, source if tasks else "", _or_none(item.age), item.sex or None
-    )
-
-
 def fold_of(patient: str) -> int:
     """1 to 10, from the patient's name alone."""
     return 1 + int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % FOLDS
 
 
-def _table(folder: Path, layout: str) -> pd.DataFrame:
+def table_of(folder: Path, layout: str) -> pd.DataFrame:
     columns = {key: list(values) for key, values in LAYOUTS[layout].table(folder).items()}
     table = pd.DataFrame({**columns, "layout": layout})
     for name, column in Item.__dataclass_fields__.items():
@@ -323,7 +197,7 @@ def _table(folder: Path, layout: str) -> pd.DataFrame:
     return table[list(Item.__dataclass_fields__)]
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8-sig") as f:
         return list(csv.DictReader(f))
 
@@ -331,13 +205,13 @@ def _rows(path: Path) -> list[dict[str, str]]:
 # PTB-XL: ptbxl_database.csv, records500/ or records100/
 
 
-def _ptbxl_facts(rows: list[dict[str, str]]) -> dict[str, list[Any]]:
+def ptbxl_facts(rows: list[dict[str, str]]) -> dict[str, list[Any]]:
     patients = [(row.get("patient_id") or "").split(".")[0] for row in rows]
     return {
         "record": [f"ptbxl/{row['ecg_id']}" for row in rows],
         "fold": [int(float(row["strat_fold"])) for row in rows],
         "patient": [f"ptbxl-{patient}" if patient else "" for patient in patients],
-        "age": [_age(row.get("age")) for row in rows],
+        "age": [age_of(row.get("age")) for row in rows],
         "sex": [{"0": "M", "1": "F"}.get((row.get("sex") or "").split(".")[0], "") for row in rows],
         "statements": [json.dumps(list(ast.literal_eval(row["scp_codes"]))) for row in rows],
         "vocabulary": ["SCP"] * len(rows),
@@ -345,17 +219,17 @@ def _ptbxl_facts(rows: list[dict[str, str]]) -> dict[str, list[Any]]:
 
 
 def _ptbxl_table(folder: Path) -> dict[str, list[Any]]:
-    rows = _rows(folder / "ptbxl_database.csv")
+    rows = rows_of(folder / "ptbxl_database.csv")
 
     def where(row: dict[str, str]) -> str:
         names = [f"{row[column]}.hea" for column in ("filename_hr", "filename_lr")]
         return next((name for name in names if (folder / name).exists()), names[0])
 
-    return {**_ptbxl_facts(rows), "where": [where(row) for row in rows]}
+    return {**ptbxl_facts(rows), "where": [where(row) for row in rows]}
 
 
 def _ptbxl_read(folder: Path, item: Item) -> tuple[ECG, Item]:
-    return replace(read_ecg(folder / item.where), age=_or_none(item.age), sex=item.sex or None), item
+    return replace(read_ecg(folder / item.where), age=or_none(item.age), sex=item.sex or None), item
 
 
 # Arrays: signals.npz beside ptbxl_database.csv (labels and folds) or index.csv
@@ -365,15 +239,15 @@ def _array_table(folder: Path) -> dict[str, list[Any]]:
     if folder.name not in ARRAYS:
         raise CorpusError(f"{folder.name}: fs and unit of signals.npz are unknown; add them to ARRAYS.")
     labels = folder / "ptbxl_database.csv"
-    rows = _rows(labels if labels.exists() else folder / "index.csv")
+    rows = rows_of(labels if labels.exists() else folder / "index.csv")
     if labels.exists():
-        columns = _ptbxl_facts(rows)
+        columns = ptbxl_facts(rows)
     else:  # an index may also name records that lie beside the array as files of their own
         rows = [row for row in rows if not (folder / f"{row['record']}.hea").exists()]
         columns = {
             "record": [f"{folder.name}/{row['record']}" for row in rows],
-            "age": [_age(row.get("age")) for row in rows],
-            "sex": [_sex(row.get("sex")) for row in rows],
+            "age": [age_of(row.get("age")) for row in rows],
+            "sex": [sex_of(row.get("sex")) for row in rows],
         }
     n = len(_signals(folder))
     if len(rows) != n:
@@ -403,7 +277,7 @@ def _array_read(folder: Path, item: Item) -> tuple[ECG, Item]:
         fs,
         item.record.split("/", 1)[1],
         units_known=per_mv is not None,
-        age=_or_none(item.age),
+        age=or_none(item.age),
         sex=item.sex or None,
     )
     return ecg, item
@@ -414,7 +288,7 @@ def _array_read(folder: Path, item: Item) -> tuple[ECG, Item]:
 
 def _references(folder: Path) -> list[Path]:
     found = sorted([*folder.glob("REFERENCE.csv"), *folder.glob("*/REFERENCE.csv")])
-    return [path for path in found if _is_reference(path)]
+    return [path for path in found if is_reference(path)]
 
 
 def _cpsc_table(folder: Path) -> dict[str, list[Any]]:
@@ -429,7 +303,7 @@ def _cpsc_table(folder: Path) -> dict[str, list[Any]]:
         )
     told: dict[str, str] = {}
     for reference in _references(folder):
-        for row in _rows(reference):
+        for row in rows_of(reference):
             cells = [(row.get(f"{n}_label") or "").strip() for n in ("First", "Second", "Third")]
             numbers = [cell.removesuffix(".0") for cell in cells if cell not in ("", "NaN")]
             if unknown := set(numbers) - set(CPSC2018_CODES):
@@ -462,11 +336,11 @@ def _cpsc_read(folder: Path, item: Item) -> tuple[ECG, Item]:
     try:
         struct = loadmat(path, simplify_cells=True)["ECG"]
         leads = dict(zip(LEADS, np.asarray(struct["data"], dtype=np.float32), strict=True))
-        age, sex = _age(str(struct["age"])), _sex(struct["sex"])
+        age, sex = age_of(str(struct["age"])), sex_of(struct["sex"])
     except Exception as error:  # of many kinds: the file may be anything
         raise ECGError(f"{path.name} is not a record of CPSC2018 ({type(error).__name__}).") from error
     ecg = ecg_from_leads(
-        leads, CPSC2018_FS, record_id=path.stem, source="CPSC2018", age=_or_none(age), sex=sex or None
+        leads, CPSC2018_FS, record_id=path.stem, source="CPSC2018", age=or_none(age), sex=sex or None
     )
     return ecg, item
 
@@ -510,7 +384,7 @@ def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
 def _ludb_table(folder: Path) -> dict[str, list[Any]]:
     """The files of the folder with the lines of ludb.csv, "column: line" in lower case."""
     told: dict[str, str] = {}
-    for row in _rows(folder / LUDB_TABLE):
+    for row in rows_of(folder / LUDB_TABLE):
         cells = {key.strip(): value or "" for key, value in row.items()}
         lines = (
             f"{column}: {line.strip()}".lower()
@@ -547,7 +421,7 @@ def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
     patient = notes.get("patient id", "")
     if not item.patient and patient:
         item = replace(item, patient=f"{set_name(folder)}-{patient}")
-    codes = _codes(notes)
+    codes = codes_of(notes)
     if not item.statements and codes and item.vocabulary != UNTOLD:
         item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED", fold=BY_PATIENT)
     return ecg, item
@@ -556,12 +430,12 @@ def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
 # The same with labels of one's own beside the files
 
 
-def _own_facts(folder: Path, told: Told) -> dict[str, Any]:
+def own_facts(folder: Path, told: Told) -> dict[str, Any]:
     """Fields of `Item` as a row of labels.csv says them."""
     fold = told.fold or (BY_PATIENT if told.statements else NO_FOLD)
     return {
         "fold": fold, "patient": f"{set_name(folder)}-{told.patient}" if told.patient else "",
-        "age": _age(told.age), "sex": _sex(told.sex),
+        "age": age_of(told.age), "sex": sex_of(told.sex),
         "statements": json.dumps(told.statements) if told.statements else "",
         "vocabulary": told.vocabulary or UNTOLD,
     }  # fmt: skip
@@ -574,7 +448,7 @@ def _own_table(folder: Path) -> dict[str, list[Any]]:
     keys = [row_of(told, where) for where in files["where"]]
     named = set(keys)
     missing = [key for key in told if key not in named]
-    rows = [_own_facts(folder, told[key]) if key else {} for key in (*keys, *missing)]
+    rows = [own_facts(folder, told[key]) if key else {} for key in (*keys, *missing)]
     fields = ("fold", "patient", "age", "sex", "statements", "vocabulary")
     return {
         "record": [*files["record"], *(f"{set_name(folder)}/{key}" for key in missing)],
@@ -585,11 +459,11 @@ def _own_table(folder: Path) -> dict[str, list[Any]]:
 
 def _own_read(folder: Path, item: Item) -> tuple[ECG, Item]:
     ecg, item = _file_read(folder, item)
-    age, sex = (_or_none(item.age) if ecg.age is None else ecg.age), ecg.sex or item.sex or None
+    age, sex = (or_none(item.age) if ecg.age is None else ecg.age), ecg.sex or item.sex or None
     return replace(ecg, age=age, sex=sex), item
 
 
-def _codes(notes: Mapping[str, str]) -> list[str]:
+def codes_of(notes: Mapping[str, str]) -> list[str]:
     """SNOMED CT codes of a challenge header."""
     return [code for code in re.split(r"[,\s]+", notes.get("dx", "")) if code.isdigit()]
 
@@ -610,7 +484,7 @@ def _below(folder: Path, paths: list[Path]) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in paths]
 
 
-def _age(value: str | None) -> float:
+def age_of(value: str | None) -> float:
     """Years or NaN, as below 0; PTB-XL writes 300 for "above 89"."""
     try:
         age = float(value or "nan")
@@ -619,11 +493,11 @@ def _age(value: str | None) -> float:
     return 90.0 if age > 120 else age if age >= 0 else float("nan")
 
 
-def _sex(value: Any) -> str:
+def sex_of(value: Any) -> str:
     return {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}.get(str(value).strip().upper(), "")
 
 
-def _or_none(age: float) -> float | None:
+def or_none(age: float) -> float | None:
     return None if np.isnan(age) else float(age)
 
 

@@ -28,9 +28,9 @@ import torch
 
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
 from clear_hug.cohort import Cohort, Described, Entry, describe, list_entries, make_cohort
-from clear_hug.datasets import Known, known, label_tables
 from clear_hug.ecg import ECGError
 from clear_hug.io import read_ecg
+from clear_hug.known import Known, known, label_tables
 
 FORMAT = 1  # of an index; another one is built anew
 SILENT = 120.0  # s without a sign of life, after which a builder is taken for dead

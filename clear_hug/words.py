@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.beats import MAX_BEATS, BeatTokens
-from clear_hug.datasets import Person
 from clear_hug.diagnosis import Diagnosis
 from clear_hug.ecg import ECG, STORED, clock, window_edges
 from clear_hug.explain import METHODS, Attribution
 from clear_hug.faithfulness import Gap, Proof
+from clear_hug.known import Person
 from clear_hug.leads import LEADS
 from clear_hug.measure import BeatFacts
 from clear_hug.reconstruct import Reconstruction

@@ -17,7 +17,7 @@ ROWS = [
     {"quality"},
     {"measure", "labels", "display", "trend"},
     {"datasets"},
-    {"batch", "attention", "embed", "norms"},
+    {"known", "batch", "attention", "embed", "norms"},
     {"regression", "hug", "qt"},
     {"kernel"},
     {"model"},

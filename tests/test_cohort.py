@@ -16,11 +16,11 @@ from streamlit.testing.v1 import AppTest
 from clear_hug.beats import tokenize_beats
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.cohort import SORTS, Cohort, describe, embed, list_entries, make_cohort, project
-from clear_hug.datasets import Known
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.export import cohort_csv
 from clear_hug.index import build, index_path, open_cohort
+from clear_hug.known import Known
 from clear_hug.plots.cohort import Points, _map_data, plot_cohort_map, thumbnail
 from clear_hug.simulate import SIMULATED
 from clear_hug.ui import cohort as cohort_ui

@@ -23,9 +23,10 @@ from scipy.io import savemat
 import clear_hug as ch
 from clear_hug.batch import Beats
 from clear_hug.beats import split_windows
-from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, known, list_records, read_record, set_name
+from clear_hug.datasets import ARRAYS, Item, fold_of, header_notes, list_records, read_record, set_name
 from clear_hug.diagnosis import collate
 from clear_hug.io.identities import LIMB, misfit
+from clear_hug.known import known
 from clear_hug.tasks import TASKS
 from clear_hug.train import prepare as prepare_module
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction

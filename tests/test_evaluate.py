@@ -24,8 +24,9 @@ from torchmetrics.functional.classification import (
 import clear_hug as ch
 from clear_hug.beats import split_windows
 from clear_hug.checkpoint import BASELINES, load_checkpoint, save_checkpoint, save_measured
-from clear_hug.datasets import known, list_records
+from clear_hug.datasets import list_records
 from clear_hug.diagnosis import collate
+from clear_hug.known import known
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 from clear_hug.train import rebuilt

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clear_hug.datasets import Person
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.explain import explain
+from clear_hug.known import Person
 from clear_hug.measure import BeatFacts
 from clear_hug.words import (
     beat_marks,

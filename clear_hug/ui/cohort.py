@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from clear_hug import index
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.cohort import SORTS, UNKNOWN, Cohort, Described, Entry, describe, make_cohort
-from clear_hug.datasets import Known
 from clear_hug.ecg import ECGError
 from clear_hug.export import cohort_csv
+from clear_hug.known import Known
 from clear_hug.plots.cohort import thumbnail
 from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.ui.menus import menu, number, other_menu

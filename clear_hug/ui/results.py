@@ -27,7 +27,6 @@ from clear_hug.checkpoint import (
     list_checkpoints,
     load_checkpoint,
 )
-from clear_hug.datasets import Known, Person, known, person_of
 from clear_hug.diagnosis import Diagnosis, Tick, collate, diagnose
 from clear_hug.ecg import ECG, WINDOW_SECONDS, ECGError
 from clear_hug.edits import EditedPeaks
@@ -36,6 +35,7 @@ from clear_hug.explain import METHODS, Attribution, Look, explain, look
 from clear_hug.faithfulness import Proof, prove
 from clear_hug.gate import Gate, check_input
 from clear_hug.gradients import Gradients, integrated_gradients
+from clear_hug.known import Known, Person, known, person_of
 from clear_hug.measure import BeatFacts, Measurements, measure, measure_beats
 from clear_hug.qt import qtc
 from clear_hug.quality import Quality, assess_quality

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clear_hug.datasets import (
+from clear_hug.ecg import ECGError
+from clear_hug.known import (
     Known,
     Person,
     known,
@@ -15,7 +16,6 @@ from clear_hug.datasets import (
     label_tables,
     person_of,
 )
-from clear_hug.ecg import ECGError
 from clear_hug.tasks import TASKS
 
 
