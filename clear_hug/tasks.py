@@ -23,6 +23,7 @@ class Task:
     descriptions : label -> plain words
     statements : label -> the source statements that count as it (a label without an entry is its own)
     vocabulary : what the statements are written in: SCP or SNOMED
+    of_time : labels that say when beats come, and nothing of their shape
     """
 
     name: str
@@ -30,6 +31,7 @@ class Task:
     descriptions: Mapping[str, str]
     statements: Mapping[str, frozenset[str]] = field(default_factory=dict)
     vocabulary: str = "SCP"
+    of_time: frozenset[str] = frozenset()
 
     def encode(self, statements: Iterable[str]) -> list[int]:
         """0/1 for each label, from a record's statements."""
@@ -163,7 +165,9 @@ STE|164931005|ST-segment elevation
 # The 38 labels of the field (MERL, Liu et al. 2024, and those who use its splits), under the names of the
 # data set's ConditionNames_SNOMED-CT.csv. Sinus bradycardia is none of them. MERL's tables look for a name
 # *within* the list of names, so that AF (flutter) is also set for AFIB, SA for LVQRSAL, ST for STTC and
-# AVB for 1AVB, and they leave out records with a code beyond that file; here a label is its code alone.
+# AVB for 1AVB, and they leave out records with a code beyond that file. Here those records stay, and codes in
+# their headers that mean a label of the file by another name (a PVC, a complete bundle branch block) count as
+# that label: else they would be taught as its absence. So figures by MERL's tables are of other records.
 _CSN = """\
 AQW|164917005|abnormal Q wave
 UW|164937009|U wave
@@ -173,14 +177,14 @@ WPW|74390002|Wolff-Parkinson-White pattern
 AT|713422000|atrial tachycardia
 VB|11157007|ventricular bigeminy
 ARS|47665007|axis right shift
-STTC|428750005|ST-T change
+STTC|428750005 55930002|ST-T change
 SA|427393009|sinus irregularity
 STE|164930006|ST extension
-VPB|17338001|ventricular premature beat
+VPB|17338001 427172004 164884008|ventricular premature beat
 TWO|59931005|T wave opposite (inverted)
 STTU|164931005|ST tilt up (elevation)
 ALS|39732003|axis left shift
-APB|284470004|atrial premature beats
+APB|284470004 63593006|atrial premature beats
 2AVB1|54016002|second degree AV block, type one
 PRIE|164947007|PR interval extension
 CCR|251199005|counterclockwise rotation
@@ -188,10 +192,10 @@ CR|251198002|clockwise rotation
 AF|164890007|atrial flutter
 AVB|233917008|atrioventricular block
 QTIE|111975006|QT interval extension
-LBBB|164909002|left bundle branch block
+LBBB|164909002 733534002|left bundle branch block
 VEB|75532003|ventricular escape beat
 SVT|426761007|supraventricular tachycardia
-RBBB|59118001|right bundle branch block
+RBBB|59118001 713427006|right bundle branch block
 1AVB|270492004|first degree AV block
 STDD|429622005|ST drop down (depression)
 MI|164865005|myocardial infarction
@@ -212,7 +216,8 @@ def _ptbxl_tasks() -> dict[str, Task]:
 
     def own(name: str, kind: str) -> Task:
         labels = tuple(code for code, kinds, *_ in rows if kind in kinds)
-        return Task(name, labels, {label: words[label] for label in labels})
+        of_time = frozenset(code for code, kinds, *_ in rows if kinds == "r").intersection(labels)
+        return Task(name, labels, {label: words[label] for label in labels}, of_time=of_time)
 
     def grouped(name: str, column: int, descriptions: Mapping[str, str]) -> Task:
         members = {label: frozenset(row[0] for row in rows if row[column] == label) for label in descriptions}
@@ -229,15 +234,29 @@ def _ptbxl_tasks() -> dict[str, Task]:
     return {task.name: task for task in tasks}
 
 
-def _snomed_task(name: str, table: str) -> Task:
+def _snomed_task(name: str, table: str, of_time: str) -> Task:
     rows = [line.split("|") for line in table.strip().splitlines()]
     words = {label: description for label, _, description in rows}
     codes = {label: frozenset(those.split()) for label, those, _ in rows}
-    return Task(name, tuple(words), words, codes, "SNOMED")
+    return Task(name, tuple(words), words, codes, "SNOMED", frozenset(of_time.split()))
 
 
 TASKS: dict[str, Task] = {
     **_ptbxl_tasks(),
-    "cpsc2018": _snomed_task("cpsc2018", _CPSC2018),
-    "csn": _snomed_task("csn", _CSN),
+    "cpsc2018": _snomed_task("cpsc2018", _CPSC2018, "AF"),  # its "normal sinus rhythm" is a normal ECG
+    "csn": _snomed_task("csn", _CSN, "SR 2AVB 2AVB1 AVB AT VB SA AF VEB SVT AFIB ST JEB"),
 }
+
+
+def of_time(targets: Iterable[str]) -> list[bool]:
+    """Whether each of some targets, "task/label", says when beats come, and nothing of their shape."""
+    parts = [target.split("/", 1) for target in targets]
+    return [label in TASKS[task].of_time for task, label in parts]
+
+
+def of_superclass(task: str, *superclasses: str) -> tuple[str, ...]:
+    """The labels of one of PTB-XL's label sets that belong to some superdiagnostic classes."""
+    of = {code: superclass for code, _, superclass, *_ in (line.split("|") for line in _SCP.splitlines())}
+    codes = {code for code, superclass in of.items() if superclass in superclasses}
+    asked = TASKS[task]
+    return tuple(label for label in asked.labels if asked.statements.get(label, frozenset({label})) & codes)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_hug.tasks import TASKS
+from clear_hug.tasks import TASKS, of_superclass, of_time
 
 # The label counts of the PTB-XL benchmark (Strodthoff et al., 2021), of CPSC2018, and of MERL's CSN splits.
 SIZES = {
@@ -67,3 +67,35 @@ def test_ptbxl_tasks_are_those_of_scp_statements():
     for name, column in (("superdiagnostic", "diagnostic_class"), ("subdiagnostic", "diagnostic_subclass")):
         for label, members in TASKS[name].statements.items():
             assert {r[code] for r in rows if r[column] == label} == members, label
+
+
+def test_labels_of_time_are_those_of_rhythm_in_every_label_set():
+    assert TASKS["rhythm"].of_time == set(TASKS["rhythm"].labels) == TASKS["all"].of_time
+    assert not TASKS["superdiagnostic"].of_time and not TASKS["form"].of_time
+    for task in TASKS.values():
+        assert task.of_time <= set(task.labels)
+    assert of_time(["rhythm/SR", "form/PVC", "csn/AFIB", "csn/VPB", "cpsc2018/AF", "cpsc2018/SNR"]) == [
+        True, False, True, False, True, False,
+    ]  # fmt: skip
+
+
+def test_superclasses_reach_into_every_label_set_of_ptbxl():
+    assert set(of_superclass("superdiagnostic", "MI", "STTC")) == {"MI", "STTC"}
+    assert {"AMI", "NST_", "STTC"} <= set(of_superclass("subdiagnostic", "MI", "STTC"))
+    assert {"INJAS", "DIG", "ISC_"} <= set(of_superclass("all", "MI", "STTC"))
+    assert set(of_superclass("diagnostic", "NORM")) == {"NORM"} and not of_superclass("rhythm", "MI")
+
+
+def test_a_label_of_csn_is_there_by_any_code_of_its_meaning():
+    """Headers of the set hold codes that its own table lacks: a PVC must not be taught as no VPB."""
+    task = TASKS["csn"]
+    for code, label in (
+        ("427172004", "VPB"),
+        ("713427006", "RBBB"),
+        ("733534002", "LBBB"),
+        ("55930002", "STTC"),
+    ):
+        said = [name for name, there in zip(task.labels, task.encode([code]), strict=True) if there]
+        assert said == [label]
+    owners = [code for codes in task.statements.values() for code in codes]
+    assert len(owners) == len(set(owners))

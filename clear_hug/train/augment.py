@@ -10,7 +10,7 @@ from torch import Tensor
 from clear_hug.batch import Beats
 from clear_hug.embed import rhythm_in_tents
 from clear_hug.leads import N_LEADS
-from clear_hug.train.plant import plant
+from clear_hug.train.plant import NARROW, ST, WIDE, plant
 from clear_hug.train.settings import RunError, at_least, shares
 
 ALL_BEATS = 100  # more than any stretch that is read at once holds
@@ -62,12 +62,8 @@ class Augmentation:
 
     @property
     def planted(self) -> dict[str, float]:
-        """Key of `plant.CHANGES` -> share of the records."""
-        return {
-            "premature wide beat": self.premature_wide,
-            "premature narrow beat": self.premature_narrow,
-            "ST elevation": self.st_elevation,
-        }
+        """Change -> share of the records."""
+        return {WIDE: self.premature_wide, NARROW: self.premature_narrow, ST: self.st_elevation}
 
 
 def augment(

@@ -9,6 +9,7 @@ from clear_hug.checkpoint import BASELINES, Checkpoint
 from clear_hug.leads import LEADS
 from clear_hug.train.answers import pretraining
 from clear_hug.train.metrics import BOOTSTRAPS, INTERVAL_FROM
+from clear_hug.train.plant import NARROW, SAYS, ST, WIDE
 
 SOURCES = {  # shard -> name and licence, as published by the provider
     "ptbxl": "PTB-XL (CC BY 4.0)",
@@ -89,12 +90,13 @@ def _share(tuned: Mapping[str, Any]) -> str:
 
 def _planted(tuned: Mapping[str, Any]) -> list[str]:
     augment = tuned.get("augment") or {}
-    named = {
-        "premature_wide": "a premature wide beat (PVC)",
-        "premature_narrow": "a premature narrow beat (PAC)",
-        "st_elevation": "ST elevation (STE_)",
-    }
-    planted = [f"{words} into {augment[key]:.0%}" for key, words in named.items() if augment.get(key)]
+    shares = {WIDE: "premature_wide", NARROW: "premature_narrow", ST: "st_elevation"}
+    says = [SAYS[task] for task in tuned.get("tasks", ()) if task in SAYS]
+    planted = []
+    for change, key in shares.items():
+        holds = [label for of_task in says for label in of_task[change].holds]
+        if augment.get(key):
+            planted.append(f"{change} ({', '.join(holds) or 'no label'}) into {augment[key]:.0%}")
     if not planted:
         return []
     return [f"- Planted in fine-tuning, with the label that follows, of the records: {'; '.join(planted)}."]

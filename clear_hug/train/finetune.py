@@ -20,7 +20,7 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
 from clear_hug.masked import MaskedCLEAR
 from clear_hug.model import CLEAR, CLEARHUG, PRESETS
-from clear_hug.tasks import TASKS, Task
+from clear_hug.tasks import TASKS, Task, of_time
 from clear_hug.train.answers import FITTED, learned_labels, predict
 from clear_hug.train.calibration import calibrate, check_calibration, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
@@ -104,7 +104,7 @@ def finetune(
     labels[train] = found
     prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
     targets = tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
-    of_rhythm = np.flatnonzero([target.startswith("rhythm/") for target in targets])
+    of_rhythm = np.flatnonzero(of_time(targets))
     alone = by_rhythm(data, train, found[:, of_rhythm])
     model.facts.usual_rhythm.copy_(torch.from_numpy(alone.usual))
     model.hug.centre(mean_lead_tokens(model, data, train))

@@ -16,6 +16,7 @@ from torch import Tensor
 from clear_hug.batch import Beats
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES
 from clear_hug.simulate import DIPOLE_TO_LEADS, move_leads
+from clear_hug.tasks import of_superclass
 
 R_PEAK = TOKEN_SAMPLES // 2
 TYPICAL = (0.12, 0.16, 0.11, 0.14, 0.09, 0.12, 0.16, 0.24, 0.25, 0.24, 0.23, 0.18)
@@ -33,25 +34,45 @@ TERRITORIES = (
 """Leads that look at one wall of the heart."""
 
 
+WIDE, NARROW, ST = "premature wide beat", "premature narrow beat", "ST elevation"
+
+
 @dataclass(frozen=True)
 class Planted:
-    """What a change says of a record: labels that hold, that do not, and that it leaves open."""
+    """What a change says of a record: labels of a task that hold, that do not, and that it leaves open."""
 
-    holds: tuple[str, ...]
+    holds: tuple[str, ...] = ()
     not_so: tuple[str, ...] = ()
     leaves_open: tuple[str, ...] = ()
 
 
-_OF_ST = ("MI", "STTC", "AMI", "IMI", "LMI", "PMI", "ISCA", "ISCI", "ISC_", "NST_")
-CHANGES: dict[str, Planted] = {
-    "premature wide beat": Planted(("form/PVC",)),
-    "premature narrow beat": Planted(("form/PAC",)),
-    "ST elevation": Planted(
-        ("form/STE_",),
-        ("superdiagnostic/NORM", "subdiagnostic/NORM"),
-        tuple(f"{task}/{label}" for task in ("superdiagnostic", "subdiagnostic") for label in _OF_ST),
-    ),
+_NONE = Planted()
+
+
+def _st(task: str, *holds: str) -> Planted:
+    """A raised ST segment is not normal, and whether it is an infarction it leaves open."""
+    return Planted(holds, ("NORM",), of_superclass(task, "MI", "STTC"))
+
+
+SAYS: dict[str, dict[str, Planted]] = {
+    "superdiagnostic": {WIDE: _NONE, NARROW: _NONE, ST: _st("superdiagnostic")},
+    "subdiagnostic": {WIDE: _NONE, NARROW: _NONE, ST: _st("subdiagnostic")},
+    "form": {WIDE: Planted(("PVC",)), NARROW: Planted(("PAC",)), ST: Planted(("STE_",))},
+    "rhythm": {WIDE: _NONE, NARROW: _NONE, ST: _NONE},
+    "diagnostic": {WIDE: _NONE, NARROW: _NONE, ST: _st("diagnostic")},
+    "all": {WIDE: Planted(("PVC",)), NARROW: Planted(("PAC",)), ST: _st("all", "STE_")},
+    "cpsc2018": {  # a record is normal or has one of the others
+        WIDE: Planted(("PVC",), ("SNR",)),
+        NARROW: Planted(("PAC",), ("SNR",)),
+        ST: Planted(("STE",), ("SNR",), ("STD",)),
+    },
+    "csn": {
+        WIDE: Planted(("VPB",)),
+        NARROW: Planted(("APB",)),
+        ST: Planted(("STTU",), (), ("STTC", "STE", "MI", "ERV", "TWC")),
+    },
 }
+"""Task -> change -> what the change says of its labels; a task that is not here is planted nothing."""
 
 
 def plant(
@@ -67,7 +88,7 @@ def plant(
     ----------
     beats : Beats
     target : (batch, label), NaN where it is not known;  targets : (label,) "task/label"
-    shares : key of `CHANGES` -> share of the records that get it
+    shares : WIDE, NARROW or ST -> share of the records that get it
 
     """
     coin = torch.rand(len(target), generator=generator)
@@ -85,16 +106,17 @@ def plant(
             whole = getattr(beats, field).clone()
             whole[rows] = getattr(changed, field)[done].to(whole.dtype)
             beats = replace(beats, **{field: whole})
-        target = _labelled(target, rows, targets, CHANGES[name])
+        target = _labelled(target, rows, targets, name)
     return beats, target
 
 
-def _labelled(target: Tensor, rows: Tensor, targets: tuple[str, ...], says: Planted) -> Tensor:
+def _labelled(target: Tensor, rows: Tensor, targets: tuple[str, ...], change: str) -> Tensor:
     target = target.clone()
-    for column, name in enumerate(targets):
-        if name in says.holds or name in says.not_so:
-            target[rows, column] = float(name in says.holds)
-        elif name in says.leaves_open:
+    for column, (task, label) in enumerate(name.split("/", 1) for name in targets):
+        says = SAYS[task][change]
+        if label in says.holds or label in says.not_so:
+            target[rows, column] = float(label in says.holds)
+        elif label in says.leaves_open:
             target[rows, column] = torch.nan
     return target
 
@@ -208,7 +230,7 @@ def _elevated(beats: Beats, generator: torch.Generator) -> tuple[Beats, Tensor]:
 
 
 _CHANGED = {
-    "premature wide beat": _wide,
-    "premature narrow beat": _narrow,
-    "ST elevation": _elevated,
+    WIDE: _wide,
+    NARROW: _narrow,
+    ST: _elevated,
 }

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
 from clear_hug.model import CLEARHUG, DECODER, PRESETS, Encoded
-from clear_hug.tasks import TASKS
+from clear_hug.tasks import TASKS, of_time
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 from clear_hug.train.intervals import N_INTERVALS
 from clear_hug.train.loop import Average, Objective
+from clear_hug.train.plant import SAYS
 from clear_hug.train.reading import Batch
 from clear_hug.train.settings import (
     RunError,
@@ -122,6 +123,11 @@ class FinetuneConfig:
                     f"{name} names {', '.join(sorted(unknown))}, which is not among the tasks learned."
                 )
         apart(train_folds=self.train_folds, watch_folds=self.watch_folds)
+        if any(self.augment.planted.values()) and (untold := sorted(set(self.tasks) - set(SAYS))):
+            raise RunError(
+                f"it is not said what a planted change means for {', '.join(untold)}: say so in "
+                "train/plant.py, or set premature_wide, premature_narrow and st_elevation of augment to 0."
+            )
 
 
 class Tuning(Objective):
@@ -143,7 +149,7 @@ class Tuning(Objective):
         self.labels, self.intervals = labels, intervals
         self.average: Average = Average(model, recipe.average)
         self.targets = targets
-        mixes = [not target.startswith("rhythm/") for target in targets]  # time stays a record's own
+        mixes = [not time for time in of_time(targets)]  # time stays a record's own
         self.register_buffer("mixes", torch.tensor(mixes), persistent=False)
         still = recipe.augment.off and not recipe.steady and not recipe.additive
         self.once = recipe.frozen and still  # each record is encoded once
