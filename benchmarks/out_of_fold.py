@@ -9,6 +9,7 @@ the mean over the four pairs; of several seeds the mean of their figures.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,10 @@ def out_of_fold(
         corpus: folder of prepared shards
         runs: of `finetune`, each watching folds of its own; those of the baselines stand beside them
     """
+    ends = [""] + [end for several in BASELINES.values() for end in several]
+    needed = [run.with_name(run.name + end) for run in runs for end in ends]
+    if missing := [run for run in needed if not run.is_dir()]:
+        sys.exit(f"{missing[0]} and {len(missing) - 1} more runs lack: checkpoints/small.sh trains them.")
     data, tasks = Corpus(corpus), [TASKS[name] for name in NAMES]
     targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
     every = np.flatnonzero(data.labelled_for(tasks))

@@ -160,6 +160,7 @@ def save_checkpoint(
             "tasks": [task.name for task in tasks],
             "labels": labels,
             "parameters": sum(p.numel() for p in model.parameters()),
+            "sha256": hashlib.sha256((aside / "model.safetensors").read_bytes()).hexdigest(),
             "training": dict(training or {}),
         }
         _write_json(aside / "config.json", config)
@@ -279,6 +280,12 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise CheckpointError(f"{folder.name}: tensor {bad[0]} holds values that are not finite.")
+    written = config.get("sha256")  # not in one of before 0.18
+    if written and written != hashlib.sha256(weights.read_bytes()).hexdigest():
+        raise CheckpointError(
+            f"{folder.name}/model.safetensors is torn: its weights are not those that were written. Take it "
+            "anew from where it came, or go on with its run (--resume)."
+        )
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
     calibration = _read_json(folder / "calibration.json")

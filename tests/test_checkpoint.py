@@ -1,5 +1,6 @@
 """A checkpoint comes back bit for bit, or says what is wrong with it."""
 
+import hashlib
 import json
 import shutil
 
@@ -40,6 +41,9 @@ def edit_tensors(path, change):
     state = load_file(path)
     change(state)
     save_file(state, path)
+    config = json.loads((path.parent / "config.json").read_text())
+    config["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()  # other weights, not torn ones
+    (path.parent / "config.json").write_text(json.dumps(config))
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(checkpoint, tmp_path, random_beats, tokens):
@@ -321,3 +325,17 @@ def test_what_was_pre_trained_alone_answers_nothing_and_says_so(tmp_path, tokens
     save_checkpoint(tmp_path / "pre", CLEARHUG(clear, HUG(clear.config.width, 0)), ())
     with pytest.raises(CheckpointError, match="pre was pre-trained alone and answers no label"):
         diagnose(load_checkpoint(tmp_path / "pre"), tokens)
+
+
+@pytest.mark.parametrize("how", ["half of it zeros", "one bit"])
+def test_weights_that_are_not_those_that_were_written_are_refused(folder, how):
+    """A power cut may leave a file of the right length; its header, shapes and numbers look sound."""
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    if how == "one bit":
+        content[-100] ^= 1
+    else:
+        content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model.safetensors is torn"):
+        load_checkpoint(folder)

@@ -539,6 +539,21 @@ def test_tiny_is_what_tests_use_and_tasks_cover_the_field() -> None:
     }  # fmt: skip
 
 
+def test_a_baseline_that_diverges_writes_nothing(corpus: Path, tmp_path: Path) -> None:
+    recipe = BaselineConfig(kind="resnet", watch_folds=(), epochs=2, lr=1e30)
+    with pytest.raises(FloatingPointError, match="is nan at step|is inf at step"):
+        baseline(tmp_path / "run", corpus, recipe)
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_several_processes_one_trains_a_baseline(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    baseline(tmp_path / "run", corpus, BaselineConfig(kind="random"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_probe_reads_a_frozen_encoder(
     corpus: Path, pretrained: Path, finetuned: Path, tmp_path: Path
 ) -> None:
@@ -547,6 +562,8 @@ def test_a_probe_reads_a_frozen_encoder(
     baseline(tmp_path / "random", corpus, replace(recipe, kind="random"))
     found = [np.load(tmp_path / name / "predictions.npz")["logits"] for name in ("a", "random")]
     assert np.isfinite(found).all() and not np.allclose(*found)
+    told = json.loads(str(np.load(tmp_path / "a" / "predictions.npz")["about"]))
+    assert (told["kind"], told["seed"], told["data"]) == ("probe", 0, Corpus(corpus).digest)
     baseline(tmp_path / "alike", corpus, replace(recipe, kind="random"), str(pretrained / "checkpoint"))
     alike = np.load(tmp_path / "alike" / "predictions.npz")["logits"]
     assert not np.allclose(alike, found[0]) and not np.allclose(

@@ -57,6 +57,7 @@ class Answers:
     train_folds : None where it is not known what it learned from
     label_fraction : of the labels of its folds that it learned from
     data_sets : that its folds are of; None where it does not tell: of any
+    how : what made them, in a few words, "" where it is not known
     """
 
     logits: NDArray[np.float32]
@@ -64,6 +65,7 @@ class Answers:
     watch_folds: tuple[int, ...]
     label_fraction: float = 1.0
     data_sets: frozenset[str] | None = None
+    how: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ class Kept:
     """Answers of a run as they lie in a file.
 
     name : of the run, for sentences;  logits : (record, label);  records, targets : what the axes stand for
+    how : what made them, in a few words
     train_folds : None where it is not known what it learned from
     """
 
@@ -81,6 +84,7 @@ class Kept:
     train_folds: tuple[int, ...] | None
     watch_folds: tuple[int, ...]
     label_fraction: float = 1.0
+    how: str = ""
 
 
 Source = Path | Kept
@@ -99,7 +103,7 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
     if kept:
         name, names = kept.name, kept.targets
         folds: tuple[tuple[int, ...] | None, tuple[int, ...]] = (kept.train_folds, kept.watch_folds)
-        share = kept.label_fraction
+        share, how = kept.label_fraction, kept.how
         place = {record: k for k, record in enumerate(kept.records)}
         at = np.array([place.get(data.records[i]["record"], -1) for i in rows], dtype=np.int64)
         logits = np.where(at[:, None] >= 0, kept.logits[at], np.nan).astype(np.float32)
@@ -107,13 +111,13 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
         assert isinstance(run, Path)
         opened = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
         name, names, folds = str(run), opened.targets, folds_of(opened)
-        share = share_of(opened)
+        share, how = share_of(opened), _how("finetune", opened.training.get("config", {}))
         for own in learned_labels(opened.training, opened.tasks[0].vocabulary if opened.tasks else "")[:1]:
             data_sets = own.data_sets
         logits = predict(opened.model.to(pick_device()), data, rows)
     if missing := [target for target in targets if target not in names]:
         raise CorpusError(f"{name} does not answer {', '.join(missing)}; train it on the same tasks.")
-    return Answers(logits[:, [names.index(target) for target in targets]], *folds, share, data_sets)
+    return Answers(logits[:, [names.index(target) for target in targets]], *folds, share, data_sets, how)
 
 
 def _table(path: Path) -> Kept:
@@ -172,9 +176,17 @@ def _predictions(run: Path) -> Kept | None:
                 train_folds=tuple(saved["train_folds"].tolist()),
                 watch_folds=tuple(saved["watch_folds"].tolist()),
                 label_fraction=float(saved["label_fraction"]) if "label_fraction" in saved else 1.0,
+                how=_how("baseline", json.loads(str(saved["about"]))) if "about" in saved else "",
             )
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise CorpusError(f"{path} cannot be read ({error}); run `baseline` again.") from error
+
+
+def _how(command: str, recipe: Mapping[str, Any]) -> str:
+    """A run in a few words, from its recipe."""
+    kind = recipe.get("kind", command)
+    passes = f", {recipe['epochs']} epochs" if "epochs" in recipe and kind in (command, "resnet") else ""
+    return f"{kind}{passes}, seed {recipe['seed']}" if "seed" in recipe else ""
 
 
 def keep_answers(
@@ -195,6 +207,7 @@ def keep_answers(
                     "train_folds": run.train_folds,
                     "watch_folds": run.watch_folds,
                     "label_fraction": run.label_fraction,
+                    "how": run.how,
                 }
             )
     about = {"records": list(records), "targets": list(targets), "runs": told}
@@ -228,6 +241,7 @@ def kept_answers(path: Path) -> dict[str, list[Kept]]:
                     None if run["train_folds"] is None else tuple(run["train_folds"]),
                     tuple(run["watch_folds"]),
                     run.get("label_fraction", 1.0),
+                    run.get("how", ""),
                 )
                 out.setdefault(run["name"], []).append(kept)
     except (OSError, AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:

@@ -7,7 +7,9 @@ lead tokens of a CLEAR that was never trained. "probe": the same of a checkpoint
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,9 @@ from clear_hug.train.answers import learned_labels
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
-from clear_hug.train.loop import Average, learning_rate, parameter_groups
+from clear_hug.train.loop import Average, check_finite, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
+from clear_hug.train.run import git_revision
 from clear_hug.train.settings import RunError, a_fraction, apart, at_least, of_tasks, one_of, shares
 
 SAMPLES = 1000  # 10 s at 100 Hz
@@ -142,6 +145,8 @@ def baseline(
         init: checkpoint whose frozen encoder is probed (probe), or whose size the random encoder has (random;
             else it is of the small preset)
     """
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes one trains it
     data, run = Corpus(corpus), Path(run)
     if (run / "run.json").exists() or (run / "checkpoint").exists():
         raise RunError(f"{run} holds another kind of run; name another folder.")
@@ -199,7 +204,18 @@ def baseline(
         usual = usual_r_and_s(data, rows["train"])
         weights = weigh_criteria(data, rows["train"], tasks, usual)
         predict[judged.size :] += evidence(data, unseen, usual, weights)
+    if not np.isfinite(predict).all():
+        raise FloatingPointError(
+            f"{recipe.kind} answers with numbers that are not finite; nothing is written."
+        )
     names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    about = {
+        **asdict(recipe),
+        "records": int(rows["train"].size),
+        "data": data.digest,
+        "labels": data.labels_digest,
+        "revision": git_revision(),
+    }
     run.mkdir(parents=True, exist_ok=True)
     aside = run / ".predictions.npz"
     np.savez(
@@ -210,6 +226,7 @@ def baseline(
         train_folds=np.array(recipe.train_folds, dtype=np.int64),
         watch_folds=np.array(recipe.watch_folds, dtype=np.int64),
         label_fraction=recipe.label_fraction,
+        about=json.dumps(about),
     )
     aside.replace(run / "predictions.npz")
     if judged.size:
@@ -250,7 +267,6 @@ def train_resnet(
     rng = np.random.default_rng(r.seed)
     device = pick_device()
     x, y = torch.from_numpy(_traces(data, rows["train"])).to(device), torch.from_numpy(labels).to(device)
-    test = {name: torch.from_numpy(_traces(data, rows[name])) for name in ("watch", "test")}
     model = ResNet(labels.shape[1]).to(device)
     average_of = ResNet(labels.shape[1]).to(device)
     optimizer = torch.optim.AdamW(parameter_groups(model, r.weight_decay), lr=r.lr)
@@ -268,6 +284,7 @@ def train_resnet(
             with torch.autocast(device.type, torch.bfloat16, enabled=fast):
                 logits = model(now)
             loss = F.binary_cross_entropy_with_logits(logits.float(), y[rows_now])
+            check_finite(float(loss.detach()), step, rows["train"][some], data)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -276,10 +293,10 @@ def train_resnet(
             step += 1
         if rows["watch"].size:
             average_of.load_state_dict(kept.weights)
-            told = _told(data, tasks, rows["watch"], _logits(average_of, test["watch"]))
+            told = _told(data, tasks, rows["watch"], _logits(average_of, data, rows["watch"]))
             tqdm.write(f"epoch {epoch + 1}: watch {told}")
     average_of.load_state_dict(kept.weights)
-    return _logits(average_of, test["test"])
+    return _logits(average_of, data, rows["test"])
 
 
 def _augment(x: Tensor, r: BaselineConfig) -> Tensor:
@@ -294,10 +311,15 @@ def _augment(x: Tensor, r: BaselineConfig) -> Tensor:
 
 
 @torch.inference_mode()
-def _logits(model: ResNet, x: Tensor) -> NDArray[np.float32]:
+def _logits(model: ResNet, data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(row, label); the traces of 128 records at a time, however many there are."""
     model.eval()
     device = model.head.weight.device
-    return np.concatenate([model(part.to(device)).float().cpu().numpy() for part in x.split(128)])
+    out = [np.empty((0, model.head.out_features), np.float32)]
+    for i in range(0, len(rows), 128):
+        x = torch.from_numpy(_traces(data, rows[i : i + 128])).to(device)
+        out.append(model(x).float().cpu().numpy())
+    return np.concatenate(out)
 
 
 def probe(

@@ -129,10 +129,20 @@ def _criteria(checkpoint: Checkpoint) -> list[str]:
 
 
 def _beside(metrics: Mapping[str, Any]) -> list[str]:
-    named = any(row["baselines"] for row in metrics["tasks"].values())
-    if not named or "--baselines" in metrics["command"]:
-        return []
-    return [f"(What the baselines answered to the same records lies in `{BASELINES}`.)", ""]
+    named = {name: one for row in metrics["tasks"].values() for name, one in row["baselines"].items()}
+    how = {name: [words for words in one.get("how", ()) if words] for name, one in named.items()}
+    lines = [f"- {name}: {'; '.join(dict.fromkeys(words))}." for name, words in how.items() if words]
+    if named and "--baselines" not in metrics["command"]:
+        lines = [f"What the baselines answered to the same records lies in `{BASELINES}`.", "", *lines]
+    return [*lines, ""] if lines else []
+
+
+def _corpus(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Whether it is judged on the corpus it learned from, by the hashes of their tokens."""
+    learned, here = (str(of.get("data") or "")[:8] for of in (training, metrics))
+    if not learned or not here or learned == here:
+        return ""
+    return f" Learned from corpus {learned}, judged on {here}: other records, or tokens of another version."
 
 
 def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
@@ -163,7 +173,6 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "",
         f"    {metrics['command']}",
         "",
-        *_beside(metrics),
         "## What it is",
         "",
         f"CLEAR, {c.depth} layers of width {c.width}, pattern {c.pattern!r}, decoder {c.decoder_depth} of "
@@ -184,7 +193,8 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
             else []
         ),
         f"- Calibration and thresholds: {training.get('calibrated_on', 'nothing')}.",
-        f"- Data: {_list([SOURCES.get(s, s) for s in training.get('sources', ())])}.",
+        f"- Data: {_list([SOURCES.get(s, s) for s in training.get('sources', ())])}."
+        + _corpus(training, metrics),
         "",
         "## Intended use",
         "",
@@ -199,6 +209,8 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
         "F1, sensitivity and specificity are at the checkpoint's default thresholds. ECE: expected",
         "calibration error, 10 bins. Chance has an average precision of the share of positives.",
         "*in training* and *here*: records with the label in the training folds, and among those judged.",
+        "",
+        *_beside(metrics),
     ]
 
 
@@ -208,8 +220,8 @@ def _summary(tasks: Mapping[str, Any], counted_from: int) -> list[str]:
         every = field["every_label"]
         return (
             f"| {name} | {field['records']} | {len(field['counted'])} | {_interval(field, 'macro_auroc')} | "
-            f"{_cell(field['macro_average_precision'])} | {_cell(field['macro_f1'])} | "
-            f"{_cell(field['macro_ece'])} | {_interval(every, 'macro_auroc')}, {every['labels']} labels |"
+            f"{_interval(field, 'macro_average_precision')} | {_interval(field, 'macro_f1')} | "
+            f"{_interval(field, 'macro_ece')} | {_interval(every, 'macro_auroc')}, {every['labels']} labels |"
         )
 
     return [
@@ -217,8 +229,8 @@ def _summary(tasks: Mapping[str, Any], counted_from: int) -> list[str]:
         "Those with fewer stand apart; 'every label' takes in all that the fold has a positive of.",
         "",
         *_table(
-            "| task | records | labels counted | macro AUROC (95 %) | average precision | F1 | ECE | "
-            "AUROC, every label (95 %) |",
+            "| task | records | labels counted | macro AUROC (95 %) | average precision (95 %) | F1 (95 %) | "
+            "ECE (95 %) | AUROC, every label (95 %) |",
             [line(name, row) for name, row in tasks.items() if "field" in row],
         ),
     ]  # fmt: skip
@@ -229,10 +241,10 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[s
     if "field" not in row:
         return [*lines, "No record of these folds has one of its labels.", ""]
     lines += _table(
-        "| on | records | macro AUROC (95 %) | average precision (95 %) | ECE |",
+        "| on | records | macro AUROC (95 %) | average precision (95 %) | ECE (95 %) |",
         [
             f"| {words} | {row[key]['records']} | {_interval(row[key], 'macro_auroc')} | "
-            f"{_interval(row[key], 'macro_average_precision')} | {_cell(row[key]['macro_ece'])} |"
+            f"{_interval(row[key], 'macro_average_precision')} | {_interval(row[key], 'macro_ece')} |"
             for key, words in SUBSETS.items()
             if key in row
         ],
@@ -247,15 +259,27 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[s
                 for name, r in row["baselines"].items()
             ],
         )
+    apart = [key for key in SUBSETS if key != "field" and row.get(key, {}).get("against")]
+    if apart:
+        names = list(row["baselines"])
+        lines += _table(
+            f"| ours minus the baseline, macro AUROC (95 %) | {' | '.join(names)} |",
+            [
+                f"| {SUBSETS[key]} | "
+                + " | ".join(_interval(row[key]["against"][name], "difference", "+") for name in names)
+                + " |"
+                for key in apart
+            ],
+        )
     field, trained = row["field"]["labels"], row["positives_in_training"]
     if row["counted"]:
         lines += _table(
             "| label | in words | in training | here | AUROC (95 %) | average precision (95 %) | F1 at "
-            "threshold | sensitivity | specificity | ECE |",
+            "threshold (95 %) | sensitivity | specificity | ECE (95 %) |",
             [
                 f"| {label} | {words[f'{name}/{label}']} | {trained[label]} | {r['positives']} | "
-                f"{_interval(r, 'auroc')} | {_interval(r, 'average_precision')} | {_cell(r['f1'])} | "
-                f"{_cell(r['sensitivity'])} | {_cell(r['specificity'])} | {_cell(r['ece'])} |"
+                f"{_interval(r, 'auroc')} | {_interval(r, 'average_precision')} | {_interval(r, 'f1')} | "
+                f"{_cell(r['sensitivity'])} | {_cell(r['specificity'])} | {_interval(r, 'ece')} |"
                 for label, r in field.items()
                 if label in row["counted"]
             ],
@@ -416,8 +440,10 @@ def _elsewhere(sets: Mapping[str, Any]) -> list[str]:
     if not sets:
         return [*lines, "Not measured: no records of another data set were at hand.", ""]
     lines += [
-        "No label, threshold or choice was taken from these. A label is judged over the collections that",
-        "state it; what means it stands in `clear_hug/train/elsewhere.py`.",
+        "No label of these was learned, and no threshold or choice of the model taken from them. (Constants",
+        "by which waves are measured were set with LUDB's annotated edges in view, limits of signal quality",
+        "with LUDB and CinC 2021; a teacher that reads measurements may carry that on.) A label is judged",
+        "over the collections that state it; what means it stands in `clear_hug/train/elsewhere.py`.",
         "",
     ]
     for name, row in sets.items():

@@ -316,13 +316,22 @@ def _task_figures(
             out[key] = figures(
                 scores[some], p, sliced.thresholds, truth[some], task.labels, patients[some], counted
             )
+            out[key]["against"] = {
+                name: paired(
+                    scores[some],
+                    [run.logits[some] for run in several],
+                    truth[some],
+                    patients[some],
+                    counted,
+                )
+                for name, several in runs.items()
+            }
     out["baselines"] = {
         name: {
             "runs": len(several),
+            "how": [run.how for run in several],
             "folds_known": all(run.train_folds is not None for run in several),
-            **paired(
-                logits[field], [run.logits[field] for run in several], truth[field], patients[field], counted
-            ),
+            **out["field"]["against"][name],
         }
         for name, several in runs.items()
         if field.any()
