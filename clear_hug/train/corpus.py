@@ -95,7 +95,7 @@ class Corpus:
     vocabulary : (record,) str; what they are written in, "" without labels
     labelled : (record,) bool; there are labels of some task (see `labelled_for`): a device's report is none
     twice : how many records stand in the corpus a second time, by their trace
-    recording : (record,) bytes; the same for the same trace, whatever its name
+    recording : (record,) uint64; the same for the same trace, whatever its name
     patients : (record,) str; the record's own name where the patient is unknown
     units_known : (record,) bool
     n_beats : (record,) int
@@ -118,12 +118,13 @@ class Corpus:
         self.shards = shards
         self._parts: list[Path] = []
         self._open: dict[int, tuple[NDArray[np.float16], NDArray[np.void]]] = {}
-        tables = []
+        tables, digests = [], []
         for shard in shards:
             for part in _part_folders(shard):
                 table = _read_table(part)
                 if not len(table):
                     continue
+                digests.append(np.array(table.pop("digest"), dtype="S64"))
                 tables.append(table.assign(source=shard.name, part=len(self._parts)))
                 self._parts.append(part)
         if not tables:
@@ -132,9 +133,9 @@ class Corpus:
         self._part = table.pop("part").to_numpy()
         parts = table[["n_samples", "n_beats"]].groupby(self._part)
         self._start = (parts.cumsum() - table[["n_samples", "n_beats"]]).to_numpy()
-        self._digests = np.array(table.pop("digest"), dtype="S64")
+        self._digests = np.concatenate(digests)
         table["fold"] = _one_fold(table)
-        self.recording = np.array(table.pop("trace").str[:16], dtype="S16")
+        self.recording = table.pop("trace").to_numpy(dtype=np.uint64)
         self.twice = len(table) - len(np.unique(self.recording))
         codes, texts = pd.factorize(table["statements"])
         told = [tuple(json.loads(text)) if text else None for text in texts]
@@ -142,7 +143,7 @@ class Corpus:
         self.fold = table["fold"].to_numpy()
         self.vocabulary = np.array(table["vocabulary"], dtype=str)
         self.labelled = np.isin(self.vocabulary, list(WORDS))
-        self.patients = np.array(table["patient"], dtype=str)
+        self.patients = table["patient"].to_numpy(dtype=object)
         self.units_known = table["units_known"].to_numpy() == 1
         self.n_beats = table["n_beats"].to_numpy()
         self._duration = table["duration"].to_numpy()
@@ -470,6 +471,7 @@ def _read_table(part: Path) -> pd.DataFrame:
             part / "records.csv", dtype=_TYPES, float_precision="round_trip",
             keep_default_na=False, na_values={"age": [""]},
         )  # fmt: skip
+        table["trace"] = np.array([int(trace[:16], 16) for trace in table["trace"]], dtype=np.uint64)
         if len(table):
             trace, beats = _map_part(part)
             if (len(trace), len(beats)) != (table["n_samples"].sum(), table["n_beats"].sum()):
