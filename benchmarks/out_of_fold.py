@@ -23,7 +23,7 @@ from clear_hug.train.metrics import auroc, draw_weights, drawn_auroc, interval, 
 NAMES = ("superdiagnostic", "subdiagnostic", "form", "rhythm")
 
 
-BASELINES = {"plain ResNet": tuple(f"-resnet-{k}" for k in (1, 2, 3, 4)), "forest": ("-teacher",)}
+BASELINES = {"plain ResNet": tuple(f"-resnet-{k}" for k in (0, 1)), "forest": ("-teacher",)}
 """Name to what the names of its runs add to ours."""
 
 

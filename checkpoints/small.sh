@@ -62,7 +62,7 @@ run operating --calibration "$OTHERS" --write true
 # Baselines on the same records, and the figures on fold 9.
 AGAINST=(--recipe.tasks "$TASKS" --recipe.watch_folds '[]' --recipe.train_folds "$FINAL" --recipe.test_folds '[9]')
 for seed in 0 1 2; do
-    run baseline --run "runs/resnet-$seed" "${AGAINST[@]}" --recipe.epochs 8 --recipe.seed "$seed"
+    run baseline --run "runs/resnet-$seed" "${AGAINST[@]}" --recipe.epochs 30 --recipe.seed "$seed"
 done
 run baseline --run runs/forest "${AGAINST[@]}" --recipe.kind forest
 run baseline --run runs/random "${AGAINST[@]}" --recipe.kind random --recipe.weight_decay 0.01
@@ -77,8 +77,8 @@ run faithfulness --folds '[9]' --seeds '["runs/choice","runs/choice-seed-2"]' --
 
 # Plain ResNets beside each pair of folds, for `python -m benchmarks.out_of_fold`.
 beside() {  # name, folds to learn from, folds to look at
-    for seed in 1 2 3 4; do
-        run baseline --run "runs/$1-resnet-$seed" --recipe.tasks "$TASKS" --recipe.epochs 8 \
+    for seed in 0 1; do
+        run baseline --run "runs/$1-resnet-$seed" --recipe.tasks "$TASKS" --recipe.epochs 30 \
             --recipe.watch_folds '[]' --recipe.seed "$seed" --recipe.train_folds "$2" --recipe.test_folds "$3"
     done
 }
