@@ -14,7 +14,7 @@ from clear_hug.explain import METHODS, Attribution
 from clear_hug.faithfulness import Gap, Proof
 from clear_hug.known import Person
 from clear_hug.leads import LEADS
-from clear_hug.measure import BeatFacts
+from clear_hug.measure import BeatFacts, Measurements
 from clear_hug.reconstruct import Reconstruction
 
 NOTICE = "For research only: not a medical device, and no basis for a diagnosis or a treatment."
@@ -213,6 +213,19 @@ def runs_of_leads(rows: Iterable[int]) -> str:
     for run in chest:
         limb += [LEADS[row] for row in run] if len(run) < 3 else [f"{LEADS[run[0]]}–{LEADS[run[-1]]}"]
     return _and(limb)
+
+
+def rhythm_words(measured: Measurements) -> str:
+    """Rate and regularity, and the beats that the regularity is not told of."""
+    m = measured
+    rate = f"{m.heart_rate:.0f} beats/min" if np.isfinite(m.heart_rate) else "rate unknown"
+    regular = {True: "regular", False: "irregular", None: "regularity unknown"}[m.regular]
+    if m.regular and m.n_other:
+        regular += " between usual beats"
+    kinds = [f"{m.n_other} of {m.n_beats} beats of another shape"] if m.n_other else []
+    if m.n_premature and m.regular is False and not m.irregular_without_p:
+        kinds.append(f"{m.n_premature} of {m.n_beats} beats of the usual shape come early")
+    return "; ".join([f"{rate}, {regular}", *kinds])
 
 
 def qtc_words(read: float, measured: float) -> str:

@@ -18,6 +18,7 @@ from clear_hug.measure import measure, measure_beats
 from clear_hug.measure.edges import qrs_edges
 from clear_hug.measure.whole import r_and_s
 from clear_hug.simulate import simulate_ecg
+from clear_hug.words import rhythm_words
 from tests.real_data import DATA, needs_data
 
 
@@ -288,6 +289,36 @@ def test_premature_beats_stay_out_of_the_median(simulated, normal):
     wide = list(simulated("premature").truth["beats"])
     assert not found.median.dominant[wide].any() and found.median.dominant.sum() >= 6
     close(found, normal)
+
+
+@pytest.mark.parametrize(
+    ("planted", "regular", "told"),
+    [((), True, "regular"), ((4,), True, "regular between usual beats; 1 of 12 beats of another shape"),
+     (range(1, 11, 2), None, "regularity unknown; 5 of 12 beats of another shape")],
+)  # fmt: skip
+def test_a_rhythm_is_called_regular_of_the_beats_that_it_was_told_of(planted, regular, told):
+    ecg = simulate_ecg(seed=2, pvc_at=planted, rr_sd=0.0)
+    found = measure(ecg, ecg.truth["r_peaks"])
+    assert found.regular is regular and found.n_other == len(planted)
+    assert rhythm_words(found).partition(", ")[2] == told
+    assert ("regular" in found.reasons) == (regular is None)
+
+
+def test_beats_that_the_record_cuts_off_are_of_no_other_shape(simulated):
+    ecg = simulated("normal")
+    r = ecg.truth["r_peaks"]
+    low, high = (round((at + by) * ecg.fs) for at, by in ((r[2], -0.01), (r[-2], 0.01)))
+    found = measure(replace(ecg, signal=ecg.signal[:, low:high]), r[2:-1] - low / ecg.fs)
+    assert found.regular is True and found.n_other == 0 and found.n_beats == len(r) - 3
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize(("record", "n"), [("ptbxl/records500/00000/00256_hr", 3), ("cinc2021/JS45543", 10)])
+def test_ectopic_beats_are_counted_where_the_others_are_regular(record, n):
+    ecg = read_ecg(Path(DATA) / f"{record}.hea")
+    found = measure(ecg, tokenize_beats(ecg).r_peaks)
+    assert f"regular between usual beats; {n} of {found.n_beats} beats" in rhythm_words(found)
 
 
 @pytest.mark.parametrize("fs", [100.0, 128.0, 250.0, 360.0, 1000.0])

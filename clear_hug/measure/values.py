@@ -63,8 +63,11 @@ class Measurements:
     ----------
     heart_rate : beats/min, of the median RR interval
     rr, rr_sd, rmssd : ms, median RR interval, SD of the RR intervals, and root mean square of the
-        differences between successive ones; intervals on both sides of a premature beat left out
-    regular : bool or None, whether the rhythm is regular; None where too few beats tell
+        differences between successive ones; intervals on both sides of a beat of another shape left out
+    regular : bool or None, whether the rhythm is regular between beats of the usual shape; None where too few
+        intervals tell: fewer than three, or less than half of them
+    n_beats, n_other, n_premature : beats of the stretch that was measured; those whose QRS has another shape
+        than usual (correlation over all leads 0.5 at most); those of the usual shape that come early
     p, pr, qrs, qt : ms, duration of P, onset of P to onset of QRS, duration of QRS, onset of QRS to end of T
     qtc_bazett, qtc_fridericia, qtc_framingham, qtc_hodges : ms, QT corrected for the heart rate
     p_axis, qrs_axis, t_axis : degrees, -180 to 180, frontal axis from the net areas in I and aVF
@@ -89,6 +92,9 @@ class Measurements:
     rr_sd: float = NAN
     rmssd: float = NAN
     regular: bool | None = None
+    n_beats: int = 0
+    n_other: int = 0
+    n_premature: int = 0
     p: float = NAN
     pr: float = NAN
     qrs: float = NAN

@@ -37,7 +37,7 @@ from clear_hug.measure.edges import (
     qrs_edges,
     t_edges,
 )
-from clear_hug.measure.median import WORK_FS, Beats, dominant_beats, level, median
+from clear_hug.measure.median import SHAPE, WORK_FS, Beats, dominant_beats, level, median
 from clear_hug.measure.pacing import MIN_FS as PACING_FS
 from clear_hug.measure.pacing import pacing_spikes, without_spikes
 from clear_hug.measure.values import NAN, Bools, Floats, Measurements, MedianBeat
@@ -127,6 +127,7 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     if not beats.dominant.any():
         return _nothing("No beat stands where a lead moves.", reasons, span)
     values: dict[str, Any] = {"span": span, "pacing_spikes": start + spikes}
+    values |= _kinds(beats, piece.duration, premature_beats(peaks))
     values |= _rhythm(beats, ~over_gaps(~np.isfinite(signal).any(axis=0), WORK_FS, beats.r_peaks), reasons)
     whole, zero = _whole(median(beats.values), beats.zero)
     rr = values["rr"] / 1000 if np.isfinite(values["rr"]) else 1.0
@@ -218,6 +219,8 @@ def _spikes(signal: Floats, fs: float, peaks: Floats) -> Floats:
 def _rhythm(beats: Beats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any]:
     """Intervals in ms; those that begin or end at a beat of another shape are left out of the scatter.
 
+    Where fewer than half of the intervals remain, the rhythm is not called regular.
+
     seen : (interval,) those without a gap in the record
     """
     gaps = np.diff(beats.r_peaks) * 1000
@@ -236,7 +239,11 @@ def _rhythm(beats: Beats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any
     out: dict[str, Any] = {"rr": rr, "heart_rate": 60_000 / rr, "regular": None}
     if kept.sum() >= 3:
         out["rr_sd"] = float(np.std(gaps[kept], ddof=1))
-        out["regular"] = bool(out["rr_sd"] <= IRREGULAR * gaps[kept].mean())
+        regular = bool(out["rr_sd"] <= IRREGULAR * gaps[kept].mean())
+        if not regular or 2 * kept.sum() >= seen.sum():
+            out["regular"] = regular
+        else:
+            reasons["regular"] = "Fewer than half of the RR intervals lie between usual beats."
     else:
         reasons |= dict.fromkeys(("rr_sd", "regular"), "Fewer than three RR intervals between usual beats.")
     if pairs.sum() >= 2:
@@ -244,6 +251,20 @@ def _rhythm(beats: Beats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any
     else:
         reasons["rmssd"] = "Fewer than three successive RR intervals between usual beats."
     return out
+
+
+def _kinds(beats: Beats, duration: float, premature: Bools) -> dict[str, int]:
+    """How many beats there are, of another shape than usual, and of the usual shape and early.
+
+    A beat whose QRS the record cuts off has no shape.
+    """
+    inside = (beats.r_peaks >= SHAPE) & (beats.r_peaks <= duration - SHAPE)
+    other = ~(beats.likeness > MIN_RESEMBLANCE)
+    return {
+        "n_beats": len(other),
+        "n_other": int((other & inside).sum()),
+        "n_premature": int((premature & ~other).sum()),
+    }
 
 
 def _whole(values: Floats, zero: int) -> tuple[Floats, int]:

@@ -35,6 +35,7 @@ from clear_hug.ui.records import choose
 from clear_hug.ui.results import START, Page
 from clear_hug.ui.show import clicked, html, say
 from clear_hug.ui.zoom import zoom_of
+from clear_hug.words import rhythm_words
 
 OVERVIEW = "overview_strip"  # session_state: what was clicked on in the overview
 CALIPER = "caliper"  # in the address
@@ -345,11 +346,7 @@ def show_first(page: Page) -> None:
             "with variable block, frequent atrial ectopy, or P waves lost in noise can look the same."
             + _called_too(page)
         )
-    said = [
-        f"{m.heart_rate:.0f} beats/min" if np.isfinite(m.heart_rate) else "rate unknown",
-        {True: "regular", False: "irregular", None: "regularity unknown"}[m.regular],
-    ]
-    st.markdown(f"**{say(', '.join(said))}**" + (f" · {say(m.qtc_doubt)}" if m.qtc_doubt else ""))
+    st.markdown(f"**{say(rhythm_words(m))}**" + (f" · {say(m.qtc_doubt)}" if m.qtc_doubt else ""))
 
 
 def _called_too(page: Page) -> str:
