@@ -29,6 +29,7 @@ QUANTILES = (0.005, 0.995)  # of the training records; what lies beyond is unusu
 ADULT = 18  # years
 FEW_BEATS = 3  # with fewer there is one RR interval at most, and no rhythm to tell
 FIBRILLATION = ("AFIB", "AFLT", "AF")  # labels that an irregular rhythm without P waves may bear
+FIBRILLATES = ("AFIB", "AF")  # those of atrial fibrillation alone, which has no P waves
 SIMULATED_WORDS = "This ECG is simulated; the model was trained on real ones."
 NORMAL_WORDS = "In PTB-XL “normal ECG” means that the beats look normal; it says nothing about the rhythm."
 STILL, CUT_OFF = 0.02, 0.1  # s that a trace stands still at its end; and how near to that a beat is cut off
@@ -164,12 +165,35 @@ def rhythm_doubts(
         said.append(
             f"Measured: irregular and no P wave, as in atrial fibrillation{answer}. Look at the trace."
         )
+    if measured is not None and _is_called(called, FIBRILLATES) and 2 * measured.n_with_p > measured.n_usual:
+        said.append(_p_despite_fibrillation(measured))
     return said
+
+
+def _is_called(called: Iterable[str] | None, labels: Iterable[str]) -> bool:
+    """Whether one of some labels is among "task/label"s."""
+    return any(target.rpartition("/")[2] in labels for target in called or ())
+
+
+def _p_despite_fibrillation(measured: Measurements) -> str:
+    """That P waves are measured although atrial fibrillation is called, and what may have misled."""
+    m = measured
+    before = f"{m.n_with_p} of {m.n_usual} usual beats"
+    said = f"Atrial fibrillation is called, yet P waves are measured before {before}"
+    if ectopic := m.n_premature + m.n_other:
+        said += (
+            f", and {ectopic} of {m.n_beats} beats come early or have another shape: ectopic beats, rather?"
+        )
+    elif m.regular:
+        said += ", and the rhythm is regular."
+    else:
+        said += "."
+    return f"{said} Look at the trace."
 
 
 def of_fibrillation(targets: Iterable[str]) -> bool:
     """Whether one of some labels, "task/label", is of atrial fibrillation or flutter."""
-    return any(target.rpartition("/")[2] in FIBRILLATION for target in targets)
+    return _is_called(targets, FIBRILLATION)
 
 
 def _over_gaps(ecg: ECG, tokens: BeatTokens) -> list[str]:

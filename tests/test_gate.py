@@ -96,14 +96,30 @@ def test_a_usual_record_passes_in_silence(real, limited):
         ({}, 1, ["rhythm/SR"], "cannot be told from 1 beat:"),
         ({"paced": True}, 12, ["rhythm/SR"], "Pacing spikes"),
         (None, 12, [], ""),
+        (
+            {"n_with_p": 10, "regular": True},
+            12,
+            ["rhythm/AFIB"],
+            "P waves are measured before 10 of 12 usual beats, and the rhythm is regular.",
+        ),
+        (
+            {"n_with_p": 9, "n_other": 2},
+            12,
+            ["rhythm/AF"],
+            "and 2 of 14 beats come early or have another shape",
+        ),
+        ({"n_with_p": 6}, 12, ["rhythm/AFIB"], ""),
+        ({"n_with_p": 12}, 12, ["rhythm/AFLT"], ""),
+        ({"n_with_p": 12}, 12, None, ""),
     ],
 )
 def test_measured_and_called_rhythm_are_held_against_one_another(measured, n, called, told):
-    known = {"irregular_without_p": False, "paced": False}
+    known = {"irregular_without_p": False, "paced": False, "regular": False, "n_beats": 14, "n_usual": 12,
+             "n_with_p": 0, "n_other": 0, "n_premature": 0}  # fmt: skip
     of = None if measured is None else SimpleNamespace(**{**known, **measured})
     found = rhythm_doubts(of, n, ["rhythm/SR", "rhythm/AFIB"], called)
     assert [told in one for one in found] == [True] * bool(told)
-    if "fibrillation" in told:
+    if measured and measured.get("irregular_without_p") and "fibrillation" in told:
         assert "no label for it" in rhythm_doubts(of, n, ["superdiagnostic/NORM"], called)[0]
 
 

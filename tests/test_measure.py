@@ -413,6 +413,19 @@ def test_fibrillation_has_no_p_and_no_reliable_qtc(simulated, seed):
     assert "irregular" in found.qtc_doubt and np.isfinite(found.qrs)
 
 
+def test_beats_with_a_p_wave_are_counted_one_by_one(simulated):
+    ecg = simulate_ecg("normal", 0, noise_mv=0.0)
+    usual = measure(ecg)
+    assert usual.n_with_p == usual.n_usual >= len(ecg.truth["r_peaks"]) - 2
+    signal, r = ecg.signal.copy(), ecg.truth["r_peaks"]
+    for k in (3, 6):
+        low, high = (round((r[k] - usual.pr / 1000 + by) * ecg.fs) for by in (-0.06, 0.1))
+        signal[:, low:high] = np.linspace(signal[:, low], signal[:, high], high - low, axis=1)
+    found = measure(replace(ecg, signal=signal))
+    assert found.n_usual - found.n_with_p == 2
+    assert measure(simulated("irregular")).n_with_p == 0
+
+
 def with_p_at(before, rr=1.0, scatter=0.0):
     """Twelve leads of P, QRS and T, the peak of P so many s before R."""
     rng = np.random.default_rng(1)

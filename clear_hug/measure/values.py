@@ -68,6 +68,8 @@ class Measurements:
         intervals tell: fewer than three, or less than half of them
     n_beats, n_other, n_premature : beats of the stretch that was measured; those whose QRS has another shape
         than usual (correlation over all leads 0.5 at most); those of the usual shape that come early
+    n_usual, n_with_p : beats that the median was taken of; those of them whose own trace has its P wave
+        (correlation over all leads above 0.5); 0 where no P wave was found
     p, pr, qrs, qt : ms, duration of P, onset of P to onset of QRS, duration of QRS, onset of QRS to end of T
     qtc_bazett, qtc_fridericia, qtc_framingham, qtc_hodges : ms, QT corrected for the heart rate
     p_axis, qrs_axis, t_axis : degrees, -180 to 180, frontal axis from the net areas in I and aVF
@@ -95,6 +97,8 @@ class Measurements:
     n_beats: int = 0
     n_other: int = 0
     n_premature: int = 0
+    n_usual: int = 0
+    n_with_p: int = 0
     p: float = NAN
     pr: float = NAN
     qrs: float = NAN

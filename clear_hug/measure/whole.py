@@ -51,6 +51,7 @@ QRS_NEAR = 0.08  # s on each side of the R peak, in which a lead's span is told
 LOW_LEAD = 0.2  # of the usual lead's span; a lower lead counts less
 USABLE = 0.5  # of the stretch, at least, that a lead holds
 IRREGULAR = 0.08  # SD of the RR intervals over their mean, from which a rhythm is irregular
+P_ALIKE = 0.5  # correlation with the median P wave in all leads, from which a beat has one
 COMES_AGAIN_P, COMES_AGAIN_T = 0.75, 0.6  # correlation of a wave between the odd and the even beats
 WIDE_QRS = 120.0  # ms
 J_LEVEL = (0.0, 0.008)  # s after the offset of QRS: readers put the J point there (`benchmarks.measure_ludb`)
@@ -132,6 +133,8 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     whole, zero = _whole(median(beats.values), beats.zero)
     rr = values["rr"] / 1000 if np.isfinite(values["rr"]) else 1.0
     waves = _waves(whole, zero, beats, rr, spikes, reasons)
+    values["n_usual"] = int(beats.dominant.sum())
+    values["n_with_p"] = _with_p(whole, zero, beats, waves.p)
     values |= _intervals(waves, values["rr"], reasons)
     without_p = np.isnan(values["p"]) and reasons["p"] not in P_UNMEASURED
     values["irregular_without_p"] = bool(values["regular"] is False and without_p)
@@ -308,6 +311,20 @@ def _p_wave(values: Floats, zero: int, beats: Beats, rr: float, qrs: Floats, t: 
         if np.isfinite(p[0]):
             return (NONE, P_LONG) if p[1] - p[0] > P_LONGEST else (p, "")
     return NONE, P_BEGAN
+
+
+def _with_p(values: Floats, zero: int, beats: Beats, p: Floats) -> int:
+    """How many of the dominant beats have the P wave of their median."""
+    if np.isnan(p).any():
+        return 0
+    start, stop = zero + np.rint(p * WORK_FS).astype(int)
+    cut_out = np.nan_to_num(beats.values[:, :, start + beats.zero - zero : stop + beats.zero - zero])
+    usual, each = (
+        above_line(gaussian_filter1d(rows, 0.008 * WORK_FS, axis=-1), WORK_FS)
+        for rows in (values[:, start:stop], cut_out)
+    )
+    size = np.linalg.norm(usual) * np.linalg.norm(each, axis=(1, 2))
+    return int(((each * usual).sum(axis=(1, 2)) > P_ALIKE * size).sum())
 
 
 def _last_spike(spikes: Floats, r_peaks: Floats) -> float:
