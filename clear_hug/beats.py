@@ -118,7 +118,10 @@ class BeatTokens:
 
     @property
     def heart_rate(self) -> float:
-        """Beats/min from the median RR interval; NaN below two beats."""
+        """Beats/min from the median RR interval, of which a checkpoint stores limits; NaN below two beats.
+
+        What is shown is the mean rate (`ecg.mean_rate`).
+        """
         return 60.0 / float(np.median(np.diff(self.r_peaks))) if self.n_beats > 1 else float("nan")
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from clear_hug.beats import BeatTokens, split_windows, tokens_and_trace
 from clear_hug.checkpoint import Checkpoint
 from clear_hug.diagnosis import BATCH, hide, probabilities, run
-from clear_hug.ecg import ECG, ECGError, freeze
+from clear_hug.ecg import ECG, ECGError, freeze, gaps_between, mean_rate
 from clear_hug.io import find_records
 from clear_hug.known import Known, person_of
 from clear_hug.leads import LEADS
@@ -112,7 +112,7 @@ def describe(checkpoint: Checkpoint, ecg: ECG, detector: str = "clear") -> Descr
         LEADS[row],
         ecg.duration,
         tokens.n_beats,
-        tokens.heart_rate,
+        mean_rate(tokens.r_peaks, gaps_between(ecg, tokens.r_peaks)),
         ecg.age,
         ecg.sex,
     )

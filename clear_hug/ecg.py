@@ -307,6 +307,25 @@ def over_gaps(absent: ArrayLike, fs: float, r_peaks: NDArray[np.float64]) -> NDA
     return np.asarray(np.diff(lost[at]) > 0)
 
 
+def gaps_between(ecg: ECG, r_peaks: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(interval,) whether a stretch without a sample in any lead lies between two R peaks (s)."""
+    _, absent = bridge_gaps(ecg.signal, ecg.fs)
+    return over_gaps(absent.all(axis=0), ecg.fs, r_peaks)
+
+
+def mean_rate(r_peaks: NDArray[np.float64], over: ArrayLike = False) -> float:
+    """Beats/min of the mean RR interval, as devices print it; NaN without an interval.
+
+    Parameters
+    ----------
+    r_peaks : (beat,) s
+    over : (interval,) bool, those that span a gap and are left out
+    """
+    gaps = np.diff(r_peaks)
+    gaps = gaps[~np.broadcast_to(np.asarray(over, dtype=bool), gaps.shape)]
+    return 60.0 / float(gaps.mean()) if gaps.size else float("nan")
+
+
 def resample(signal: NDArray[Any], fs: float, to: float) -> NDArray[Any]:
     """Polyphase resampling along the last axis, anti-aliased; `signal` must be finite.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clear_hug.beats import MIN_RESEMBLANCE, BeatTokens, split_windows
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.ecg import ECG, ECGError, bridge_gaps, over_gaps
+from clear_hug.ecg import ECG, ECGError, gaps_between, mean_rate
 from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.measure.beats import measure_beats
 from clear_hug.reconstruct import reconstruct
@@ -124,7 +124,8 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
         said += quality.reasons
     limits = checkpoint.operating.get("input", {})
     if limits:
-        said += _beyond(input_measures(checkpoint, tokens), limits)
+        rate = mean_rate(tokens.r_peaks, gaps_between(ecg, tokens.r_peaks))  # as it is shown on every page
+        said += _beyond(input_measures(checkpoint, tokens) | {RATE: rate}, limits)
     said += ecg.voltage_doubts
     if ecg.simulated:
         said += [SIMULATED_WORDS]
@@ -198,8 +199,7 @@ def of_fibrillation(targets: Iterable[str]) -> bool:
 
 def _over_gaps(ecg: ECG, tokens: BeatTokens) -> list[str]:
     """That RR intervals span a stretch in which no lead has a sample: beats may have been in it."""
-    _, absent = bridge_gaps(ecg.signal, ecg.fs)
-    n = int(over_gaps(absent.all(axis=0), ecg.fs, tokens.r_peaks).sum())
+    n = int(gaps_between(ecg, tokens.r_peaks).sum())
     if not n:
         return []
     some = "One RR interval spans" if n == 1 else f"{n} RR intervals span"
@@ -232,11 +232,12 @@ def _cut_off(ecg: ECG, tokens: BeatTokens) -> list[str]:
 def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Where a record lies outside of what training showed, in sentences."""
 
-    def side(name: str) -> str:
+    def side(name: str, digits: int = 9) -> str:
+        """Where the value lies, with the digits that are said of it and of its limits."""
         if name not in measured or name not in limits:
             return ""
-        low, high = limits[name]["range"]
-        return "below" if measured[name] < low else "above" if measured[name] > high else ""
+        value, low, high = (round(x, digits) for x in (measured[name], *limits[name]["range"]))
+        return "below" if value < low else "above" if value > high else ""
 
     def trained(name: str, unit: str, digits: int) -> str:
         low, high = limits[name]["range"]
@@ -246,12 +247,12 @@ def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any
 
     said = []
     short = SECONDS in limits and measured[SECONDS] < SHORT * limits[SECONDS]["range"][0]
-    if way := side(RATE):
+    if way := side(RATE, 0):
         said.append(
             f"The heart rate, {measured[RATE]:.0f}/min, lies {way} what training showed: "
             f"{trained(RATE, '', 0)}"
         )
-    elif (way := side(BEATS)) and not short:
+    elif (way := side(BEATS, 0)) and not short:
         what = f"{measured[BEATS]:.0f} beats in {measured[SECONDS]:.1f} s"
         said.append(f"{what} lie {way} what training showed: {trained(BEATS, '', 0)}")
     if short:
@@ -259,7 +260,7 @@ def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any
             f"The model reads {measured[SECONDS]:.1f} s at a time here; the training records are "
             f"{limits[SECONDS]['range'][0]:.3g} s long."
         )
-    if way := side(SCALE):
+    if way := side(SCALE, 3):
         said.append(
             f"The leads' usual scale, {measured[SCALE]:.3f} mV (SD), lies {way} what training showed: "
             f"{trained(SCALE, 'mV', 3)} Is the unit right?"
@@ -272,7 +273,7 @@ def _beyond(measured: Mapping[str, float], limits: Mapping[str, Mapping[str, Any
     rows = [row for row, lead in enumerate(LEADS) if side(f"{UNTOLD}/{lead}") == "above"]
     where = f", least of all {runs_of_leads(rows)}" if 0 < len(rows) < len(LEADS) else ""
     why = "noise, misplaced electrodes, or a heart unlike those of training."
-    if side(UNTOLD) == "above":
+    if side(UNTOLD, 2) == "above":
         low = 1 - limits[UNTOLD]["range"][1]
         said.append(
             f"Beats are predicted from the rest of the record less well than in training{where} (R² "

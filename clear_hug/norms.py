@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clear_hug.leads import LEADS
 from clear_hug.measure import Measurements
@@ -84,7 +84,8 @@ class Row:
     value : in `unit`; NaN where it could not be measured, and then `note` says why
     unit : "ms", "mV", "/min", "°"
     low, high : normal limits, both still normal; NaN where there is none on that side
-    flag : "low", "normal", "high", or "unknown" where the value or its limits are not known
+    flag : "low", "normal", "high", "doubtful" where `note` says that the value is not to be relied upon, or
+        "unknown" where the value or its limits are not known
     note : sentences: why a value is absent, or how far it may be relied upon; "" where nothing is to be said
     source : where the limits come from; "" without limits
     stored : what the device wrote into the file, in `unit`; NaN where it wrote nothing
@@ -154,7 +155,9 @@ def assess(
         source = "aha-4" if child else "esc, aha-4"
         limits = (_qtc_low(child), 450 if sex == "M" or child else 460, source, not child)
         there = "qtc" if key == "bazett" else ""  # the formula that devices print, as a rule
-        rows.append(_row(m, f"qtc_{key}", f"QTc ({name})", "ms", limits, age, sex, device, there, note))
+        of_qtc = _row(m, f"qtc_{key}", f"QTc ({name})", "ms", limits, age, sex, device, there, note)
+        unjudged = note and of_qtc.flag != "unknown"
+        rows.append(replace(of_qtc, flag="doubtful") if unjudged else of_qtc)
     rows += [
         _row(m, "p_axis", "P axis", "°", None if child else (0, 75, "usual", False), age, sex, device),
         _row(m, "qrs_axis", "QRS axis", "°", None if child else (-30, 90, "aha-3", False), age, sex, device),

@@ -8,7 +8,7 @@ import pytest
 
 import clear_hug as ch
 from clear_hug.beats import tokenize_beats
-from clear_hug.ecg import WRONG_GAIN
+from clear_hug.ecg import WRONG_GAIN, mean_rate
 from clear_hug.gate import (
     BEATS,
     QUANTILES,
@@ -166,6 +166,29 @@ def test_measures_of_a_record(shipped, real):
     assert long[SECONDS] == 10 and long[BEATS] == pytest.approx(12, abs=1)
     without = replace(real, units_known=False)
     assert SCALE not in input_measures(shipped, tokenize_beats(without))
+
+
+@pytest.mark.parametrize(("limit", "within"), [(71.6, True), (71.4, False)])
+def test_a_rate_that_is_shown_as_its_limit_lies_within(real, shipped, limit, within):
+    """72 is above 71.4, shown as 71; not above 71.6, which is shown as 72 as well."""
+    tokens = tokenize_beats(real)
+    rate = mean_rate(tokens.r_peaks)
+    by = round(rate) - 72
+    held = replace(shipped, operating={"input": {RATE: {"range": [40.0, limit + by], "records": 9}}})
+    told = [s for s in check_input(real, tokens, held).sentences if "heart rate" in s]
+    assert bool(told) != within
+    assert not told or f"{rate:.0f}/min" in told[0]
+
+
+def test_the_rate_is_the_mean_one_and_a_gap_is_no_interval(real, limited):
+    """As the ECG page has it."""
+    signal = real.signal.copy()
+    signal[:, int(4 * real.fs) : int(6.5 * real.fs)] = np.nan
+    for ecg in (real, replace(real, signal=signal), ch.simulate_ecg("irregular", 1)):
+        tokens = tokenize_beats(ecg)
+        held = replace(limited, operating={"input": {RATE: {"range": [1.0, 2.0], "records": 9}}})
+        rate = ch.measure(ecg, tokens.r_peaks).heart_rate
+        assert any(f"heart rate, {rate:.0f}/min" in s for s in check_input(ecg, tokens, held).sentences)
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,17 @@ def test_the_heart_rate_is_the_planted_one(simulated, heart_rate):
     assert found.heart_rate == pytest.approx(heart_rate, rel=0.04)
 
 
+def test_the_rate_is_the_mean_one_and_qtc_is_corrected_for_it(simulated):
+    """Of a rhythm in which most intervals are short, and some twice as long."""
+    ecg = simulate_ecg("normal", 0, heart_rate=110.0, rr_sd=0.0, seconds=20.0)
+    r = np.delete(ecg.truth["r_peaks"], [4, 7, 10, 13])
+    found = measure(replace(ecg, signal=ecg.signal[:, : round(10 * ecg.fs)]), r[r < 9.9])
+    r = r[r < 9.9]
+    assert found.heart_rate == pytest.approx(60 / np.diff(r).mean()) and found.heart_rate < 100
+    assert found.rr == pytest.approx(60_000 / found.heart_rate)
+    assert found.qtc == pytest.approx(found.qt / (60 / found.heart_rate) ** 0.5)
+
+
 def test_axes_turn_with_the_heart(simulated, normal):
     """The leads are no right-angled frame: the axis follows, not degree by degree."""
     right, left = measure(simulated("normal", axis=40.0)), measure(simulated("normal", axis=-60.0))

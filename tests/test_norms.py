@@ -63,6 +63,17 @@ def test_adult_limits(key, value, flag):
     assert table(Measurements(**{key: value}), age=50, sex="M")[key].flag == flag
 
 
+def test_a_qtc_that_is_not_to_be_relied_upon_is_not_judged():
+    m = Measurements(heart_rate=80.0, qtc_bazett=514.0, qtc_hodges=300.0)
+    doubted = replace(m, qtc_doubt="QTc is not reliable: the heart is paced.")
+    sides = {"qtc_bazett": "high", "qtc_hodges": "low"}
+    for one, bazett, hodges in ((m, "high", "low"), (replace(m, heart_rate=110.0), "doubtful", "low"),
+                                (doubted, "doubtful", "doubtful")):  # fmt: skip
+        rows = table(one, age=50, sex="F")
+        assert [rows[key].flag for key in sides] == [bazett, hodges]
+        assert rows["qtc_framingham"].flag == "unknown"  # not measured
+
+
 def test_limits_of_men_and_women():
     m = Measurements(qtc_bazett=455.0, cornell=2.4, st_j=np.full(12, 0.17))
     man, woman = table(m, age=50, sex="M"), table(m, age=50, sex="F")

@@ -61,8 +61,8 @@ class Measurements:
 
     Attributes
     ----------
-    heart_rate : beats/min, of the median RR interval
-    rr, rr_sd, rmssd : ms, median RR interval, SD of the RR intervals, and root mean square of the
+    heart_rate : beats/min, of the mean RR interval over all beats of the stretch that was measured
+    rr, rr_sd, rmssd : ms, mean RR interval, SD of the RR intervals, and root mean square of the
         differences between successive ones; intervals on both sides of a beat of another shape left out
     regular : bool or None, whether the rhythm is regular between beats of the usual shape; None where too few
         intervals tell: fewer than three, or less than half of them
@@ -71,7 +71,7 @@ class Measurements:
     n_usual, n_with_p : beats that the median was taken of; those of them whose own trace has its P wave
         (correlation over all leads above 0.5); 0 where no P wave was found
     p, pr, qrs, qt : ms, duration of P, onset of P to onset of QRS, duration of QRS, onset of QRS to end of T
-    qtc_bazett, qtc_fridericia, qtc_framingham, qtc_hodges : ms, QT corrected for the heart rate
+    qtc_bazett, qtc_fridericia, qtc_framingham, qtc_hodges : ms, QT corrected for `rr`
     p_axis, qrs_axis, t_axis : degrees, -180 to 180, frontal axis from the net areas in I and aVF
     r_amplitude, s_amplitude : (12,) mV, height of the tallest R, and depth of S after the first R (or of QS),
         both >= 0; 0 says that the lead has no such wave; NaN where the lead is absent or the voltage unknown

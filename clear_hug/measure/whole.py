@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from clear_hug.beats import MIN_RESEMBLANCE
-from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, over_gaps, resample, window_edges
+from clear_hug.ecg import ECG, ECGError, bridge_gaps, cut, mean_rate, over_gaps, resample, window_edges
 from clear_hug.leads import LEADS
 from clear_hug.measure.beats import premature_beats
 from clear_hug.measure.edges import (
@@ -129,9 +129,10 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
         return _nothing("No beat stands where a lead moves.", reasons, span)
     values: dict[str, Any] = {"span": span, "pacing_spikes": start + spikes}
     values |= _kinds(beats, piece.duration, premature_beats(peaks))
-    values |= _rhythm(beats, ~over_gaps(~np.isfinite(signal).any(axis=0), WORK_FS, beats.r_peaks), reasons)
+    seen = ~over_gaps(~np.isfinite(signal).any(axis=0), WORK_FS, beats.r_peaks)
+    values |= _rhythm(beats, peaks, seen, reasons)
     whole, zero = _whole(median(beats.values), beats.zero)
-    rr = values["rr"] / 1000 if np.isfinite(values["rr"]) else 1.0
+    rr = float(np.median(np.diff(beats.r_peaks)[seen])) if seen.any() else 1.0  # of a usual beat
     waves = _waves(whole, zero, beats, rr, spikes, reasons)
     values["n_usual"] = int(beats.dominant.sum())
     values["n_with_p"] = _with_p(whole, zero, beats, waves.p)
@@ -219,11 +220,12 @@ def _spikes(signal: Floats, fs: float, peaks: Floats) -> Floats:
     return pacing_spikes(signal, fs, peaks)
 
 
-def _rhythm(beats: Beats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any]:
+def _rhythm(beats: Beats, peaks: Floats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any]:
     """Intervals in ms; those that begin or end at a beat of another shape are left out of the scatter.
 
     Where fewer than half of the intervals remain, the rhythm is not called regular.
 
+    peaks : (beat,) s, the R peaks as they are marked, of which the rate is told on every page
     seen : (interval,) those without a gap in the record
     """
     gaps = np.diff(beats.r_peaks) * 1000
@@ -235,11 +237,11 @@ def _rhythm(beats: Beats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any
         )
         reasons |= dict.fromkeys(INTERVALS, why)
         return {"rr": NAN, "regular": None}
-    rr = float(np.median(gaps[seen]))
+    rate = mean_rate(peaks, ~seen)
     usual = beats.likeness > MIN_RESEMBLANCE
     kept = usual[1:] & usual[:-1] & seen
     pairs = kept[1:] & kept[:-1]
-    out: dict[str, Any] = {"rr": rr, "heart_rate": 60_000 / rr, "regular": None}
+    out: dict[str, Any] = {"rr": 60_000 / rate, "heart_rate": rate, "regular": None}
     if kept.sum() >= 3:
         out["rr_sd"] = float(np.std(gaps[kept], ddof=1))
         regular = bool(out["rr_sd"] <= IRREGULAR * gaps[kept].mean())

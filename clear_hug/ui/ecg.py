@@ -249,6 +249,7 @@ def flag_words(row: Row, dark: bool) -> str:
         "high": ("▲ high", look.accent),
         "low": ("▼ low", look.accent),
         "normal": ("normal", look.called),
+        "doubtful": ("not judged", look.muted),
     }
     if not np.isfinite(row.value):
         return "not measured"
@@ -323,7 +324,8 @@ def show_measurements(page: Page) -> None:
     st.caption(
         "How to read this: each value is measured on the median beat of all leads"
         + (f", {span}" if span else "")
-        + ", from the signal as recorded, never from a filtered one. "
+        + ", from the signal as recorded, never from a filtered one; the heart rate is that of the mean RR "
+        "interval, and QTc is corrected for it. A QTc that is not to be relied upon is not judged. "
         "A dash is a value that could not be measured."
     )
 
