@@ -29,6 +29,7 @@ QUANTILES = (0.005, 0.995)  # of the training records; what lies beyond is unusu
 ADULT = 18  # years
 FEW_BEATS = 3  # with fewer there is one RR interval at most, and no rhythm to tell
 FIBRILLATION = ("AFIB", "AFLT", "AF")  # labels that an irregular rhythm without P waves may bear
+WIDE_QRS, FAST = 120, 120  # ms, beats/min; what reaches both may be a ventricular tachycardia
 FIBRILLATES = ("AFIB", "AF")  # those of atrial fibrillation alone, which has no P waves
 SIMULATED_WORDS = "This ECG is simulated; the model was trained on real ones."
 NORMAL_WORDS = "In PTB-XL “normal ECG” means that the beats look normal; it says nothing about the rhythm."
@@ -156,6 +157,11 @@ def rhythm_doubts(
         said.append(
             "Pacing spikes were found; next to no record in training was paced. Read every label with care."
         )
+    if measured is not None and wide_tachycardia(measured):
+        said.append(
+            f"Measured: a tachycardia of wide complexes ({measured.heart_rate:.0f}/min, QRS "
+            f"{measured.qrs:.0f} ms). It may be ventricular: no label of the model tells. Look at the trace."
+        )
     if n_beats < FEW_BEATS:
         some = f"{n_beats} beat{'' if n_beats == 1 else 's'}"
         said.append(f"The rhythm cannot be told from {some}: do not rely on a label of rhythm.")
@@ -190,6 +196,11 @@ def _p_despite_fibrillation(measured: Measurements) -> str:
     else:
         said += "."
     return f"{said} Look at the trace."
+
+
+def wide_tachycardia(measured: Measurements) -> bool:
+    """Whether QRS lasts 120 ms at 120 beats/min, or more of either, as they are shown."""
+    return bool(np.rint(measured.qrs) >= WIDE_QRS and np.rint(measured.heart_rate) >= FAST)
 
 
 def of_fibrillation(targets: Iterable[str]) -> bool:

@@ -96,6 +96,11 @@ def test_a_usual_record_passes_in_silence(real, limited):
         ({}, 1, ["rhythm/SR"], "cannot be told from 1 beat:"),
         ({"paced": True}, 12, ["rhythm/SR"], "Pacing spikes"),
         (None, 12, [], ""),
+        ({"qrs": 137.0, "heart_rate": 165.0}, 12, ["rhythm/SR"], "wide complexes (165/min, QRS 137 ms)"),
+        ({"qrs": 119.6, "heart_rate": 119.6}, 12, None, "may be ventricular"),
+        ({"qrs": 119.4, "heart_rate": 165.0}, 12, [], ""),
+        ({"qrs": 137.0, "heart_rate": 119.0}, 12, [], ""),
+        ({"qrs": float("nan"), "heart_rate": 165.0}, 12, [], ""),
         (
             {"n_with_p": 10, "regular": True},
             12,
@@ -115,7 +120,7 @@ def test_a_usual_record_passes_in_silence(real, limited):
 )
 def test_measured_and_called_rhythm_are_held_against_one_another(measured, n, called, told):
     known = {"irregular_without_p": False, "paced": False, "regular": False, "n_beats": 14, "n_usual": 12,
-             "n_with_p": 0, "n_other": 0, "n_premature": 0}  # fmt: skip
+             "n_with_p": 0, "n_other": 0, "n_premature": 0, "qrs": 90.0, "heart_rate": 80.0}  # fmt: skip
     of = None if measured is None else SimpleNamespace(**{**known, **measured})
     found = rhythm_doubts(of, n, ["rhythm/SR", "rhythm/AFIB"], called)
     assert [told in one for one in found] == [True] * bool(told)

@@ -437,6 +437,31 @@ def test_beats_with_a_p_wave_are_counted_one_by_one(simulated):
     assert measure(simulated("irregular")).n_with_p == 0
 
 
+@pytest.mark.parametrize("rr", [0.30, 0.34])
+def test_what_precedes_qrs_is_no_p_where_the_t_wave_before_never_ended(rr):
+    """A tachycardia of wide complexes: one wave after another, alike in every beat, and no line between."""
+    rng = np.random.default_rng(0)
+    t = np.arange(5000) / 500.0
+    lead = np.zeros_like(t)
+    marks = np.arange(0.2, 9.9, rr)
+    for r in marks:
+        for at, sd, height in ((0.0, 0.028, 1.0), (0.17, 0.035, -0.5), (rr - 0.08, 0.02, 0.15)):
+            lead += height * np.exp(-0.5 * ((t - r - at) / sd) ** 2)
+    leads = np.linspace(0.6, 1.4, 12)[:, None] * lead + rng.normal(0, 0.005, (12, t.size))
+    found = measure(ECG(leads.astype(np.float32), 500.0), marks)
+    assert found.heart_rate == pytest.approx(60 / rr, rel=0.01) and np.isfinite(found.qrs)
+    assert np.isnan([found.p, found.pr, found.p_axis]).all() and found.n_with_p == 0
+    assert all(found.reasons[name] for name in ("p", "pr", "p_axis")) and not found.irregular_without_p
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize("record", ["JS45544", "JS45547", "Q1805", "JS21341"])
+def test_no_p_wave_is_measured_within_the_t_wave_of_a_tachycardia(record):
+    found = measure(read_ecg(Path(DATA) / f"cinc2021/{record}.hea"))
+    assert np.isnan([found.p, found.pr, found.p_axis]).all() and "not told from" in found.reasons["pr"]
+
+
 def with_p_at(before, rr=1.0, scatter=0.0):
     """Twelve leads of P, QRS and T, the peak of P so many s before R."""
     rng = np.random.default_rng(1)

@@ -71,7 +71,8 @@ QTCS = OF_THE_BEAT[4:8]
 NO_P = "No P wave was found: what precedes QRS differs from beat to beat."
 P_BEGAN = "P begins within the T wave before it, or earlier than can be measured."
 P_LONG = f"What precedes QRS lasts longer than {1000 * P_LONGEST:.0f} ms: P is not told from what adjoins it."
-P_UNMEASURED = (P_BEGAN, P_LONG)  # a P wave may well be there
+P_IN_T = "The T wave has not ended before the next QRS: a P wave is not told from it."
+P_UNMEASURED = (P_BEGAN, P_LONG, P_IN_T)  # a P wave may well be there
 
 
 def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
@@ -291,11 +292,14 @@ def _waves(
         return Waves(NONE, NONE, NONE)
     qrs = qrs_edges(values, WORK_FS, zero, _last_spike(spikes, beats.r_peaks))
     t = t_edges(values, WORK_FS, zero, rr, qrs)
-    if np.isnan(t[1]):
+    never_ended = bool(np.isnan(t[1]))
+    if never_ended:
         reasons["t"] = "The next beat, or the end of the record, comes before T could end."
     elif not _comes_again(beats, zero - beats.zero, zero + np.rint(t * WORK_FS).astype(int), COMES_AGAIN_T):
         t, reasons["t"] = NONE, "No T wave stands out: what follows QRS differs from beat to beat."
     p, why = _p_wave(values, zero, beats, rr, qrs, t)
+    if never_ended and not why:  # as in a fast tachycardia: what comes again before QRS may be ST-T
+        p, why = NONE, P_IN_T
     if why:
         reasons["p"] = why
     return Waves(p, qrs, t)
