@@ -50,6 +50,7 @@ BEAT = (-0.26, 0.44)  # s around the R peak: P, QRS and most of T
 QRS = (-0.12, 0.12)  # s around the R peak; a pacing spike may stand before the QRS
 BLOCK = 0.1  # s; in which noise between beats is told
 COARSE = 4  # of the samples at LOOK_FS one is enough to see a step
+FLAT = 0.1  # of the time that a lead does not move, beyond which it is called flat
 STILL = 0.5  # s without the least movement: no heart
 CUT_OFF = 0.008  # s at the very end of the range: no wave stays there
 MAINS_HZ = (50.0, 60.0)
@@ -247,11 +248,11 @@ def _missing(seen: _Seen) -> Floats:
     return np.asarray(np.mean(~np.isfinite(seen.raw), axis=1))
 
 
-def _flat(seen: _Seen) -> Floats:
-    """Share of the time in stretches of half a second and more that do not move."""
-    out = np.zeros(N_LEADS)
-    still = max(2, round(STILL * seen.fs))
-    for lead, values in enumerate(seen.raw):
+def flat_share(signal: NDArray[np.floating[Any]], fs: float) -> Floats:
+    """(lead,) share of the time in stretches of half a second and more that do not move; `fs` in Hz."""
+    out = np.zeros(len(signal))
+    still = max(2, round(STILL * fs))
+    for lead, values in enumerate(signal):
         known = np.isfinite(values)
         if not known.any():
             continue
@@ -260,6 +261,10 @@ def _flat(seen: _Seen) -> Floats:
         lengths = stops - starts + 1
         out[lead] = lengths[lengths >= still].sum() / values.size
     return np.minimum(out, 1.0)
+
+
+def _flat(seen: _Seen) -> Floats:
+    return flat_share(seen.raw, seen.fs)
 
 
 def _clipped(seen: _Seen) -> Floats:
@@ -366,7 +371,7 @@ def _unlike(seen: _Seen) -> Floats:
 
 MEASURES: dict[str, Measure] = {
     "missing": Measure(_missing, 0.1, 0.01, "samples absent"),
-    "flat": Measure(_flat, 0.1, 0.01, "flat"),
+    "flat": Measure(_flat, FLAT, 0.01, "flat"),
     "clipped": Measure(_clipped, 0.01, 0.003, "cut off at the end of its range"),
     "mains": Measure(_mains, 0.1, 0.01, "mains hum"),
     "baseline": Measure(_baseline, 3.0, 0.05, "baseline wander"),

@@ -15,12 +15,14 @@ from clear_hug.faithfulness import Gap, Proof
 from clear_hug.known import Person
 from clear_hug.leads import LEADS
 from clear_hug.measure import BeatFacts, Measurements
+from clear_hug.quality import FLAT, flat_share
 from clear_hug.reconstruct import Reconstruction
 
 NOTICE = "For research only: not a medical device, and no basis for a diagnosis or a treatment."
 
 
 V1 = LEADS.index("V1")
+LONG = 120  # s; a longer record is told in minutes
 MOST_LEADS, MOST_BEATS = 4, 3  # that one sentence names
 FELT = 0.1  # of all contributions; beats worth less are not named
 
@@ -40,14 +42,15 @@ def facts(ecg: ECG, person: Person | None = None) -> dict[str, str]:
 
     person : whose it is, where the data set around the file says more than the file
     """
-    length = f"{ecg.duration:.1f} s" if ecg.duration < 120 else clock(ecg.duration)
+    length = f"{ecg.duration:.1f} s" if ecg.duration < LONG else clock(ecg.duration)
+    flat = _flat_leads(ecg)
     known = {
         "Format": ecg.source or "unknown",
         "Length": f"{length} at {ecg.fs:g} Hz",
         "Voltage": "in mV" if ecg.units_known else "unknown: arbitrary units, shape only",
         "Guessed": ", ".join(_GUESSED[what] for what in ecg.guessed),
-        "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived or ecg.flat.any()) else "",
-        "Flat": ", ".join(lead for lead, flat in zip(LEADS, ecg.flat, strict=True) if flat),
+        "Leads": "all twelve recorded" if not (ecg.absent_leads or ecg.derived or flat) else "",
+        "Flat": flat,
         "Derived": ", ".join(ecg.derived) + (" from other limb leads" if ecg.derived else ""),
         "Absent": ", ".join(ecg.absent_leads),
         "Beyond the twelve": ", ".join(ecg.extra),
@@ -61,6 +64,16 @@ def facts(ecg: ECG, person: Person | None = None) -> dict[str, str]:
         "Planted change": str(ecg.truth.get("change", "")) if ecg.simulated else "",
     }
     return {name: value for name, value in known.items() if value}
+
+
+def _flat_leads(ecg: ECG) -> str:
+    """The leads that are flat, as `quality` has it; of a long record those that never move."""
+    share = flat_share(ecg.signal, ecg.fs) if ecg.duration < LONG else np.zeros(len(LEADS))
+    said = []
+    for lead, never, part in zip(LEADS, ecg.flat, share, strict=True):
+        if never or part > FLAT:
+            said.append(lead if never else f"{lead} ({100 * part:.0f} % of the time)")
+    return ", ".join(said)
 
 
 def _of_patient(person: Person) -> str:

@@ -17,8 +17,9 @@ from clear_hug.leads import LEADS
 from clear_hug.measure import measure, measure_beats
 from clear_hug.measure.edges import qrs_edges
 from clear_hug.measure.whole import r_and_s
+from clear_hug.quality import assess_quality
 from clear_hug.simulate import simulate_ecg
-from clear_hug.words import rhythm_words
+from clear_hug.words import facts, rhythm_words
 from tests.real_data import DATA, needs_data
 
 
@@ -380,6 +381,32 @@ def test_absent_leads_are_named_and_the_others_measured(simulated, normal, lost)
     close(found, normal, ("heart_rate", "pr", "qrs", "qt"), atol=15)
     for name, needed in (("qrs_axis", {0, 5}), ("sokolow_lyon", {6, 10, 11}), ("cornell", {4, 8})):
         assert np.isnan(getattr(found, name)) == bool(needed & set(lost)) == (name in found.reasons)
+
+
+@pytest.mark.parametrize(("share", "measured"), [(0.3, True), (0.7, False)])
+def test_a_lead_that_is_flat_for_most_of_the_record_is_not_measured(simulated, normal, share, measured):
+    """The facts of the record name it by the rule of quality."""
+    ecg = simulated("normal")
+    signal = ecg.signal.copy()
+    signal[6, : round(share * ecg.n_samples)] = 0.034
+    other = replace(ecg, signal=signal)
+    found = measure(other, ecg.truth["r_peaks"])
+    assert np.isfinite(found.st_j[6]) == measured and np.isfinite(np.delete(found.st_j, 6)).all()
+    assert measured or "flat in" in found.reasons["V1"]
+    assert f"V1 ({100 * share:.0f} % of the time)" in facts(other)["Flat"]
+    assert any("flat" in said.lower() and "V1" in said for said in assess_quality(other).reasons)
+    assert not any("flat" in said.lower() for said in assess_quality(ecg).reasons)
+    close(found, normal, ("heart_rate", "pr", "qrs", "qt"), atol=12)
+
+
+def test_a_trace_that_is_still_between_its_beats_is_not_flat(simulated):
+    """As a patient simulator without noise gives it: still for most of the time, and in every lead."""
+    ecg = simulate_ecg("normal", 0, noise_mv=0.0, heart_rate=40.0)
+    signal = ecg.signal.copy()
+    near = np.abs(np.arange(ecg.n_samples)[:, None] / ecg.fs - ecg.truth["r_peaks"]).min(axis=1) < 0.3
+    signal[:, ~near] = 0.0
+    found = measure(replace(ecg, signal=signal), ecg.truth["r_peaks"])
+    assert not set(found.reasons) & set(LEADS) and np.isfinite(found.st_j).all()
 
 
 def test_one_lead_is_enough_for_intervals(simulated, normal):

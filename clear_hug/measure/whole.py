@@ -49,7 +49,7 @@ MOST_STRETCHES = 30  # that are looked at
 PACING_MAX_FS = 1000.0  # Hz; a finer record tells no more of a spike
 QRS_NEAR = 0.08  # s on each side of the R peak, in which a lead's span is told
 LOW_LEAD = 0.2  # of the usual lead's span; a lower lead counts less
-USABLE = 0.5  # of the stretch, at least, that a lead holds
+USABLE = 0.5  # of the stretch, at least, that a lead holds, and of the beats in which it moves
 IRREGULAR = 0.08  # SD of the RR intervals over their mean, from which a rhythm is irregular
 P_ALIKE = 0.5  # correlation with the median P wave in all leads, from which a beat has one
 COMES_AGAIN_P, COMES_AGAIN_T = 0.75, 0.6  # correlation of a wave between the odd and the even beats
@@ -98,7 +98,7 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
             raise ECGError(f"R peaks must lie within the record, from 0 to {ecg.duration:.2f} s.")
     piece, peaks, start = _stretch(ecg, given)
     span = (start, start + piece.duration)
-    usable, reasons = _usable(piece)
+    usable, reasons = _usable(piece, peaks)
     if not usable.any():
         return _nothing("No lead holds a signal that moves.", reasons, span)
     if not len(peaks):
@@ -186,10 +186,11 @@ def _stretches(ecg: ECG) -> Iterator[tuple[float, float]]:
         yield float(edges[k]), float(edges[k + 1])
 
 
-def _usable(ecg: ECG) -> tuple[Bools, dict[str, str]]:
+def _usable(ecg: ECG, peaks: Floats) -> tuple[Bools, dict[str, str]]:
     """(12,) the leads to measure in; by lead, why not in the others."""
     held = np.isfinite(ecg.signal).mean(axis=1)
-    usable = (held >= USABLE) & ~ecg.flat
+    still = _still(ecg, peaks)
+    usable = (held >= USABLE) & ~ecg.flat & (still <= 1 - USABLE)
     reasons = {}
     for row in np.flatnonzero(~usable):
         why = (
@@ -197,10 +198,26 @@ def _usable(ecg: ECG) -> tuple[Bools, dict[str, str]]:
             if not held[row]
             else "is flat"
             if ecg.flat[row]
+            else f"is flat in {100 * still[row]:.0f} % of the beats"
+            if still[row] > 1 - USABLE
             else "is there for less than half the time"
         )
         reasons[LEADS[row]] = f"{LEADS[row]} {why}."
     return usable, reasons
+
+
+def _still(ecg: ECG, peaks: Floats) -> Floats:
+    """(12,) share of the beats within whose QRS a lead stands still.
+
+    Between beats a trace without noise, as of a simulator, stands still as well.
+    """
+    if not len(peaks):
+        return np.zeros(len(LEADS))
+    wing = max(1, round(QRS_NEAR * ecg.fs))
+    at = np.rint(peaks * ecg.fs).astype(int)[:, None] + np.arange(-wing, wing + 1)
+    at = np.clip(at, 0, ecg.n_samples - 1)
+    out: Floats = (np.ptp(ecg.signal[:, at], axis=-1) == 0).mean(axis=1)
+    return out
 
 
 def _heights(signal: Floats, peaks: Floats) -> Floats:
