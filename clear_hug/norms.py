@@ -35,6 +35,7 @@ from dataclasses import dataclass, replace
 
 from clear_hug.leads import LEADS
 from clear_hug.measure import Measurements
+from clear_hug.measure.whole import WIDE_QRS
 
 NAN = float("nan")
 ADULT = 16.0  # years; the limits of children end here
@@ -70,6 +71,7 @@ NO_AGE = "Age unknown: limits of adults."
 NO_SEX = "Sex unknown: the wider limits of the two."
 WITHOUT_LIMITS = ("rr_sd", "rmssd", "qt", "r_amplitude", "s_amplitude", "st")  # at any age
 CHILD = "No limits for children are held here."
+WIDE_AXIS = "QRS is wide: the axis is that of the heights of its waves in I and aVF, not of their areas."
 BAZETT = "Bazett's formula overcorrects below 60 and above 100 beats/min: rather read the other QTc."
 
 
@@ -160,7 +162,8 @@ def assess(
         rows.append(replace(of_qtc, flag="doubtful") if unjudged else of_qtc)
     rows += [
         _row(m, "p_axis", "P axis", "°", None if child else (0, 75, "usual", False), age, sex, device),
-        _row(m, "qrs_axis", "QRS axis", "°", None if child else (-30, 90, "aha-3", False), age, sex, device),
+        _row(m, "qrs_axis", "QRS axis", "°", None if child else (-30, 90, "aha-3", False), age, sex, device,
+             note=WIDE_AXIS if math.isfinite(m.qrs_axis) and as_shown(m.qrs, "ms") >= WIDE_QRS else ""),
         _row(m, "t_axis", "T axis", "°", None if child else (15, 75, "usual", False), age, sex, device),
         _row(m, "sokolow_lyon", "Sokolow-Lyon (S V1 + R V5 or V6)", "mV",
              None if child else (NAN, 3.5, "aha-5", False), age, sex, device),

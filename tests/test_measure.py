@@ -206,6 +206,30 @@ def test_axes_turn_with_the_heart(simulated, normal):
         assert (np.diff(turned) > 12).all() and (np.diff(turned) < 110).all(), name
 
 
+@pytest.mark.parametrize("late", [0.0, 0.6, 0.8])
+def test_a_slow_terminal_wave_does_not_turn_the_axis_of_a_wide_qrs(late):
+    """As in right bundle branch block: in lead I a broad S, of more area than its R."""
+    t, marks = np.arange(5000) / 500.0, np.arange(0.5, 9.9, 0.8)
+    signal = np.random.default_rng(0).normal(0, 0.002, (12, t.size))
+    for r in marks:
+        main, end = (np.exp(-0.5 * ((t - r - at) / sd) ** 2) for at, sd in ((0, 0.011), (0.085, 0.022)))
+        signal += np.where(np.arange(12)[:, None] == LEADS.index("aVF"), 0.4 * main, main - late * end)
+    found = measure(ECG(signal.astype(np.float32), 500.0), marks)
+    assert (found.qrs >= 120) == bool(late)
+    assert found.qrs_axis == pytest.approx(np.rad2deg(np.arctan2(0.8 / 3**0.5, 1 - late)), abs=5)
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize(
+    ("record", "low", "high"), [("00195", -90, -30), ("00269", -90, -30), ("00424", -90, -30)]
+)
+def test_the_axis_of_right_bundle_branch_block_is_the_readers(record, low, high):
+    """PTB-XL's heart_axis: left axis deviation."""
+    found = measure(read_ecg(Path(DATA) / f"ptbxl/records500/00000/{record}_hr.hea"))
+    assert low <= found.qrs_axis <= high
+
+
 def test_st_is_where_it_was_planted(simulated, normal):
     found = measure(simulate_ecg("normal", 0, st_elevation={"V2": 0.3, "V3": 0.25}))
     moved = found.st - normal.st

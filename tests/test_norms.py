@@ -63,6 +63,13 @@ def test_adult_limits(key, value, flag):
     assert table(Measurements(**{key: value}), age=50, sex="M")[key].flag == flag
 
 
+@pytest.mark.parametrize(
+    ("qrs", "axis", "told"), [(119.6, 20.0, True), (119.4, 20.0, False), (150.0, np.nan, False)]
+)
+def test_how_the_axis_of_a_wide_qrs_is_told_is_said(qrs, axis, told):
+    assert ("heights" in table(Measurements(qrs=qrs, qrs_axis=axis), age=50)["qrs_axis"].note) == told
+
+
 def test_a_qtc_that_is_not_to_be_relied_upon_is_not_judged():
     m = Measurements(heart_rate=80.0, qtc_bazett=514.0, qtc_hodges=300.0)
     doubted = replace(m, qtc_doubt="QTc is not reliable: the heart is paced.")

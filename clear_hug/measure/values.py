@@ -72,7 +72,8 @@ class Measurements:
         (correlation over all leads above 0.5); 0 where no P wave was found
     p, pr, qrs, qt : ms, duration of P, onset of P to onset of QRS, duration of QRS, onset of QRS to end of T
     qtc_bazett, qtc_fridericia, qtc_framingham, qtc_hodges : ms, QT corrected for `rr`
-    p_axis, qrs_axis, t_axis : degrees, -180 to 180, frontal axis from the net areas in I and aVF
+    p_axis, qrs_axis, t_axis : degrees, -180 to 180, frontal axis from the net areas in I and aVF; of a
+        QRS of 120 ms or more from R less the deeper of Q and S: its broad terminal wave does not decide
     r_amplitude, s_amplitude : (12,) mV, height of the tallest R, and depth of S after the first R (or of QS),
         both >= 0; 0 says that the lead has no such wave; NaN where the lead is absent or the voltage unknown
     st_j : (12,) mV, level at the J point, over the 8 ms after the offset of QRS, against that before QRS

@@ -59,7 +59,7 @@ ST_LEVEL = (0.056, 0.064)  # s after the offset of QRS
 REFERENCE = (-0.016, -0.002)  # s from the onset of QRS: the level that amplitudes are told from
 LEAST_WAVE = 0.02  # mV; a lower deflection is no R or S
 LEAST_FALL = 0.05  # of the lead's span in QRS; what falls less after its top is a hump on the way to ST, no R
-NET = 0.05  # of the whole area in I and aVF; with less net area a wave has no axis
+NET = 0.05  # of all that lies above and below the line in I and aVF; with less net of it a wave has no axis
 AVF_IN_UNITS_OF_I = 2 / np.sqrt(3)  # an augmented lead is the shorter projection
 
 AVL, V1, V3, V5, V6 = (LEADS.index(lead) for lead in ("aVL", "V1", "V3", "V5", "V6"))
@@ -424,6 +424,11 @@ def _reference(values: Floats, zero: int, onset: float) -> Floats:
 def _axes(
     values: Floats, zero: int, waves: Waves, units_known: bool, reasons: dict[str, str]
 ) -> dict[str, float]:
+    """Degrees, from the net area in I and aVF; of a wide QRS from R less Q or S, whichever is deeper.
+
+    Of a bundle branch block the slow terminal forces would decide an area. Against the axes that readers
+    gave, heights do better from 120 ms on (17 ECGs of PTB-XL and LUDB), and below neither does (153).
+    """
     out: dict[str, float] = {}
     pair = values[[LEADS.index("I"), LEADS.index("aVF")]]
     for name, edges in (("p_axis", waves.p), ("qrs_axis", waves.qrs), ("t_axis", waves.t)):
@@ -439,9 +444,12 @@ def _axes(
             wave = pair[:, low : high + 1]
             if name == "p_axis":
                 wave = above_line(wave, WORK_FS)
-            net, area = wave.sum(axis=1), np.abs(wave).sum()
-            if np.abs(net).sum() < NET * area or not area:
-                reasons[name] = "The areas above and below the line cancel out in I and in aVF."
+            above, below = np.maximum(wave, 0), np.maximum(-wave, 0)
+            wide = name == "qrs_axis" and round(1000 * float(edges[1] - edges[0])) >= WIDE_QRS
+            up, down = (side.max(axis=1) if wide else side.sum(axis=1) for side in (above, below))
+            net, whole = up - down, float((up + down).sum())
+            if np.abs(net).sum() < NET * whole or not whole:
+                reasons[name] = "What lies above and below the line cancels out in I and in aVF."
             else:
                 out[name] = float(np.rad2deg(np.arctan2(AVF_IN_UNITS_OF_I * net[1], net[0])))
     return out
