@@ -3,7 +3,6 @@
 import streamlit as st
 
 from clear_hug import ui
-from clear_hug.plots import plot_ecg, rhythm_lead, roomy_layout
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.answer import show_gate, show_normal
 from clear_hug.ui.reading import answer_hidden
@@ -22,7 +21,7 @@ with online:
 ui.show_upload_error()
 
 with guard(stop=True):  # the pickers above stay, for a record that can be read
-    ecg = page.ecg
+    _ = page.ecg
 answer = None
 with guard():
     answer = page.diagnosis
@@ -60,9 +59,7 @@ with guard():
         ui.link("5_Explanation", "Why")
 
 with guard():
-    start, seconds = page.stretch()
-    figure = plot_ecg(ecg, start, seconds, roomy_layout(ecg), rhythm_lead(ecg.present), dark=page.dark)
-    ui.show_paper(figure, "overview", f"{page.record.title}: the twelve leads on ECG paper")
+    ui.show_overview(page)
     ui.show_facts(page)
 if answer:
     ui.model_line(answer)

@@ -29,6 +29,7 @@ with guard():
         reading_first = read_first_switch()
     if answer_hidden(page):
         commit_form(page)
+        ui.show_overview(page)
         st.stop()
 
     called = st.container()  # the first to be read; what it shows is chosen below it

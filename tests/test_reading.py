@@ -41,10 +41,25 @@ def text(app):
     return " ".join(str(item.value) for item in shown).replace("\\", "")
 
 
-def committed(app, *labels, note=""):
+def answers(app):
+    """The figures that tell an answer: all but the ECG itself."""
+    return [item for item in app.get("plotly_chart") if not item.proto.id.endswith("-overview")]
+
+
+def drafted(app, *labels, note=""):
     pills = next(item for item in app.button_group if item.key.startswith("mine-"))
     pills.set_value(list(labels))
     app.text_area[0].set_value(note)
+    return app
+
+
+def draft_of(app):
+    pills = next(item for item in app.button_group if item.key.startswith("mine-"))
+    return pills.value, app.text_area[0].value
+
+
+def committed(app, *labels, note=""):
+    drafted(app, *labels, note=note)
     button = next(b for b in app.button if b.label.startswith("Commit"))
     return button.click().run()
 
@@ -55,7 +70,8 @@ def test_nothing_of_the_answer_shows_before_it_is_committed(name, checkpoint):
     assert not hidden.exception and not hidden.error
     assert re.search(r"\(?\d+%", text(open_)) and not re.search(r"\d\s?%", text(hidden))
     if name == DIAGNOSIS:
-        assert len(open_.get("plotly_chart")) and not hidden.get("plotly_chart")
+        assert answers(open_) and not answers(hidden)
+        assert hidden.get("plotly_chart"), "the ECG to be read stands below"
         assert not hidden.get("arrow_data_frame") and not hidden.get("expander")
     else:
         assert "Most probable" in text(open_) and "hidden until" in text(hidden)
@@ -94,7 +110,7 @@ def test_a_committed_reading_opens_the_pages_of_its_record_alone():
 def test_a_commitment_shows_both_and_lasts(checkpoint):
     app = committed(page(read_first="true"), "superdiagnostic/MI", note="Q in III_")
     assert not app.exception and not app.error
-    assert len(app.get("plotly_chart")) and "Your note: Q in III_" in text(app)
+    assert answers(app) and "Your note: Q in III_" in text(app)
     assert text(app).count("you: yes") == 1 and text(app).count("you: no") == 4
     (reading,) = next(iter(app.session_state[READINGS].values()))
     assert reading["labels"] == ["superdiagnostic/MI"] and reading["verdicts"] == []
@@ -107,12 +123,30 @@ def test_a_commitment_shows_both_and_lasts(checkpoint):
     assert told["superdiagnostic/MI"]["verdict"] == "disagree" and told["superdiagnostic/MI"]["reader"]
     assert kept["committed"] == reading["committed"], "the commitment is not made anew"
     app.query_params["record"] = "simulated-paced"
-    assert not app.run().get("plotly_chart"), "another record is another reading"
+    assert not answers(app.run()), "another record is another reading"
 
 
 def test_an_empty_commitment_is_none():
     app = committed(page(read_first="true"))
-    assert not app.get("plotly_chart") and "say in the note" in text(app)
+    assert not answers(app) and "say in the note" in text(app)
+
+
+def test_a_draft_outlives_a_look_at_other_pages_and_records():
+    draft = (["superdiagnostic/CD", "superdiagnostic/MI"], "wide beats in V1_")
+    app = drafted(page(read_first="true"), *draft[0], note=draft[1]).run()
+    for name in ("pages/1_ECG.py", "pages/2_Beats.py", "app.py"):
+        app.switch_page(name).run()
+        assert not app.exception and "wide beats" not in text(app)
+    app.switch_page(DIAGNOSIS).run()
+    assert draft_of(app) == draft and not answers(app)
+    app.query_params["record"] = "simulated-paced"
+    assert draft_of(app.run()) == ([], ""), "a draft is of its record alone"
+    drafted(app, "superdiagnostic/NORM").run()
+    del app.query_params["record"]
+    assert draft_of(app.run()) == draft
+    assert not any(app.session_state[READINGS].values()), "a draft is no reading"
+    app = committed(app, *draft[0], note=draft[1])
+    assert "Your note: wide beats in V1_" in text(app) and answers(app)
 
 
 def test_the_file_names_digests_and_no_patient(checkpoint, simulated, tokens):

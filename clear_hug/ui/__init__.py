@@ -46,6 +46,7 @@ from clear_hug.ui.show import (
     show_facts,
     show_lead_quality,
     show_missing,
+    show_overview,
     show_paper,
     show_quality,
     trust_line,
@@ -59,7 +60,7 @@ __all__ = [
     "number", "open_page", "other_menu", "other_record",
     "pick_built_in", "pick_from_folder", "pick_in_strip", "pick_in_table", "pick_token",
     "pick_physionet", "pick_upload", "read_record", "say", "several", "show",
-    "show_facts", "show_lead_quality", "show_missing",
+    "show_facts", "show_lead_quality", "show_missing", "show_overview",
     "show_paper", "show_quality", "show_upload_error", "switches", "target_menu",
     "time_to_add", "training_runs", "trust_line", "upload",
 ]  # fmt: skip

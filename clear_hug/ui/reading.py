@@ -19,6 +19,7 @@ from clear_hug.operating import Operated
 from clear_hug.ui.records import choose
 from clear_hug.ui.results import Page
 from clear_hug.ui.show import download, link, say
+from clear_hug.ui.typed import send_typed
 from clear_hug.ui.workspace import LOST_ON_RELOAD, readings, save_reading, workspace
 from clear_hug.words import NOTICE
 
@@ -164,30 +165,39 @@ def _switched() -> None:
     choose(**{READ_FIRST: "true" if st.session_state[SWITCH] else None})
 
 
+@st.fragment
 def commit_form(page: Page) -> None:
-    """The reader's labels and note, in place of the answer."""
+    """The reader's labels and note, in place of the answer; kept for the session until they are committed."""
     st.markdown("#### Your reading first")
     st.caption(
         "The answer is hidden here and on Home, Explanation, What if and Compare until you commit; Cohort, "
-        "which tells those of many records, as long as the mode is on."
+        "which tells those of many records, as long as the mode is on. Your draft stays while you look at "
+        "other pages and records, until this tab is reloaded."
     )
-    key = page.ecg.digest[:16]
-    with st.form(f"commit-{key}"):
-        chosen = st.pills(
-            "What do you find?",
-            asked(page),
-            selection_mode="multi",
-            format_func=page.words_of,
-            key=f"mine-{key}",
-        )
-        note = st.text_area("Note", key=f"note-{key}", height=80, placeholder=PRIVATE)
-        st.caption(WORDS)
-        if st.form_submit_button("Commit, and show the answer", type="primary"):
-            if not chosen and not note.strip():
-                st.warning("Choose a label, or say in the note why none fits.")
-            else:
-                save_reading(page.ecg.digest, new_reading(page, chosen or [], note))
-                st.rerun()
+    record = page.ecg.digest
+    draft: dict[str, Any] = {"persist_state": "session"}  # what was chosen and written outlives the page
+    chosen = st.pills(
+        "What do you find?",
+        asked(page),
+        selection_mode="multi",
+        format_func=page.words_of,
+        key=f"mine-{record[:16]}",
+        **draft,
+    )
+    written = f"note-{record[:16]}"
+    note = st.text_area("Note", key=written, height=80, placeholder=PRIVATE, **draft)
+    st.caption(WORDS)
+    commit, to_ecg, _ = st.columns([2.2, 2.4, 3], vertical_alignment="center")
+    pressed = commit.button("Commit, and show the answer", type="primary", width="stretch")
+    with to_ecg:
+        link("1_ECG", "Calipers and measurements →")
+    send_typed(written)
+    if pressed:
+        if not chosen and not note.strip():
+            st.warning("Choose a label, or say in the note why none fits.")
+        else:
+            save_reading(record, new_reading(page, chosen, note))
+            st.rerun()
 
 
 def compare(page: Page, operated: Operated, how: Mapping[str, Any]) -> None:

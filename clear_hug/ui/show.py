@@ -16,6 +16,7 @@ from clear_hug.diagnosis import Diagnosis, Tick
 from clear_hug.explain import Attribution
 from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof
 from clear_hug.leads import LEADS
+from clear_hug.plots import plot_ecg, rhythm_lead, roomy_layout
 from clear_hug.reconstruct import Reconstruction
 from clear_hug.turns import Turns
 from clear_hug.ui.zoom import watch_zoom, zoom_of
@@ -88,6 +89,14 @@ def show_paper(
         show(figure, key, alt, on_box)
     if of:
         watch_zoom(key, of, zoom)
+
+
+def show_overview(page: Page) -> None:
+    """The twelve leads on ECG paper; of a longer record a stretch, and a slider for it."""
+    ecg = page.ecg
+    start, seconds = page.stretch()
+    figure = plot_ecg(ecg, start, seconds, roomy_layout(ecg), rhythm_lead(ecg.present), dark=page.dark)
+    show_paper(figure, "overview", f"{page.record.title}: the twelve leads on ECG paper")
 
 
 class Click(NamedTuple):

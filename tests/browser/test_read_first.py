@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
+from clear_hug.ui.typed import PAUSE
 from tests.browser.steps import settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -41,4 +42,27 @@ def test_every_page_waits_for_the_reading(contexts: dict[str, BrowserContext], a
     main.get_by_text("Read first", exact=True).click()  # the mode is switched off
     main.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=60_000)
     expect(page).not_to_have_url(re.compile("read_first"))
+    page.close()
+
+
+def test_a_draft_is_there_after_a_look_at_the_ecg(contexts: dict[str, BrowserContext], address: str) -> None:
+    page = contexts["light"].new_page()
+    main, side = page.locator(".stMainBlockContainer"), page.get_by_test_id("stSidebar")
+    page.goto(f"{address}/Diagnosis?record=simulated-paced&read_first=true")
+    page.get_by_text("Your reading first").wait_for()
+    main.locator(".js-plotly-plot .main-svg").first.wait_for()
+    settled(page)
+    note = page.get_by_role("textbox", name="Note")
+    main.get_by_role("button", name="hypertrophy").click()
+    note.press_sequentially("wide beats", delay=30)
+    page.wait_for_timeout(2 * PAUSE)
+    for look in (side.get_by_role("link", name="ECG", exact=True), main.get_by_role("link", name="Calipers")):
+        look.click()  # no key was pressed and no field left to send the note
+        main.get_by_role("heading", name="ECG").wait_for()
+        settled(page)
+        side.get_by_role("link", name="Diagnosis").click()
+        page.get_by_text("Your reading first").wait_for()
+        expect(note).to_have_value("wide beats")
+        settled(page)
+        expect(main.get_by_role("button", name="hypertrophy")).to_have_attribute("aria-pressed", "true")
     page.close()
