@@ -52,7 +52,7 @@ with guard():
                 + " · ".join(ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}") for row in others)
             )
         with words:
-            show_normal(page)
+            show_normal(page, page.called_targets)
     with to_labels:
         ui.link("4_Diagnosis", "All labels")
     with to_why:

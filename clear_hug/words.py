@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,26 @@ def _silent_windows(tokens: BeatTokens, diagnosis: Diagnosis) -> list[str]:
         what = "that window is" if last - first == 1 else f"those {last - first} windows are"
         said.append(f"No beat from {edges[first]:.4g} to {edges[last]:.4g} s: {what} not in the answer.")
     return said
+
+
+def exclusion_words(called: Mapping[str, str]) -> str:
+    """A sentence where a normal ECG is called beside a superclass that it excludes; "" where it is not.
+
+    called : task/label -> words, of each called label
+    """
+    normal = [words for target, words in called.items() if target.endswith("/NORM")]
+    others = [
+        f"“{words}”"
+        for target, words in called.items()
+        if target.startswith("superdiagnostic/") and not target.endswith("/NORM")
+    ]
+    if not (normal and others):
+        return ""
+    both, either = ("both are", "either") if len(others) == 1 else ("all are", "any of them")
+    return (
+        f"By its meaning “{normal[0]}” excludes {_and(others)}, yet {both} called: read the trace before you "
+        f"believe {either}."
+    )
 
 
 def scale_words(rebuilt: Reconstruction) -> list[str]:

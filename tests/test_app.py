@@ -552,6 +552,26 @@ def test_the_ecg_page_says_whether_the_model_calls_what_is_measured(
     )
 
 
+@pytest.mark.parametrize("name", ["app.py", "pages/4_Diagnosis.py"])
+def test_a_normal_ecg_called_beside_what_it_excludes_is_no_silence(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = results.diagnose
+
+    def calls(*labels: str) -> str:
+        def answer(checkpoint, *rest):
+            sure = np.isin(checkpoint.targets, [f"superdiagnostic/{label}" for label in labels])
+            return replace(asked(checkpoint, *rest), probabilities=np.where(sure, 1.0, 0.0))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(results, "diagnose", answer)
+            patched.setattr(results, "results_of", lambda *question: {})
+            return plain(page(name))
+
+    assert "“normal ECG” excludes “hypertrophy”" in calls("NORM", "HYP")
+    assert "excludes" not in calls("HYP", "MI") + calls("NORM")
+
+
 def test_a_label_of_two_tasks_is_told_apart_where_two_ecgs_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

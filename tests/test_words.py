@@ -16,6 +16,7 @@ from clear_hug.words import (
     beat_words,
     coverage,
     evidence_words,
+    exclusion_words,
     facts,
     missing,
     opposing_beat,
@@ -55,6 +56,21 @@ def test_a_window_without_a_beat_is_named(simulated, tokens_of, checkpoint, sile
     assert not any(
         "No beat from" in said for said in rests_on(simulated("long"), tokens, diagnose(checkpoint, tokens))
     )
+
+
+def test_a_normal_ecg_beside_what_it_excludes_is_named():
+    words = {
+        "superdiagnostic/NORM": "normal ECG", "superdiagnostic/HYP": "hypertrophy",
+        "superdiagnostic/CD": "conduction disturbance", "subdiagnostic/NORM": "normal ECG",
+        "rhythm/AFIB": "atrial fibrillation",
+    }  # fmt: skip
+    two = ("superdiagnostic/HYP", "subdiagnostic/NORM")
+    said = exclusion_words({target: words[target] for target in two})
+    assert "“normal ECG” excludes “hypertrophy”, yet both are called" in said
+    assert said.count(".") == 1
+    assert "excludes “hypertrophy” and “conduction disturbance”, yet all" in exclusion_words(words)
+    for quiet in (("superdiagnostic/NORM", "rhythm/AFIB"), ("superdiagnostic/HYP", "superdiagnostic/CD"), ()):
+        assert not exclusion_words({target: words[target] for target in quiet})
 
 
 def test_dropped_beats_are_counted(tokens):

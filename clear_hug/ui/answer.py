@@ -36,6 +36,7 @@ from clear_hug.plots.diagnosis import PROBABILITY_ONLY, TOO_RARE, share_words
 from clear_hug.ui.menus import choices
 from clear_hug.ui.reading import answer_hidden
 from clear_hug.ui.show import bullets, link, say, show
+from clear_hug.words import exclusion_words
 
 if TYPE_CHECKING:
     from clear_hug.measure import Measurements
@@ -85,9 +86,13 @@ def care_of(page: Page) -> list[str]:
     return [*page.gate.sentences, *of_a_child(page.person.age), *doubts]
 
 
-def show_normal(page: Page) -> None:
-    """What a normal ECG does not mean, where one is called and the rhythm may be another."""
-    called = page.called_targets
+def show_normal(page: Page, called: Sequence[str]) -> None:
+    """What a normal ECG excludes and what it does not mean, where that contradicts what is called with it.
+
+    called : task/label
+    """
+    if excluded := exclusion_words({target: page.words_of(target) for target in called}):
+        st.warning(say(excluded))
     measured = _measured(page)
     other = any(target.startswith("rhythm/") and target != "rhythm/SR" for target in called)
     doubt = rhythm_doubts(measured, page.tokens.n_beats, page.checkpoint.targets, called)
@@ -129,7 +134,7 @@ def show_called(page: Page, operated: Operated) -> None:
     else:
         said = f"The most probable is {page.words(top)} ({answer.probabilities[top]:.0%})."
         st.markdown(f"#### No label is called. {say(said)}")
-    show_normal(page)
+    show_normal(page, [checkpoint.targets[row] for row in order])
     if sure:
         named = "; ".join(f"{page.words(row)} ({answer.probabilities[row]:.0%})" for row in sure)
         st.markdown(
