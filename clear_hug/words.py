@@ -331,13 +331,18 @@ def opposing_beat(lead: Attribution, beat: Attribution) -> int | None:
 
 
 def beat_words(
-    lead: Attribution, rows: Sequence[int], without: float, facts: BeatFacts, opposing: int | None = None
+    lead: Attribution,
+    beat: Attribution,
+    rows: Sequence[int],
+    without: float,
+    facts: BeatFacts,
+    opposing: int | None = None,
 ) -> str:
     """What the beats of `rows` do to an answer, as the end of `evidence_words`.
 
     Parameters
     ----------
-    lead : exact contributions of the leads
+    lead : exact contributions of the leads;  beat : what each beat is worth, left out alone
     rows : from `telling_beats`;  without : the logit with these beats left out
     facts : of the same record's beats
     opposing : from `opposing_beat`
@@ -350,16 +355,53 @@ def beat_words(
         look = _looks(facts, opposing)
         other = f"; beat {opposing + 1}{f', {look},' if look else ''} pulls the other way"
     if not rows:
-        return other or "; no beat stands out"
+        shares = np.nan_to_num(beat.values / (lead.logit - lead.bias))
+        most = min(1.0, np.ceil(100 * shares.max(initial=0.0)) / 100)
+        much = f"more than {most:.0%}" if most > 0 else "any"
+        return f"; left out alone, no beat takes {much} of the net evidence away{other}"
+    share = (lead.logit - without) / (lead.logit - lead.bias)
+    what = _named_beats(facts, rows)
+    return f"; without {what}, {min(1.0, share):.0%} of the net evidence is gone{other}"
+
+
+def _named_beats(facts: BeatFacts, rows: Sequence[int], told: Sequence[str] = ()) -> str:
+    """Beats by their numbers, with how they look: once, where they look alike.
+
+    told : what else is said of each
+    """
     looks = [_looks(facts, row) for row in rows]
     alike = looks[0] if looks[0] and len(set(looks)) == 1 else ""
-    names = [
-        str(row + 1) + (f" ({look})" if look and not alike else "")
-        for row, look in zip(rows, looks, strict=True)
-    ]
-    share = (lead.logit - without) / (lead.logit - lead.bias)
-    what = f"beat{'' if len(rows) == 1 else 's'} {_and(names)}" + (f", {alike}" if alike else "")
-    return f"; without {what}, {min(1.0, share):.0%} of the net evidence is gone{other}"
+    names = []
+    for row, look, more in zip(rows, looks, told or [""] * len(rows), strict=True):
+        inside = ", ".join(part for part in (more, "" if alike else look) if part)
+        names.append(str(row + 1) + (f" ({inside})" if inside else ""))
+    return f"beat{'' if len(rows) == 1 else 's'} {_and(names)}" + (f", {alike}" if alike else "")
+
+
+def most_beats_words(lead: Attribution, beat: Attribution, label: str, facts: BeatFacts) -> str:
+    """A sentence: the beats that are worth most by the values that a chart shows, and what the others are.
+
+    It says nothing of which stand out, which depends on the question: beats that tell the same are worth
+    little when one of them is left out alone, and more by their Shapley values. "" for few beats.
+
+    Parameters
+    ----------
+    lead : exact contributions of the leads, which tell for or against the label the evidence is
+    beat : what each beat is worth, by whatever method;  label : in words
+    facts : of the same record's beats
+    """
+    sign, does = (1, "for") if np.nansum(lead.values) >= 0 else (-1, "against")
+    worth = np.where(np.isfinite(beat.values), sign * beat.values, -np.inf)
+    order = [int(row) for row in np.argsort(-worth, kind="stable") if np.isfinite(worth[row])]
+    most = [row for row in order[:MOST_BEATS] if worth[row] > 0]
+    if not most or len(order) <= 2 * MOST_BEATS:
+        return ""
+    named = _named_beats(facts, most, [_signed(beat.values[row], 2) for row in most])
+    others = [beat.values[row] for row in order if row not in most]
+    return (
+        f"By the values shown, most {does} {label}: {named}; the others "
+        f"{_signed(min(others), 2)} to {_signed(max(others), 2)}."
+    )
 
 
 def _most_of(values: NDArray[np.float64], most: int) -> tuple[list[int], float]:

@@ -40,6 +40,7 @@ from clear_hug.words import (
     beat_marks,
     beat_words,
     evidence_words,
+    most_beats_words,
     opposing_beat,
     proof_figures,
     qtc_words,
@@ -73,7 +74,7 @@ with guard():
         rows = telling_beats(lead, ablated)
         hidden = np.isin(np.arange(page.tokens.n_beats), rows) & page.tokens.valid
         without = page.logit_without(hidden, target, against)
-        ending = beat_words(lead, rows, without, page.beat_facts, opposing_beat(lead, ablated))
+        ending = beat_words(lead, ablated, rows, without, page.beat_facts, opposing_beat(lead, ablated))
     st.markdown(f"#### {ui.say(evidence_words(lead, words, ending))}")
     trust = st.empty()  # filled at the end: the proof takes a second, and the picture need not wait for it
     if abs(lead.qtc) >= LEAST_RHYTHM:
@@ -151,6 +152,8 @@ with guard():
             why = page.worth(target, LEFT_OUT[way], level, against)
             if why is not None:
                 draw = plot_segments if level == "segment" else plot_contributions
+                if level == "beat":
+                    st.markdown(ui.say(most_beats_words(lead, why, words, page.beat_facts)))
                 ui.show(draw(why, dark=page.dark), "removed", f"What each {level} is worth to {words}")
                 st.markdown(sum_words(why))
             by_way = LEFT_OUT_WORDS if way == "one by one" else SHAPLEY_WORDS

@@ -19,6 +19,7 @@ from clear_hug.words import (
     exclusion_words,
     facts,
     missing,
+    most_beats_words,
     opposing_beat,
     qtc_words,
     rests_on,
@@ -124,8 +125,8 @@ def test_chest_leads_that_neighbour_one_another_are_a_run():
 
 def test_evidence_names_the_fewest_leads_that_hold_most_of_it():
     lead = _lead([0, 0, 0, 0, 0, 0, 3, 3, 3, 1, -4, 1])
-    said = evidence_words(lead, "a wide beat", "; no beat stands out")
-    assert said == "V1 and V2 carry 55% of what speaks for a wide beat; no beat stands out."
+    said = evidence_words(lead, "a wide beat", "; without beat 2 it is gone")
+    assert said == "V1 and V2 carry 55% of what speaks for a wide beat; without beat 2 it is gone."
     against = evidence_words(_lead([np.nan, -1, -2, -3, 0, 0, 0, 0, 0, 0, 0, 0.5]), "x", "")
     assert against == "aVR carries 50% of what speaks against x." or "against x" in against
     assert evidence_words(_lead([np.nan] * 12), "x", "") == "No lead speaks for x."
@@ -133,9 +134,10 @@ def test_evidence_names_the_fewest_leads_that_hold_most_of_it():
 
 def test_what_is_the_records_is_named_where_it_carries_most():
     values = np.full(12, 0.5)
-    said = evidence_words(_lead(values, rhythm=1.0, qtc=4.5), "a long QT", "; no beat stands out")
+    said = evidence_words(_lead(values, rhythm=1.0, qtc=4.5), "a long QT", "; without beat 2 it is gone")
     assert said == (
-        "The QTc carries 75% of the net evidence for a long QT, which belongs to no lead; no beat stands out."
+        "The QTc carries 75% of the net evidence for a long QT, which belongs to no lead; without beat 2 it "
+        "is gone."
     )
     said = evidence_words(
         _lead(-values, rhythm=-7.0, target="rhythm/AFIB"), "x", "; without beat 2 it is gone"
@@ -165,19 +167,52 @@ def test_the_beat_that_opposes_most_is_named_too():
         assert opposing_beat(lead, _lead(values)) is None
     told = SimpleNamespace(values=np.ones(12), logit=3.0, bias=-1.0)
     facts = _facts(8, premature=(2, 6))
-    assert beat_words(told, [], 3.0, facts, 2) == "; beat 3, premature, pulls the other way"
-    assert beat_words(told, [0], 1.0, facts, 1).endswith("is gone; beat 2 pulls the other way")
+    alone = _lead([0.1, -0.2, -3.0])
+    said = beat_words(told, alone, [], 3.0, facts, 2)
+    assert said.endswith("net evidence away; beat 3, premature, pulls the other way")
+    assert beat_words(told, alone, [0], 1.0, facts, 1).endswith("is gone; beat 2 pulls the other way")
 
 
 def test_what_beats_take_along_is_said_with_how_they_look():
     lead = SimpleNamespace(values=np.ones(12), logit=3.0, bias=-1.0)
     facts = _facts(8, premature=(2, 6), wide=(2, 6))
-    said = beat_words(lead, [2, 6], 1.0, facts)
+    alone = _lead([0.1, 0.1, 2, 0.0404])
+    said = beat_words(lead, alone, [2, 6], 1.0, facts)
     assert said == "; without beats 3 and 7, premature and wide, 50% of the net evidence is gone"
-    one = beat_words(lead, [1], -2.0, _facts(3, premature=(1,), unlike=(1,)))
+    one = beat_words(lead, alone, [1], -2.0, _facts(3, premature=(1,), unlike=(1,)))
     assert one == "; without beat 2, premature and of another shape, 100% of the net evidence is gone"
-    assert beat_words(lead, [], 3.0, facts) == "; no beat stands out"
-    assert beat_words(lead, [], 3.0, _facts(1)) == ", in its only beat"
+    assert beat_words(lead, alone, [], 3.0, _facts(1)) == ", in its only beat"
+
+
+@pytest.mark.parametrize(
+    ("values", "much"),
+    [([0.1, 0.1204, -9], "more than 4%"), ([-1.0, 0, np.nan], "any"), ([1.0] * 3, "more than 25%")],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_where_no_few_beats_tell_it_is_said_what_the_most_telling_takes_along(sign, values, much):
+    lead = SimpleNamespace(values=np.full(12, sign), logit=-1.0 + 4 * sign, bias=-1.0)
+    said = beat_words(lead, _lead(sign * np.array(values)), [], lead.logit, _facts(3))
+    assert said == f"; left out alone, no beat takes {much} of the net evidence away"
+
+
+def test_the_beats_that_a_chart_shows_tallest_are_those_that_are_named():
+    alone = [-0.03, -0.06, -0.09, 0.04, 0.14, -0.06, 0.04, -0.01, 0.14, 0.06]
+    shared = [0.21, 0.35, 0.31, 0.35, 0.74, 0.36, 0.66, 0.32, 0.80, 0.45]
+    lead, facts = _lead([0.5] * 12), _facts(10, premature=(4, 6, 8))
+    assert not telling_beats(lead, _lead(alone)), "beats that tell the same are worth little one by one"
+    said = most_beats_words(lead, _lead(shared), "x", facts)
+    assert said == (
+        "By the values shown, most for x: beats 9 (+0.80), 5 (+0.74) and 7 (+0.66), premature; the others "
+        "+0.21 to +0.45."
+    )
+    one = most_beats_words(lead, _lead(shared), "x", _facts(10, wide=(4,)))
+    assert "beats 9 (+0.80), 5 (+0.74, wide) and 7 (+0.66); the others" in one
+    against = most_beats_words(_lead([-1.0] * 12), _lead([0.1, -9, *[0.2] * 5, np.nan]), "x", _facts(8))
+    assert against == "By the values shown, most against x: beat 2 (−9.00); the others +0.10 to +0.20."
+    for values in ([0.5] * 3, [-1.0] * 8, [np.nan] * 8, []):
+        assert not most_beats_words(lead, _lead(values), "x", _facts(len(values)))
+    alike = most_beats_words(lead, _lead([0.5] * 8), "x", _facts(8))
+    assert alike.endswith("the others +0.50 to +0.50.")
 
 
 def test_only_unusual_beats_are_marked():
