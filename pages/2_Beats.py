@@ -14,12 +14,13 @@ page = open_page("Beats")
 READ_STRIP = (
     "How to read this: ▼ is an R peak, on the window that its tokens hold; the boxes above are RR intervals "
     "in ms, orange where short, blue where long. Orange windows differ from the usual beat, for the reason "
-    "beside the mark."
+    "below them: early (E), wide (W), or odd (O), of another shape; the mark, pointed at, has the figures."
 )
 READ_EDIT = "Hollow marks were set by hand, × were removed. Click on the trace to choose where to add one."
 READ_TABLE = (
     "How to read this: a row is a beat of the stretch shown; choose one to see it in the figures. RR is the "
-    "interval before it, r how alike its QRS and the usual one are."
+    "interval before it, r how alike its QRS and the usual one are; a beat that differs is early by its RR, "
+    "wide by its QRS, or odd by its r."
 )
 READ_OVERLAY = (
     "How to read this: each beat as the model gets it, its R peak at 0; where thin lines leave the thick "
@@ -83,7 +84,7 @@ with guard():
             "RR, ms": (1000 * before[rows]).round(),
             "QRS, ms": (1000 * near.facts.duration[local]).round(),
             "r": near.facts.resemblance[local].round(2),
-            "Differs": [differing.get(row, ("", ""))[1] for row in rows.tolist()],
+            "Differs": [differing.get(row, ("", ""))[0] for row in rows.tolist()],
             "Set by": np.where(np.isin(rows, by_hand), "hand", page.detector),
             "Leads": tokens.valid[:, rows].sum(axis=0),
             "Window, s": [f"{a:.2f} to {b:.2f}" for a, b in tokens.windows[rows]],

@@ -777,11 +777,29 @@ def test_the_strip_below_shows_a_lead_that_is_there(there, lead):
     assert rhythm_lead(np.isin(LEADS, there)) == lead
 
 
-@pytest.mark.parametrize(("beyond", "side"), [(0.2, "middle left"), (0.7, "middle right")])
-def test_the_word_beside_the_last_beat_is_not_cut_off(ecg, tokens, beyond, side):
-    """It stands to the left of a mark that is near the edge, and to the right of any other."""
-    seconds = float(tokens.r_peaks[6] + beyond)
-    figure = plot_beat_strip(ecg, tokens, seconds=seconds, differing={0: ("odd", "why"), 6: ("odd", "why")})
-    marks = next(trace for trace in figure.data if trace.name == "R peaks")
-    assert marks.text[6] == "odd" == marks.text[0] and len(marks.x) == 7
-    assert marks.textposition[6] == side and marks.textposition[0] == "middle right"
+def _reasons_of(figure):
+    return next((trace for trace in figure.data if trace.name == "why it differs"), None)
+
+
+@pytest.mark.parametrize("lead", ["II", None])
+def test_every_window_that_differs_has_its_reason(ecg, tokens, lead):
+    """Also one whose R peak lies out of view, below the traces and within its window."""
+    ways = {k: (("early, odd", "odd", "early, wide")[k % 3], "why") for k in range(0, tokens.n_beats, 2)}
+    stop = float(tokens.r_peaks[6]) - 0.1
+    figure = plot_beat_strip(ecg, tokens, lead, seconds=stop, differing=ways)
+    said, data = _reasons_of(figure), _strip_data(ecg, tokens, lead, 0, stop, ways)
+    assert data.differing[-1] == 6 and 6 not in data.beats
+    assert list(said.text) == [ways[k][0].replace(", ", "<br>") for k in data.differing]
+    assert np.all((said.x > data.differs[:, 0]) & (said.x < data.differs[:, 1]))
+    low = figure.layout.yaxis.range[0]
+    assert np.all((low < np.array(said.y)) & (np.array(said.y) < data.bottom))
+    assert _reasons_of(plot_beat_strip(ecg, tokens, lead)) is None
+
+
+def test_where_words_would_touch_each_window_has_initials():
+    ecg = simulate_ecg("normal", heart_rate=210)
+    tokens = tokenize_beats(ecg)
+    fast = {k: ("early, odd", "why") for k in range(4)}
+    far = _reasons_of(plot_beat_strip(ecg, tokens, differing={k: fast[k] for k in (0, 2)})).text
+    near = _reasons_of(plot_beat_strip(ecg, tokens, differing=fast)).text
+    assert far == ("early<br>odd",) * 2 and near == ("EO",) * 4

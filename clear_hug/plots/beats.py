@@ -36,7 +36,7 @@ from clear_hug.plots.theme import (
 )
 
 RR_REACH = 0.4  # of the usual RR interval: where the colours of the RR lane end
-WIDE_AS = 0.075  # s of a 10 s view that a letter takes
+WIDE_AS = 0.3  # s of a 10 s view that a word takes
 CLICKABLE = 2500  # points along the traces of one strip
 MOST_NUMBERS = 36  # RR intervals written in one view; more would touch
 
@@ -49,7 +49,7 @@ class BeatStrip:
     beats : (seen,) rows of the beats whose R peak lies in view;  r_peaks : (seen,) s
     even, odd : (n, 2) windows, alternating;  bare : (n, 2) stretches that no token holds
     lost : lead -> (n, 2) windows in which this lead has no token
-    differs : (n, 2) windows of beats that differ from the usual one
+    differs : (n, 2) windows of beats that differ from the usual one;  differing : (n,) their rows
     rr_at, rr : (n,) s and ms, mid-way between two R peaks in view;  usual : ms, median of all RR intervals
     bottom, top : edges
     """
@@ -62,6 +62,7 @@ class BeatStrip:
     bare: NDArray[np.float64]
     lost: dict[str, NDArray[np.float64]]
     differs: NDArray[np.float64]
+    differing: NDArray[np.int64]
     rr_at: NDArray[np.float64]
     rr: NDArray[np.float64]
     usual: float
@@ -104,6 +105,7 @@ def _strip_data(
     edges = np.concatenate([[start], clipped[shown].ravel(), [stop]]).reshape(-1, 2)
     gone = shown & ~tokens.valid if tokens else np.zeros((len(LEADS), 0), dtype=bool)
     lost = {LEADS[row]: clipped[gone[row]] for row in rows if gone[row].any()}
+    odd_ones = np.flatnonzero(shown & np.isin(number, list(differing)))
     seen = np.flatnonzero((every >= start) & (every <= stop))
     r_peaks = every[seen]
     return BeatStrip(
@@ -114,7 +116,8 @@ def _strip_data(
         odd=clipped[shown & (number % 2 == 1)],
         bare=edges[edges[:, 1] - edges[:, 0] > 1 / TOKEN_FS],
         lost=lost,
-        differs=clipped[shown & np.isin(number, list(differing))],
+        differs=clipped[odd_ones],
+        differing=odd_ones,
         rr_at=(r_peaks[1:] + r_peaks[:-1]) / 2,
         rr=np.diff(r_peaks) * 1000,
         usual=float(np.median(np.diff(every))) * 1000 if every.size > 1 else 0.0,
@@ -162,12 +165,14 @@ def plot_beat_strip(
     tall = data.top - data.bottom
     lane = 0.1 * tall if lead is not None else 0.024 * tall  # as high as a line of text
     peak_at, rr_low, ceiling = (data.top + k * lane for k in (0.5, 1.0, 2.0))
+    reasons, lines = _reasons(data, differing, stop - start)
+    floor = data.bottom - lines * lane  # below the traces: why windows differ
     traces: list[Any] = []
     for name, spans, wash in (("beat", data.even, look.band[0]), ("next beat", data.odd, look.band[1])):
         plain = spans[~np.isin(spans[:, 0], data.differs[:, 0])]
         x, y = boxes(plain, data.bottom, data.top)
         traces.append(_filled(x, y, name, fillcolor=wash))
-    x, y = boxes(data.differs, data.bottom, data.top)
+    x, y = boxes(data.differs, floor, data.top)
     traces.append(_filled(x, y, "differs from the usual beat", fillcolor=_wash(look.supports)))
     hatch = {"shape": "/", "size": 7, "solidity": 0.18, "fgcolor": look.hatch, "bgcolor": "rgba(0,0,0,0)"}
     x, y = boxes(data.bare, data.bottom, data.top)
@@ -195,7 +200,20 @@ def plot_beat_strip(
         )
     if editing:
         traces += _where_to_add(data, look, at, ceiling)
-    traces.append(_r_peaks(data, look, peak_at, stop - start, stop, selected, differing, set(by_hand)))
+    traces.append(_r_peaks(data, look, peak_at, selected, differing, set(by_hand)))
+    if reasons:
+        traces.append(
+            go.Scatter(
+                x=data.differs.mean(axis=1),
+                y=np.full(len(reasons), (floor + data.bottom) / 2),
+                mode="text",
+                name="why it differs",
+                text=reasons,
+                textfont={"size": 11, "color": look.ink},
+                cliponaxis=False,
+                hoverinfo="skip",
+            )
+        )
     if removed is not None and removed.size:
         traces.append(
             go.Scatter(
@@ -209,12 +227,12 @@ def plot_beat_strip(
         )
     traces += _rr_lane(data, look, rr_low, ceiling)
     bar = round_bar(tall, len(data.traces))
-    y_axis: dict[str, Any] = axis(look, f"{lead} ({unit})", range=[data.bottom, ceiling])
+    y_axis: dict[str, Any] = axis(look, f"{lead} ({unit})", range=[floor, ceiling])
     if lead is None:
         y_axis = axis(
             look,
             f"leads, one scale; bar = {bar:g} {unit}",
-            range=[data.bottom, ceiling],
+            range=[floor, ceiling],
             tickmode="array",
             tickvals=[base for _, _, base in data.traces.values()],
             ticktext=[f"<b>{name}</b>" for name in data.traces],
@@ -245,28 +263,28 @@ def _wash(colour: str, share: float = 0.22) -> str:
     return f"rgba({red},{green},{blue},{share})"
 
 
+def _reasons(data: BeatStrip, differing: Mapping[int, tuple[str, str]], span: float) -> tuple[list[str], int]:
+    """What is written below each window that differs, and in how many lines; initials where words touch.
+
+    span : s in view
+    """
+    words = [differing[beat][0].split(", ") for beat in data.differing.tolist()]
+    near = np.diff(data.differs.mean(axis=1)) * 10 / span
+    if near.size and near.min() < WIDE_AS:
+        words = [["".join(word[0].upper() for word in how)] for how in words]
+    return ["<br>".join(how) for how in words], max(map(len, words), default=0)
+
+
 def _r_peaks(
     data: BeatStrip,
     look: Theme,
     y: float,
-    span: float,
-    stop: float,
     selected: int | None,
     differing: Mapping[int, tuple[str, str]],
     by_hand: Collection[int],
 ) -> Any:
-    """One marker a beat, hollow where a hand has set it; beside it how it differs, where there is room.
-
-    y : of the marks;  span : s in view, up to `stop`
-    """
+    """One marker a beat at `y`, hollow where a hand has set it."""
     beats = data.beats.tolist()
-    how_each = [differing.get(beat, ("", ""))[0] for beat in beats]
-    after = np.diff(np.append(data.r_peaks, stop)) * 10 / span  # s of a 10 s view to what comes next
-    fits = [room > WIDE_AS * len(how) + 0.2 for how, room in zip(how_each, after, strict=True)]
-    sides = ["middle right"] * len(beats)
-    if beats and not fits[-1]:  # beside the last mark there is the mark before it, and what it says
-        said = "".join(how_each[-2:])
-        sides[-1], fits[-1] = "middle left", len(beats) == 1 or after[-2] > WIDE_AS * len(said) + 0.4
     hand = [beat in by_hand for beat in beats]
     why = [
         "".join(
@@ -281,11 +299,8 @@ def _r_peaks(
         x=data.r_peaks,
         y=np.full(data.r_peaks.size, y),
         customdata=data.beats,
-        mode="markers+text" if differing else "markers",
+        mode="markers",
         name="R peaks",
-        text=[how if fit else "" for how, fit in zip(how_each, fits, strict=True)],
-        textposition=sides,
-        textfont={"size": 12, "color": look.supports},
         hovertext=why,
         marker={
             "symbol": ["triangle-down-open" if k else "triangle-down" for k in hand],

@@ -276,7 +276,7 @@ def pick_in_table(table: Any, rows: list[int], chosen: int | None) -> None:
         "column_config": {
             "R peak, s": st.column_config.NumberColumn(format="%.3f"),
             "r": st.column_config.NumberColumn(format="%.2f"),
-            "Differs": st.column_config.Column(width="medium"),
+            "Differs": st.column_config.Column(width=100),
         },
         "selection_mode": "single-row",
         "selection_default": {"selection": {"rows": [rows.index(chosen)] if chosen in rows else []}},
