@@ -32,7 +32,7 @@ from clear_hug.ecg import ECGError
 from clear_hug.io import read_ecg
 from clear_hug.known import Known, known, label_tables
 
-FORMAT = 1  # of an index; another one is built anew
+FORMAT = 2  # of an index; another one is built anew
 SILENT = 120.0  # s without a sign of life, after which a builder is taken for dead
 NAME = "{record}"  # stands for a file's name in a sentence that an index keeps
 
