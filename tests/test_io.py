@@ -549,6 +549,34 @@ def test_names_are_never_paths(tmp_path, uploads):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.dat", "r.hea", "through"]
 
 
+NUMBERS = "\n".join(f"{k % 7}.5" for k in range(3000)).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((f"x{end}", b"\xff\xd8\xff\xe0 JFIF") for end in (".jpg", ".csv", "")),
+        *((f"x{end}", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") for end in (".HEIC", ".dcm")),
+        ("x.dat2", b"BM\x40\x0f\x05\0\0\0\0\0\x36\0\0\0"),
+        ("x.tmp", b"RIFF\x10\0\0\0WEBPVP8 "),
+        ("x.csv", b"GIF89a" + NUMBERS),
+        *((f"x{end}", NUMBERS) for end in (".jpeg", ".png", ".tif", ".bmp", ".gif", ".heif", ".pdf")),
+        ("x.jpg", b"torn on its way"),
+    ],
+)
+def test_a_picture_is_told_by_its_content_and_by_its_name(name, content):
+    with pytest.raises(ECGError, match="is a picture or a print of an ECG, which cannot be read; export the"):
+        read_ecg_upload({name: content})
+
+
+def test_what_is_an_ecg_by_its_content_is_read_whatever_its_name(tmp_path):
+    from pydicom.data import get_testdata_file
+
+    content = Path(str(get_testdata_file("waveform_ecg.dcm", download=False))).read_bytes()
+    assert read_ecg_upload({"scan.png": content}).present.all()
+    assert read_ecg_upload({"BMI.csv": b"BM,I,II\n" + b"1,2,3\n4,5,6\n" * 2500}).present.any()
+
+
 def test_uploads_that_cannot_be_read_say_why(tmp_path, uploads, monkeypatch):
     one, two = write(tmp_path), write(tmp_path, "s")
     cases = [
@@ -556,7 +584,6 @@ def test_uploads_that_cannot_be_read_say_why(tmp_path, uploads, monkeypatch):
         (blobs(one), ["The .hea file needs the .dat file, its data file"]),
         (blobs(one.with_suffix(".dat")), ["needs its header", ".hea file"]),
         ({"Doe_Jane.pdf": b"%PDF-1.7 ..."}, ["The .pdf file is a picture or a print of an ECG", "export"]),
-        ({"x.jpg": b"\xff\xd8\xff\xe0 JFIF"}, ["The .jpg file is a picture"]),
         (blobs(one, two, one.with_suffix(".dat")), ["2 records", "one at a time"]),
         ({"notes.md": b"hello", "more.md": b"hello"}, ["No ECG among the .md file"]),
         ({"x.zip": b"PK not a zip"}, [".zip"]),

@@ -52,7 +52,15 @@ EXTENSIONS: tuple[str, ...] = tuple(
 
 MOST_HEADER = 1_000_000  # bytes
 _NOBODY = re.compile(r"[A-Za-z]|\d{1,4}")  # names that say nothing, and stand in many sentences
-_PICTURES = (b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*")  # how their files begin
+_PICTURES = re.compile(  # how their files begin; HEIC and AVIF, BMP
+    rb"%PDF|\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*|RIFF.{4}WEBP"
+    rb"|.{4}ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1|avi[fs])|BM.{4}\0\0\0\0",
+    re.DOTALL,
+)
+_PICTURE_NAMES = (
+    ".pdf", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp",
+    ".heic", ".heif", ".avif",
+)  # fmt: skip
 _LISTED_BY_CONTENT = {
     ".csv",
     ".tsv",
@@ -116,17 +124,17 @@ def _read(path: Path, asked: Asked) -> ECG:
         head = first_bytes(path)
         reader = reader_of(path, head)
         within("bytes", path.stat().st_size, path.name)
+        if _is_picture(path, head, reader):
+            raise ECGError(
+                f"{path.name} is a picture or a print of an ECG, which cannot be read; export the signal "
+                "itself, for example as DICOM, SCP-ECG, XML or CSV."
+            )
         if reader is None and (is_zip(head) or is_gzip(head)):
             name = path.name if is_zip(head) else f"{path.name.removesuffix('.gz')}.gz"
             return replace(_read_files({name: path.read_bytes()}, asked), record_id=path.stem)
         if reader is None:
             if is_lone_samples(path, head):
                 raise ECGError(f"{path.name} needs its header, {path.with_suffix('.hea').name}, beside it.")
-            if head.startswith(_PICTURES):
-                raise ECGError(
-                    f"{path.name} is a picture or a print of an ECG, which cannot be read; export the signal "
-                    "itself, for example as DICOM, SCP-ECG, XML or CSV."
-                )
             if begins_as_json(head):
                 raise ECGError(why_not_json(path))
             raise ECGError(f"{path.name} is not an ECG in a known format ({', '.join(READERS)}).")
@@ -136,6 +144,13 @@ def _read(path: Path, asked: Asked) -> ECG:
 def reader_of(path: Path, head: bytes) -> Reader | None:
     """The first format that recognises a file."""
     return next((r for r in READERS.values() if r.recognise(path, head)), None)
+
+
+def _is_picture(path: Path, head: bytes, reader: Reader | None) -> bool:
+    """A picture by its content, or by its name where no format but that of bare numbers knows it."""
+    named = path.suffix.lower() in _PICTURE_NAMES and reader in (None, READERS["CSV"])
+    unpacked = not (is_zip(head) or is_gzip(head))
+    return bool(_PICTURES.match(head)) or (named and unpacked)
 
 
 def _only_record(folder: Path) -> Path:
@@ -236,7 +251,8 @@ def _nameless(said: str, given: set[str], headers: list[str]) -> str:
 
     given, headers : of `_names_and_headers`
     """
-    for base in sorted({_base(name) for name in given} - {""}, key=lambda base: (-len(base), base)):
+    bases = {base for name in given if not re.fullmatch(r"[A-Za-z]?", base := _base(name))}
+    for base in sorted(bases, key=lambda base: (-len(base), base)):
         said = said.replace(base, _kind(base))
         if stem := os.path.splitext(base)[0]:  # a file that another one speaks for
             said = re.sub(rf"(?<![\w.]){re.escape(stem)}(\.\w{{1,8}})\b", r"the \1 file", said)
