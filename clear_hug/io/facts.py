@@ -119,7 +119,7 @@ def guess_leads(path: Path, leads: NDArray[Any], asked: Asked) -> tuple[Sequence
     if orders is None:
         raise NeedsAnswer(
             f"{path.name} has {n} column{'s' if n > 1 else ''} of values and no heading that names leads; "
-            f"expected the twelve in the order {', '.join(LEADS)}, a heading, or leads=[...].",
+            f"expected the twelve in the order {', '.join(LEADS)}, a heading, or say them: leads=[...].",
             "leads", channels=n,
         )  # fmt: skip
     rows = np.stack([without_absent(np.asarray(lead, np.float64))[0] for lead in leads])

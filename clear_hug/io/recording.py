@@ -113,6 +113,20 @@ class NeedsAnswer(ECGError):
         self.asks, self.channels, self.records = asks, channels, records
 
 
+_CALL = r": (?:read_ecg\(path, fs=\.\.\.\)|leads=\[\.\.\.\]|orientation='rows' or 'columns')"
+
+
+def without_calls(said: str, where: str = "") -> str:
+    """A reader's sentence for people without Python: where to say it, in place of what to pass to a function.
+
+    where : such as "below"; "" = nowhere, and the clause is left out
+    """
+    said = re.sub(r"[.;] [Tt]o (?:set it right|choose): [^.]*", "", said)  # there are buttons for it
+    if where:
+        return re.sub(_CALL, f" {where}", said).replace(": record=", f" {where}: ")
+    return re.sub(rf"; [^;]*{_CALL}", "", said)
+
+
 class NoSample(ECGError):
     """A record, or a stretch of one, in which nothing was recorded."""
 

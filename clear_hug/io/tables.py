@@ -127,9 +127,10 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     if not heading and not known.names and _foreign(above, layout.width):
         kept = [name for name in above[clock is not None :] if not (TIME.match(name) or INDEX.match(name))]
         if asked.leads is None:
+            there = "1 column is" if len(kept) == 1 else f"{len(kept)} columns are"
             raise NeedsAnswer(
-                f"{path.name} has no column named as one of the twelve leads "
-                f"({len(kept)} columns are there); expected {', '.join(LEADS)}, or say them: leads=[...].",
+                f"{path.name} has no column named as one of the twelve leads ({there} there); expected "
+                f"{', '.join(LEADS)}, or say them: leads=[...].",
                 "leads", channels=len(kept),
             )  # fmt: skip
         heading = tuple(above)

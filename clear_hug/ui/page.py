@@ -18,7 +18,7 @@ from clear_hug.checkpoint import (
 )
 from clear_hug.diagnosis import pick_device
 from clear_hug.ecg import ECGError
-from clear_hug.io import remove_left_folders
+from clear_hug.io import remove_left_folders, without_calls
 from clear_hug.qrs import DETECTORS
 from clear_hug.removal import TooManyParts
 from clear_hug.ui.edits import say_edited
@@ -39,6 +39,7 @@ from clear_hug.ui.records import (
 )
 from clear_hug.ui.results import Page, checkpoint_folders
 from clear_hug.ui.show import html, say, show_quality
+from clear_hug.ui.wizard import AT_UPLOAD
 from clear_hug.words import NOTICE
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,8 @@ def guard(stop: bool = False) -> Iterator[None]:
 
 def _begun(error: Exception) -> str:
     """An error as a sentence on the page; a record's name that it begins with stays as it is."""
-    return re.sub(r"^(no|the) ", lambda word: word[0].capitalize(), str(error))
+    said = without_calls(str(error), AT_UPLOAD)
+    return re.sub(r"^(no|the) ", lambda word: word[0].capitalize(), said)
 
 
 def _navigation() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import READERS, NeedsAnswer, read_physionet
+from clear_hug.io import READERS, NeedsAnswer, read_physionet, without_calls
 from clear_hug.qrs import DETECTORS
 from clear_hug.ui.menus import linked_menu, number, write_choice
 from clear_hug.ui.records import (
@@ -30,7 +30,7 @@ from clear_hug.ui.records import (
 )
 from clear_hug.ui.results import Page
 from clear_hug.ui.show import say
-from clear_hug.ui.wizard import ask_about_upload, first_read, forget
+from clear_hug.ui.wizard import AT_UPLOAD, BELOW, ask_about_upload, first_read, forget
 
 log = logging.getLogger(__name__)
 TURN = "uploader_turn"  # session_state: counts uploads, each of which leaves an empty uploader behind
@@ -176,7 +176,7 @@ def _named() -> None:
         with st.spinner(f"Reading {say(name[:80])} from PhysioNet ..."):
             keep(read_physionet(name), f"{name} of PhysioNet")
     except ECGError as error:
-        _failed(str(error))
+        _failed(without_calls(str(error), AT_UPLOAD))
         return
     st.session_state["physionet"] = ""
 
@@ -213,7 +213,7 @@ def _uploaded(key: str) -> None:
         _read_first(files, waiting)
     except ECGError as error:
         names = ", ".join(list(files)[:4])  # to the one who chose them, and in no log
-        said = f"{names}: {error}"
+        said = f"{names}: {without_calls(str(error), BELOW)}"
         lacking = _of_wfdb(files) and not _whole({**waiting, **files}, _stems(files))
         if lacking and not isinstance(error, NeedsAnswer):
             st.session_state[WAITING] = dict([*waiting.items(), *files.items()][-MOST_WAITING:])

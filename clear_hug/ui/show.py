@@ -15,6 +15,7 @@ import torch
 from clear_hug.diagnosis import Diagnosis, Tick
 from clear_hug.explain import Attribution
 from clear_hug.faithfulness import CONTRADICTED, SUPPORTED, Proof
+from clear_hug.io import without_calls
 from clear_hug.leads import LEADS
 from clear_hug.plots import plot_ecg, rhythm_lead, roomy_layout
 from clear_hug.reconstruct import Reconstruction
@@ -42,7 +43,7 @@ def html(text: str) -> str:
 
 def bullets(sentences: Iterable[str]) -> str:
     """Sentences as a Markdown list."""
-    return "\n".join(f"- {say(sentence)}" for sentence in sentences)
+    return "\n".join(f"- {say(without_calls(sentence))}" for sentence in sentences)
 
 
 def download(label: str, data: Callable[[], bytes], name: str, mime: str) -> None:
@@ -173,7 +174,7 @@ def _set(key: str, value: Any) -> None:
 def show_facts(page: Page) -> None:
     """What is known of a record, and what was found odd in it."""
     for sentence in page.ecg.warnings:
-        st.warning(say(sentence))
+        st.warning(say(without_calls(sentence)))
     st.markdown(
         " · ".join(f"**{say(name)}:** {say(value)}" for name, value in facts(page.ecg, page.person).items())
     )

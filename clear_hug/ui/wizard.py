@@ -8,12 +8,14 @@ from typing import Any
 import streamlit as st
 
 from clear_hug.ecg import ECG, ECGError
-from clear_hug.io import NeedsAnswer, cure
+from clear_hug.io import NeedsAnswer, cure, without_calls
 from clear_hug.leads import LEADS
 from clear_hug.ui.records import UPLOAD_NAMES, UPLOAD_SHOWN, UPLOADS, upload
 
 NTH = "upload_nth"  # session_state: how many uploads were read
 SOURCE = "upload_source"  # session_state: the files of the last upload, while something about it is open
+BELOW = "in the field below"  # where what a file does not say is asked for, under what was wrong with it
+AT_UPLOAD = "where you upload the file, on Home"  # of a record that came another way
 _AS_READ = "as read"
 _UNITS = {"uV": "µV", "mV": "mV", "V": "V"}
 _WORDS = {"fs": "sampling rate", "unit": "unit", "leads": "order of leads", "orientation": "place of leads",
@@ -120,7 +122,7 @@ def _again(given: dict[str, Any]) -> None:
     try:
         key = upload(source["files"], **asked)
     except ECGError as error:
-        st.session_state["upload_failed"] = str(error)
+        st.session_state["upload_failed"] = without_calls(str(error), BELOW)
         if isinstance(error, NeedsAnswer):
             asks = tuple(dict.fromkeys((*source["asks"], *error.asks)))
             st.session_state[SOURCE] = {**source, "asks": asks, "asked": asked, **_numbers(error)}
