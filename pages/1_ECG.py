@@ -21,14 +21,16 @@ from clear_hug.ui.reading import answer_hidden
 
 page = open_page("ECG")
 ONE, BESIDE, OVER = "one ECG", "two side by side", "two laid over"
+PULSE = "the pulse on the left is 1 mV high and 0.2 s long"
 READ_PAPER = (
-    "How to read this: a small square is 1 mm, a large one 5 mm; the pulse on the left is 1 mV high and "
-    "0.2 s long. Drag to move, zoom with the buttons at the upper right, double-click to go back."
+    "How to read this: a small square is 1 mm, a large one 5 mm; {pulse}. Drag to move, zoom with the "
+    "buttons at the upper right, double-click to go back."
 )
 READ_CALIPERS = (
-    "How to read this: drag along the trace for time, or a box for time and voltage; zoom in first, or go to "
+    "How to read this: drag along the trace for time, or a box for time and height; zoom in first, or go to "
     "50 mm/s, to set them more finely. “Calipers” sets them by numbers, and lets them march."
 )
+HEIGHTS = {"SD": "multiples of each lead's SD"}
 READ_BESIDE = "How to read this: both on true paper, at one speed and gain; a large square is 5 mm."
 READ_OVER = (
     "How to read this: where the two colours part, the ECGs differ. Each lead lies on its own base line, so "
@@ -37,6 +39,11 @@ READ_OVER = (
 READ_MEDIANS = (
     f"{READ_OVER} Median beats are of the signal as recorded, and always stand in three rows at 50 mm/s."
 )
+
+
+def no_pulse(unit: str) -> str:
+    """What is said in place of the pulse, where heights are no voltage."""
+    return f"no pulse is drawn, since heights are no voltage but {HEIGHTS.get(unit, unit)}"
 
 
 def show_one() -> None:
@@ -68,7 +75,8 @@ def show_one() -> None:
         lead = f", lead {calipers.lead}" if calipers.lead else ""
         said = f"{calipers.start:.3f} to {calipers.stop:.3f} s: {calipers.words(shown.unit)}"
         st.markdown(f"**Calipers{lead}, {ui.say(said)}**")
-    st.caption(READ_CALIPERS if measuring else READ_PAPER)
+    pulse = PULSE if shown.ecg.units_known else no_pulse(shown.unit)
+    st.caption(READ_CALIPERS if measuring else READ_PAPER.format(pulse=pulse))
     if marks and page.r_peaks is None:
         st.caption("No R peak is marked: no beat was found.")
     ui.show_facts(page)
@@ -89,7 +97,9 @@ def show_beside(other: ui.Page) -> None:
     for column, one, shown, figure, key in zip(st.columns(2), both, (a, b), figures, "ab", strict=True):
         with column, view.half(f"half_{key}"):
             ui.show_paper(figure, key, f"{one.record.title} on ECG paper, {shown.words}")
-    st.caption(READ_BESIDE)
+    without = [one for one in (a, b) if not one.ecg.units_known]
+    which = "both" if len(without) == 2 else "the one without a unit"
+    st.caption(READ_BESIDE + (f" Beside {which} {no_pulse(without[0].unit)}." if without else ""))
 
 
 def show_over(other: ui.Page) -> None:

@@ -56,6 +56,36 @@ def test_each_signal_is_drawn_and_explained(signal: str, record: str) -> None:
     assert "How to read this" in said(app)
 
 
+@pytest.mark.parametrize("mouse", ["move", "calipers"])
+@pytest.mark.parametrize(
+    ("signal", "units_known", "told"),
+    [
+        (SIGNALS[0], True, "the pulse on the left is 1 mV high"),
+        (SIGNALS[1], False, "no pulse is drawn, since heights are no voltage but arbitrary units"),
+        (SIGNALS[0], False, "no pulse is drawn, since heights are no voltage but arbitrary units"),
+        (SIGNALS[2], True, "no pulse is drawn, since heights are no voltage but multiples of each lead's SD"),
+        (SIGNALS[2], False, "no pulse is drawn, since heights are no voltage but multiples of"),
+    ],
+)
+def test_the_pulse_is_spoken_of_where_it_is_drawn(
+    signal: str, units_known: bool, told: str, mouse: str
+) -> None:
+    ecg = replace(simulate_ecg("normal"), units_known=units_known)
+    app = opened({"upload-x": ecg}, signal=signal, mouse=mouse)
+    assert not app.exception and not app.error
+    reads = [item.value for item in app.caption if "How to read this" in item.value]
+    assert (told in reads[0]) == (mouse == "move")
+    assert "voltage" not in reads[0] or not units_known or signal == SIGNALS[2]
+
+
+@pytest.mark.parametrize(("units_known", "which"), [(False, "Beside the one without a unit"), (True, "")])
+def test_two_side_by_side_say_which_has_no_pulse(units_known: bool, which: str) -> None:
+    ecg = replace(simulate_ecg("normal"), units_known=units_known)
+    app = opened({"upload-x": ecg}, view="two side by side", with_record="simulated-paced")
+    assert not app.exception and not app.error
+    assert ("no pulse is drawn" in said(app)) == bool(which) and which in said(app)
+
+
 @pytest.mark.parametrize("align", ["median beats", "R peaks"])
 @pytest.mark.parametrize("other", ["simulated-tachycardia", "simulated-long"])
 def test_two_ecgs_are_laid_over(align: str, other: str) -> None:
