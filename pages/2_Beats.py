@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from clear_hug import ui
+from clear_hug.ecg import gaps_between, mean_rate
 from clear_hug.leads import LEADS
 from clear_hug.plots import plot_beat_overlay, plot_beat_strip
 from clear_hug.ui import guard, open_page
@@ -51,7 +52,8 @@ with guard():
     by_hand = np.flatnonzero(np.isin(tokens.r_peaks if tokens else [], hand))
     beats = "no beat"
     if tokens:
-        rate = f"about {tokens.heart_rate:.0f}/min" if tokens.n_beats > 1 else "rate unknown"
+        mean = mean_rate(tokens.r_peaks, gaps_between(ecg, tokens.r_peaks))
+        rate = f"about {mean:.0f}/min" if np.isfinite(mean) else "rate unknown"
         beats = f"{tokens.n_beats} beat{'' if tokens.n_beats == 1 else 's'}"
         odd = f", {len(differing)} unlike the usual one" if differing else ""
         where = " near this stretch" if near and near.tokens.n_beats < tokens.n_beats and odd else ""
