@@ -92,7 +92,7 @@ def show_normal(page: Page, called: Sequence[str]) -> None:
     called : task/label
     """
     if excluded := exclusion_words({target: page.words_of(target) for target in called}):
-        st.info(say(excluded))
+        st.markdown(f":orange-badge[contradiction] {say(excluded)}")
     measured = _measured(page)
     other = any(target.startswith("rhythm/") and target != "rhythm/SR" for target in called)
     doubt = rhythm_doubts(measured, page.tokens.n_beats, page.checkpoint.targets, called)
