@@ -30,7 +30,7 @@ from clear_hug.known import known
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 from clear_hug.train import rebuilt
-from clear_hug.train.answers import keep_answers, kept_answers
+from clear_hug.train.answers import keep_answers, kept_answers, learned_labels, learned_rows
 from clear_hug.train.baselines import BaselineConfig, baseline
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.elsewhere import LUDB, SNOMED, Means, elsewhere_figures
@@ -545,13 +545,15 @@ def test_other_hospitals_are_read_from_their_own_words(answers, tmp_path):
         writer.writerow([99, "F", "50", "Sinus rhythm"])  # a record that is held elsewhere
     prepare([tmp_path / "cinc2021", tmp_path / "ludb"], tmp_path / "corpus", workers=1)
     opened, data = load_checkpoint(answers), Corpus(tmp_path / "corpus")
-    nothing = np.array([], dtype=np.int64)
-    out = elsewhere_figures(opened, data, nothing)
+    out = elsewhere_figures(opened, data)
     assert out["cinc2021"]["records"] == 13 and out["cinc2021"]["failed"] == 1
     assert out["ludb"]["records"] == 12 and not out["ludb"]["failed"] and not out["ludb"]["learned"]
-    learned = np.flatnonzero(np.isin(data.records.column("record"), ["cinc2021/JS00000", "cinc2021/JS00001"]))
-    without = elsewhere_figures(opened, data, learned)["ludb"]  # the same two recordings
-    assert without["records"] == 10 and without["learned"] == 2
+    assert not out["ludb"]["taught"]
+    taught = replace(opened, training={**opened.training, "pupils": 5, "sources": ["ludb"]})
+    assert elsewhere_figures(taught, data)["ludb"]["taught"]
+    assert not elsewhere_figures(taught, data)["cinc2021"]["taught"]  # it has labels of its own
+    silent = replace(opened, tasks=(TASKS["csn"],))
+    assert elsewhere_figures(silent, data) == {}  # nothing that these statements would mean
     labels = out["cinc2021"]["labels"]
     # the one record of collection E states a flutter alone: it says nothing about the others' labels
     assert labels["rhythm/AFIB"]["records"] == 12 and labels["rhythm/AFIB"]["positives"] == 6
@@ -566,18 +568,20 @@ def test_ptbxls_records_in_a_challenge_are_left_out_where_they_were_learned(rand
         ecg = ch.simulate_ecg("normal", seed=100 + i, fs=100.0)
         write_wfdb(ecg, tmp_path / "cinc2021", f"HR{i:05d}", ["Dx: 426783006"])
     write_wfdb(
-        ch.simulate_ecg("normal", seed=3, fs=100.0), tmp_path / "cinc2021", "JS00001", ["Dx: 426783006"]
+        ch.simulate_ecg("normal", seed=999, fs=100.0), tmp_path / "cinc2021", "JS00001", ["Dx: 426783006"]
     )
     folder = answering(random_model, BOTH, 0, tmp_path / "answers")
-    opened, nothing = load_checkpoint(folder), np.array([], dtype=np.int64)
+    opened = load_checkpoint(folder)
     prepare([tmp_path / "cinc2021"], tmp_path / "alone", workers=1)
-    alone = elsewhere_figures(opened, Corpus(tmp_path / "alone"), nothing)["cinc2021"]
+    alone = elsewhere_figures(opened, Corpus(tmp_path / "alone"))["cinc2021"]
     assert (alone["records"], alone["learned"]) == (1, 2)
     beside = tmp_path / "beside"
     shutil.copytree(corpus, beside)
     prepare([tmp_path / "cinc2021"], beside, workers=1)
-    both = elsewhere_figures(opened, Corpus(beside), nothing)["cinc2021"]
+    both = elsewhere_figures(opened, Corpus(beside))["cinc2021"]
     assert (both["records"], both["learned"]) == (2, 1)
+    fitted = replace(opened, training={**opened.training, "fitted_folds": [9]})
+    assert elsewhere_figures(fitted, Corpus(beside))["cinc2021"]["learned"] == 2
     json.dumps(both, allow_nan=False)
 
 
@@ -610,6 +614,80 @@ def test_a_hospital_of_its_own_is_judged_on_all_its_folds(random_model, source, 
     assert judged(own, data, (10,), ("hospital",)).size == 1
     with pytest.raises(CorpusError, match="no data set nowhere; expected some of hospital, ptbxl"):
         judged(own, data, (10,), ("nowhere",))
+
+
+def hospital_of(folder, seeds, fold=None, kind="normal", said="NORM SR", name="a{}"):
+    """A folder of one's own: simulated records by seed, all with the same statements."""
+    folder.mkdir()
+    rows = [["record", "statements", "fold"]]
+    for i in seeds:
+        write_wfdb(ch.simulate_ecg(kind, seed=i, fs=100.0), folder, name.format(i))
+        rows.append([name.format(i), said, fold or ""])
+    with (folder / "labels.csv").open("w", newline="") as f:
+        csv.writer(f).writerows(rows)
+    return folder
+
+
+def test_a_recording_that_was_learned_is_left_out_wherever_it_stands(random_model, source, tmp_path, capsys):
+    """The same recordings in a hospital's folder are not judged as if they were never learned from."""
+    copies = tmp_path / "copies"
+    hospital_of(copies, [0, 3, 50, 51, 52])  # the first two are PTB-XL's records 0 and 3, of fold 1
+    prepare([source, copies], tmp_path / "corpus", workers=1)
+    data, every = Corpus(tmp_path / "corpus"), tuple(range(1, 11))
+    opened = load_checkpoint(answering(random_model, BOTH, 0, tmp_path / "run"))
+    opened = replace(opened, training={**opened.training, "data_sets": ["ptbxl"]})
+    capsys.readouterr()
+    found = judged(opened, data, every, ("copies",))
+    assert data.records.column("record")[found].tolist() == ["copies/a50", "copies/a51", "copies/a52"]
+    assert "2 recordings are left out" in capsys.readouterr().err
+    before = {"config": opened.training["config"], "data_sets": ["copies"]}
+    for told in (
+        {"init": before},
+        {"taught_by": [{"vocabulary": "SCP", "data_sets": ["copies"], "train_folds": [*every]}]},
+        {"fitted_folds": [*every], "fitted_data_sets": ["copies"]},
+    ):
+        other = replace(opened, training={**opened.training, **told})
+        with pytest.raises(CorpusError, match="of copies; judge it on others"):
+            judged(other, data, every, ("copies",))
+    only = [row for row in range(len(data)) if data.records[row]["record"] in ("copies/a0", "copies/a3")]
+    assert learned_rows(learned_labels(opened.training), data)[only].all()
+
+
+def test_a_baseline_that_began_from_the_judged_is_refused(random_model, source, tmp_path):
+    hospital_of(tmp_path / "mine", range(50, 56))
+    prepare([source, tmp_path / "mine"], tmp_path / "corpus", workers=1)
+    data, every = Corpus(tmp_path / "corpus"), tuple(range(1, 11))
+    opened = load_checkpoint(answering(random_model, BOTH, 0, tmp_path / "run"))
+    opened = replace(opened, training={**opened.training, "data_sets": ["ptbxl"]})
+    rows = judged(opened, data, every, ("mine",))
+    before = {"config": {**opened.training["config"], "train_folds": list(every)}, "data_sets": ["mine"]}
+    run = save_checkpoint(
+        tmp_path / "other", opened.model, opened.tasks, training={**opened.training, "init": before}
+    )
+    with pytest.raises(CorpusError, match="themselves"):
+        baseline_answers({"other": run}, opened, data, rows)
+
+
+def test_collections_are_those_of_the_challenges_alone(random_model, tmp_path):
+    """How a hospital names its files says nothing of who is asked for a label."""
+    folder = tmp_path / "mine"
+    for i in range(12):
+        code = "426783006" if i % 2 else "164889003"
+        write_wfdb(
+            ch.simulate_ecg("normal", seed=i, fs=100.0), folder, f"{'xy'[i % 2]}{i:03d}", [f"Dx: {code}"]
+        )
+    prepare([folder], tmp_path / "corpus", workers=1)
+    opened = load_checkpoint(answering(random_model, BOTH, 0, tmp_path / "run"))
+    row = elsewhere_figures(opened, Corpus(tmp_path / "corpus"))["mine"]["labels"]["rhythm/AFIB"]
+    assert (row["records"], row["positives"]) == (12, 6) and "auroc" in row
+
+
+def test_a_fold_without_labels_is_told_of_the_data_sets_asked_for(random_model, source, tmp_path):
+    hospital_of(tmp_path / "mine", range(50, 53), fold=2)
+    prepare([source, tmp_path / "mine"], tmp_path / "corpus", workers=1)
+    opened = load_checkpoint(answering(random_model, BOTH, 0, tmp_path / "run"))
+    with pytest.raises(CorpusError, match=r"folds \[9\] of mine has .* Labelled there: SCP, folds 2\.$"):
+        judged(opened, Corpus(tmp_path / "corpus"), (9,), ("mine",))
 
 
 @pytest.mark.long
@@ -651,7 +729,7 @@ def test_a_table_of_answers_stands_beside_ours(answers, corpus, tmp_path):
         with path.open("w", newline="") as f:
             csv.writer(f).writerows([head, *lines])
 
-    head = ["note", "record", *opened.targets]
+    head = ["date/time", "record", *opened.targets]
     lines = [["x", name, *row] for name, row in zip(names, scores, strict=True)]
     write(head, lines[::-1])
     (said,) = baseline_answers({"other": path}, opened, data, rows)["other"]

@@ -275,7 +275,8 @@ def test_the_file_is_kept_with_the_weights_it_speaks_of(checkpoint, tmp_path):
 
 def test_the_command_tells_points_and_limits(checkpoint, corpus, monkeypatch):
     data = Corpus(corpus)
-    opened = replace(checkpoint, training={"config": {"train_folds": [1, 2, 3], "watch_folds": []}})
+    recipe = {"tasks": ["superdiagnostic"], "train_folds": [1, 2, 3], "watch_folds": []}
+    opened = replace(checkpoint, training={"config": recipe})
     rng = np.random.default_rng(0)
     truth = (rng.random((400, 5)) < [0.5, 0.3, 0.2, 0.1, 0.01]).astype(np.float32)
     logits = (rng.normal(size=(400, 5)) + 2 * truth).astype(np.float32)

@@ -25,7 +25,10 @@ from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 
 FITTED = "fitted_folds"
 """Of a checkpoint's `training`: the folds that its Platt maps, thresholds and criteria were fitted on."""
-PUBLISHED = ("ptbxl", "csn", "cpsc2018")  # data sets whose records bear these names whatever their folder's
+FITTED_SETS = "fitted_data_sets"
+"""The same: the data sets of these folds."""
+PUBLISHED = {"ptbxl": "SCP", "csn": "SNOMED", "cpsc2018": "SNOMED"}
+"""Data sets whose records bear these names whatever their folder's, and what their labels are told in."""
 
 
 def predict(
@@ -56,7 +59,7 @@ class Answers:
     logits : (row, label), NaN for records that the run kept no answer for
     train_folds : None where it is not known what it learned from
     label_fraction : of the labels of its folds that it learned from
-    data_sets : that its folds are of; None where it does not tell: of any
+    learned : what it tells of the labels that it learned; () where it does not
     how : what made them, in a few words, "" where it is not known
     """
 
@@ -64,7 +67,7 @@ class Answers:
     train_folds: tuple[int, ...] | None
     watch_folds: tuple[int, ...]
     label_fraction: float = 1.0
-    data_sets: frozenset[str] | None = None
+    learned: tuple[Learned, ...] = ()
     how: str = ""
 
 
@@ -73,7 +76,7 @@ class Kept:
     """Answers of a run as they lie in a file.
 
     name : of the run, for sentences;  logits : (record, label);  records, targets : what the axes stand for
-    how : what made them, in a few words
+    how : what made them, in a few words;  learned : as of `Answers`
     train_folds : None where it is not known what it learned from
     """
 
@@ -85,6 +88,7 @@ class Kept:
     watch_folds: tuple[int, ...]
     label_fraction: float = 1.0
     how: str = ""
+    learned: tuple[Learned, ...] = ()
 
 
 Source = Path | Kept
@@ -99,11 +103,11 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
 
     """
     kept = run if isinstance(run, Kept) else _table(run) if run.suffix == ".csv" else _predictions(run)
-    data_sets = None
+    learned: tuple[Learned, ...] = ()
     if kept:
         name, names = kept.name, kept.targets
         folds: tuple[tuple[int, ...] | None, tuple[int, ...]] = (kept.train_folds, kept.watch_folds)
-        share, how = kept.label_fraction, kept.how
+        share, how, learned = kept.label_fraction, kept.how, kept.learned
         place = {record: k for k, record in enumerate(kept.records)}
         at = np.array([place.get(data.records[i]["record"], -1) for i in rows], dtype=np.int64)
         logits = np.where(at[:, None] >= 0, kept.logits[at], np.nan).astype(np.float32)
@@ -112,12 +116,11 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
         opened = load_checkpoint(run / "checkpoint" if (run / "checkpoint").is_dir() else run)
         name, names, folds = str(run), opened.targets, folds_of(opened)
         share, how = share_of(opened), _how("finetune", opened.training.get("config", {}))
-        for own in learned_labels(opened.training, opened.tasks[0].vocabulary if opened.tasks else "")[:1]:
-            data_sets = own.data_sets
+        learned = tuple(learned_labels(opened.training))
         logits = predict(opened.model.to(pick_device()), data, rows)
     if missing := [target for target in targets if target not in names]:
         raise CorpusError(f"{name} does not answer {', '.join(missing)}; train it on the same tasks.")
-    return Answers(logits[:, [names.index(target) for target in targets]], *folds, share, data_sets, how)
+    return Answers(logits[:, [names.index(target) for target in targets]], *folds, share, learned, how)
 
 
 def _table(path: Path) -> Kept:
@@ -134,7 +137,7 @@ def _table(path: Path) -> Kept:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             names = list(reader.fieldnames or ())
-            targets = tuple(name for name in names if "/" in name)
+            targets = tuple(name for name in names if name.split("/")[0] in TASKS and "/" in name)
             if "record" not in names or not targets:
                 raise CorpusError(
                     f"{path}: expected a column record and a column a label, such as superdiagnostic/MI."
@@ -168,6 +171,7 @@ def _predictions(run: Path) -> Kept | None:
         return None
     try:
         with np.load(path) as saved:
+            about = json.loads(str(saved["about"])) if "about" in saved else {}
             return Kept(
                 name=str(run),
                 records=tuple(saved["records"].tolist()),
@@ -176,7 +180,8 @@ def _predictions(run: Path) -> Kept | None:
                 train_folds=tuple(saved["train_folds"].tolist()),
                 watch_folds=tuple(saved["watch_folds"].tolist()),
                 label_fraction=float(saved["label_fraction"]) if "label_fraction" in saved else 1.0,
-                how=_how("baseline", json.loads(str(saved["about"]))) if "about" in saved else "",
+                how=_how("baseline", about),
+                learned=(learned_of(about),) if "data_sets" in about else (),
             )
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise CorpusError(f"{path} cannot be read ({error}); run `baseline` again.") from error
@@ -272,45 +277,96 @@ def of_share(checkpoint: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> N
 
 @dataclass(frozen=True)
 class Learned:
-    """Which labels a checkpoint, or one that it began from, learned.
+    """Which labels a checkpoint, one that it began from, or a teacher of theirs learned.
 
+    vocabulary : that they are told in
     data_sets : that they are of, as `Corpus.data_set` names them
     train_folds, watch_folds : of these
-    fitted_folds : of these, that Platt maps, thresholds and criteria were fitted on
     label_fraction : of the labels of its folds
+    fitted_sets, fitted_folds : that Platt maps, thresholds and criteria were fitted on
     """
 
+    vocabulary: str
     data_sets: frozenset[str]
     train_folds: tuple[int, ...]
     watch_folds: tuple[int, ...]
-    fitted_folds: tuple[int, ...] = ()
     label_fraction: float = 1.0
+    fitted_sets: frozenset[str] = frozenset()
+    fitted_folds: tuple[int, ...] = ()
 
     def among(self, data: Corpus, rows: NDArray[np.int64], folds: Sequence[int]) -> NDArray[np.int64]:
-        """Of some records (row,) of a corpus those that are of its data sets and of some folds."""
+        """Of some records (row,) of a corpus those of its words, its data sets and some folds."""
+        return self._of(data, rows, self.data_sets, folds)
+
+    def fitted(self, data: Corpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of some records those that it was calibrated on."""
+        return self._of(data, rows, self.fitted_sets, self.fitted_folds)
+
+    def _of(
+        self, data: Corpus, rows: NDArray[np.int64], data_sets: frozenset[str], folds: Sequence[int]
+    ) -> NDArray[np.int64]:
         rows = np.asarray(rows)
-        ours = np.isin(data.data_set[rows], list(self.data_sets)) & np.isin(data.fold[rows], folds)
-        return rows[ours]
+        some = np.isin(data.data_set[rows], list(data_sets)) & np.isin(data.fold[rows], folds)
+        return rows[some & (data.vocabulary[rows] == self.vocabulary)]
 
 
-def learned_labels(training: Mapping[str, Any], vocabulary: str) -> list[Learned]:
-    """What a checkpoint, and those it began from, learned of the labels of a vocabulary."""
+def learned_labels(training: Mapping[str, Any], vocabulary: str | None = None) -> list[Learned]:
+    """What a checkpoint, its teachers and those it began from learned of labels, its own first.
+
+    vocabulary : that the labels are told in; any when not given
+    """
     recipe = training.get("config", {})
+    words = {TASKS[name].vocabulary for name in recipe.get("tasks", ())}
     mine = []
-    if any(TASKS[name].vocabulary == vocabulary for name in recipe.get("tasks", ())):
+    for word in sorted(words if vocabulary is None else words & {vocabulary}):
         # a checkpoint of before 0.18 tells of shards alone, which need not bear the names of their sets
-        sets = training.get("data_sets") or (*training.get("sources", ()), *PUBLISHED)
-        mine = [
+        sets = frozenset(training.get("data_sets") or (*training.get("sources", ()), *PUBLISHED))
+        mine += [
             Learned(
-                frozenset(sets),
+                word,
+                sets,
                 tuple(recipe.get("train_folds", ())),
                 tuple(recipe.get("watch_folds", ())),
-                tuple(training.get(FITTED, ())),
                 float(recipe.get("label_fraction", 1.0)),
-            )
+                frozenset(training.get(FITTED_SETS) or sets),
+                tuple(training.get(FITTED, ())),
+            ),
+            *(learned_of(told) for told in training.get("taught_by", ())),
         ]
     before = training.get("init")
     return mine + (learned_labels(before, vocabulary) if before else [])
+
+
+def learned_of(told: Mapping[str, Any]) -> Learned:
+    """As `taught_by` of a checkpoint or a baseline tells of its run."""
+    return Learned(
+        TASKS[told["tasks"][0]].vocabulary if "tasks" in told else told["vocabulary"],
+        frozenset(told["data_sets"]),
+        tuple(told["train_folds"]),
+        tuple(told.get("watch_folds", ())),
+    )
+
+
+def learned_rows(chain: Sequence[Learned], data: Corpus) -> NDArray[np.bool_]:
+    """(record,) True where the labels of a recording were learned, watched or calibrated on.
+
+    Wherever it stands: known by its trace, or as a record of PTB-XL or CSN in the challenges by its name.
+    Where the corpus does not hold such a record under its own name, it may have been learned, and counts.
+    """
+    every, mask = np.arange(len(data)), np.zeros(len(data), dtype=bool)
+    for one in chain:
+        folds = (*one.train_folds, *one.watch_folds)
+        mask[one.among(data, every, folds)] = True
+        mask[one.fitted(data, every)] = True
+        for row, name in data.in_challenges.items():
+            if PUBLISHED[name.split("/")[0]] != one.vocabulary:
+                continue
+            of = {
+                *(folds if name.split("/")[0] in one.data_sets else ()),
+                *(one.fitted_folds if name.split("/")[0] in one.fitted_sets else ()),
+            }
+            mask[row] |= bool(of) and (name not in data.names or int(data.fold[row]) in of)
+    return mask | np.isin(data.recording, data.recording[mask])
 
 
 def pretraining(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -330,3 +386,18 @@ def pretrained_on(opened: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> 
         of = np.isin(data.source[rows], stage["sources"]) if "sources" in stage else True
         seen |= of & ~np.isin(data.fold[rows], stage["config"]["leave_out_folds"])
     return seen
+
+
+def learned_from(opened: Checkpoint, data: Corpus) -> NDArray[np.int64]:
+    """The labelled records that a checkpoint was fine-tuned on: of its folds, its share of the labels."""
+    for own in learned_labels(opened.training, opened.tasks[0].vocabulary)[:1]:
+        rows = own.among(data, np.flatnonzero(data.labelled_for(opened.tasks)), own.train_folds)
+        return of_share(opened, data, rows)
+    return np.array([], dtype=np.int64)
+
+
+def learned_by(run: Path) -> tuple[Learned, ...]:
+    """What a run of `baseline` or `finetune`, or a checkpoint, tells of the labels that it learned."""
+    if kept := _predictions(run):
+        return kept.learned
+    return tuple(learned_labels(load_checkpoint(run).training))

@@ -24,7 +24,7 @@ from clear_hug.diagnosis import computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
-from clear_hug.train.answers import learned_labels
+from clear_hug.train.answers import learned_labels, learned_rows
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
@@ -192,10 +192,10 @@ def baseline(
             opened = load_checkpoint(init or "")
             for before in (b for task in tasks for b in learned_labels(opened.training, task.vocabulary)):
                 for which, what in (
-                    (before.train_folds, "learned from"),
-                    (before.watch_folds, "was watched on"),
+                    (replace(before, watch_folds=(), fitted_folds=()), "learned from"),
+                    (replace(before, train_folds=(), fitted_folds=()), "was watched on"),
                 ):
-                    if (both := before.among(data, judged, which)).size:
+                    if (both := judged[learned_rows([which], data)[judged]]).size:
                         among = sorted(set(data.fold[both].tolist()))
                         raise CorpusError(f"the encoder {what} folds {among}, which would be judged.")
             predict = probe(opened.model.clear, data, rows, labels, recipe.weight_decay)
@@ -212,6 +212,7 @@ def baseline(
     about = {
         **asdict(recipe),
         "records": int(rows["train"].size),
+        "data_sets": sorted(set(data.data_set[np.concatenate([rows["train"], rows["watch"]])].tolist())),
         "data": data.digest,
         "labels": data.labels_digest,
         "revision": git_revision(),

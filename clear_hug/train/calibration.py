@@ -17,7 +17,7 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.diagnosis import pick_device
 from clear_hug.model import CLEARHUG
 from clear_hug.tasks import Task
-from clear_hug.train.answers import FITTED, folds_of, of_share, predict
+from clear_hug.train.answers import FITTED, FITTED_SETS, folds_of, of_share, predict
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import weigh_criteria, weigh_qtc
 from clear_hug.train.metrics import best_thresholds, fit_platt
@@ -44,7 +44,8 @@ def criteria(run: Path, others: tuple[Path, ...], corpus: Path = Path("corpus"))
     found = set_criteria(opened.model, data, opened.tasks, others, watched)
     now = calibrate(opened.model, data, opened.tasks, watch, watched, ())
     fitted = sorted({*found.folds, *now.folds})
-    told = {"criteria_from": found.words, "calibrated_on": now.words, FITTED: fitted}
+    sets = sorted(set(data.data_set[np.concatenate([found.rows, now.rows])].tolist()))
+    told = {"criteria_from": found.words, "calibrated_on": now.words, FITTED: fitted, FITTED_SETS: sets}
     save_checkpoint(
         run / "checkpoint",
         opened.model,
@@ -125,12 +126,13 @@ def set_criteria(
 
 
 class Calibrated(NamedTuple):
-    """Platt maps (label, 2), thresholds (label,), NaN where none; where from, in words; and the folds."""
+    """Platt maps (label, 2), thresholds (label,), NaN where none; where from, in words; folds and records."""
 
     platt: NDArray[np.float64] | None
     thresholds: NDArray[np.float64] | None
     words: str
     folds: tuple[int, ...]
+    rows: NDArray[np.int64]
 
 
 def calibrate(
@@ -142,18 +144,18 @@ def calibrate(
     calibration: Sequence[Path],
 ) -> Calibrated:
     """Platt maps and thresholds from the watched records, or other runs'."""
-    folds = tuple(watch_folds)
+    folds, rows = tuple(watch_folds), watch
     if watch.size:
         logits, truth = predict(model, data, watch), data.labels(tasks, watch)
         words = f"folds {list(watch_folds)}, which it did not learn from"
     elif calibration:
         found = out_of_fold(data, tasks, calibration)
-        logits, truth, words, folds = found.logits, found.truth, found.words, found.folds
+        logits, truth, words, folds, rows = found.logits, found.truth, found.words, found.folds, found.rows
     else:
-        return Calibrated(None, None, "nothing", ())
+        return Calibrated(None, None, "nothing", (), rows)
     platt = fit_platt(logits, truth)
     thresholds = best_thresholds(expit(platt[:, 0] * logits + platt[:, 1]), truth)
-    return Calibrated(platt, thresholds, words, folds)
+    return Calibrated(platt, thresholds, words, folds, rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,6 +203,12 @@ class Corpus:
         return content.hexdigest()
 
     @cached_property
+    def in_challenges(self) -> dict[int, str]:
+        """Row of a record of the challenges -> its name in the set that it was published in."""
+        found = ((i, published_name(name)) for i, name in enumerate(self.records.column("record")))
+        return {i: name for i, name in found if name}
+
+    @cached_property
     def names(self) -> frozenset[str]:
         """Of all records."""
         return frozenset(self.records.column("record").tolist())
@@ -312,18 +318,24 @@ class Corpus:
             told &= self.vocabulary == task.vocabulary
         return told
 
-    def none_labelled(self, tasks: Sequence[Task], folds: Sequence[int]) -> str:
-        """A sentence on why no record of some folds has labels of some tasks."""
-        asked = {task.vocabulary for task in tasks}
-        there = {str(word): sorted(set(self.fold[self.vocabulary == word])) for word in set(self.vocabulary)}
+    def none_labelled(
+        self, tasks: Sequence[Task], folds: Sequence[int], data_sets: Sequence[str] = ()
+    ) -> str:
+        """A sentence on why no record of some folds (and data sets) has labels of some tasks."""
+        asked, some = {task.vocabulary for task in tasks}, self.of_sets(data_sets)
+        there = {
+            str(word): sorted(set(self.fold[some & (self.vocabulary == word)].tolist()))
+            for word in set(self.vocabulary[some].tolist())
+        }
         told = [
             f"{word}, folds {', '.join(map(str, there[word]))}" for word in sorted(there) if word in WORDS
         ]
         names = ", ".join(task.name for task in tasks)
+        where = ", ".join(data_sets) or self.shards[0].parent
         both = "; two vocabularies cannot be learned at once" if len(asked) > 1 else ""
         return (
-            f"no record of folds {list(folds)} of {self.shards[0].parent} has labels of {names}, which are "
-            f"told in {' and '.join(sorted(asked))}{both}. Labelled there: {'; '.join(told) or 'none'}."
+            f"no record of folds {list(folds)} of {where} has labels of {names}, which are told "
+            f"in {' and '.join(sorted(asked))}{both}. Labelled there: {'; '.join(told) or 'none'}."
         )
 
     def labels(self, tasks: Sequence[Task], rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -443,14 +455,17 @@ def _one_fold(table: pd.DataFrame) -> NDArray[np.int64]:
     first = told.drop_duplicates("trace").set_index("trace")["fold"]
     found = table["trace"].map(first).fillna(fold)
     by_name = told.drop_duplicates("record").set_index("record")["fold"]
-    named = table["record"].map(ptbxl_name)
+    named = table["record"].map(published_name)
     return fold.where(official, named.map(by_name).fillna(found)).to_numpy(dtype=np.int64)
 
 
-def ptbxl_name(record: str) -> str | None:
-    """What PTB-XL's record HR00001, and so on, of the challenges is called in PTB-XL; None for any other."""
-    found = re.search(r"/HR(\d{5})$", record)
-    return f"ptbxl/{int(found[1])}" if found else None
+def published_name(record: str) -> str | None:
+    """What a record of the challenges (HR00001, JS00001) is called in PTB-XL or CSN; None for any other."""
+    found = re.search(r"/(HR|JS)(\d{5})$", record)
+    if not found or record.startswith(("ptbxl/", "csn/")):
+        return None
+    letters, number = found.groups()
+    return f"ptbxl/{int(number)}" if letters == "HR" else f"csn/JS{number}"
 
 
 def _part_folders(shard: Path) -> list[Path]:

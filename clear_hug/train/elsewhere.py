@@ -6,6 +6,7 @@ data set states what it means. Statements that may or may not mean it leave a re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.checkpoint import Checkpoint
-from clear_hug.train.answers import learned_labels, predict, pretrained_on
-from clear_hug.train.corpus import Corpus, ptbxl_name
+from clear_hug.train.answers import learned_labels, learned_rows, predict, pretrained_on
+from clear_hug.train.corpus import Corpus
 from clear_hug.train.metrics import INTERVAL_FROM, auroc, draw_weights, drawn_auroc, with_interval
 
 
@@ -153,13 +154,10 @@ MEANINGS: dict[str, dict[str, Means]] = {"SNOMED": SNOMED, "LUDB": LUDB}
 """Vocabulary of a record's statements -> which of them mean which label."""
 
 
-def elsewhere_figures(opened: Checkpoint, data: Corpus, trained: NDArray[np.int64]) -> dict[str, Any]:
+def elsewhere_figures(opened: Checkpoint, data: Corpus) -> dict[str, Any]:
     """AUROC a label on every data set of a corpus whose statements are in other words, for metrics.json.
 
-    Parameters
-    ----------
-    trained : rows whose labels `opened` learned; where a recording of them stands in another data set too, it
-        is left out there
+    Recordings whose labels `opened` learned, was chosen or calibrated on are left out.
 
     Returns
     -------
@@ -169,37 +167,27 @@ def elsewhere_figures(opened: Checkpoint, data: Corpus, trained: NDArray[np.int6
         INTERVAL_FROM positives and negatives on, auroc and its interval over patients
 
     """
-    recordings = set(data.recording[trained].tolist())
+    learned = learned_rows(learned_labels(opened.training), data)
     out: dict[str, Any] = {}
-    for vocabulary, meanings in MEANINGS.items():
-        stated = np.flatnonzero(data.vocabulary == vocabulary)
-        known = {i for i in stated.tolist() if _learned_as_ptbxl(opened, data, i)}
-        for learned in learned_labels(opened.training, vocabulary):
-            known |= set(learned.among(data, stated, (*learned.train_folds, *learned.watch_folds)).tolist())
+    for vocabulary, of_words in MEANINGS.items():
+        meanings = {target: means for target, means in of_words.items() if target in opened.targets}
+        stated = np.flatnonzero(data.vocabulary == vocabulary) if meanings else np.array([], dtype=np.int64)
         for name in sorted(set(data.data_set[stated].tolist())):
             asked = stated[data.data_set[stated] == name]
-            seen = [i in known or data.recording[i] in recordings for i in asked.tolist()]
-            rows = asked[~np.array(seen)]
+            rows = asked[~learned[asked]]
             if rows.size:
+                sources = sorted(set(data.source[asked].tolist()))
+                seen = bool(set(sources) & set(opened.training.get("sources", ())))
                 out[name] = {
                     "records": int(rows.size),
                     "vocabulary": vocabulary,
                     "learned": int(asked.size - rows.size),
-                    "failed": sum(data.failures(shard) for shard in sorted(set(data.source[asked].tolist()))),
+                    "failed": sum(data.failures(source) for source in sources),
                     "pretrained_on": bool(pretrained_on(opened, data, rows).any()),
-                    "taught": bool(opened.training.get("pupils")) and not data.labelled[rows].any(),
+                    "taught": bool(opened.training.get("pupils")) and seen and not data.labelled[rows].any(),
                     "labels": _labels(opened, data, rows, meanings),
                 }
     return dict(sorted(out.items()))
-
-
-def _learned_as_ptbxl(opened: Checkpoint, data: Corpus, row: int) -> bool:
-    """Whether a record of the challenges is one of PTB-XL's that was learned, or may have been."""
-    if not (name := ptbxl_name(data.records[row]["record"])):
-        return False
-    recipes = [one for one in learned_labels(opened.training, "SCP") if "ptbxl" in one.data_sets]
-    folds = {fold for one in recipes for fold in (*one.train_folds, *one.watch_folds)}
-    return bool(folds) and (name not in data.names or int(data.fold[row]) in folds)
 
 
 def _labels(
@@ -217,8 +205,9 @@ def _labels(
 
 
 def _collection(record: str) -> str:
-    """What a record's name begins with: of the challenges its letters tell where it is from."""
-    return record.rsplit("/", 1)[-1].rstrip("0123456789")
+    """Of a record of the challenges the letters that tell where it is from; any other set is one."""
+    found = re.fullmatch(r"(A|Q|I|S|HR|E|JS)\d{4,5}", record.rsplit("/", 1)[-1])
+    return found[1] if found else ""
 
 
 def _label(

@@ -23,8 +23,9 @@ from clear_hug.train.answers import (
     folds_of,
     keep_answers,
     kept_answers,
+    learned_from,
     learned_labels,
-    of_share,
+    learned_rows,
     predict,
     pretrained_on,
     share_of,
@@ -97,7 +98,7 @@ def measure(
     elsewhere: bool = True,
 ) -> dict[str, Any]:
     """Every figure of a checkpoint on the rows of `judged`, ready for metrics.json; see `evaluate`."""
-    trained = _learned_from(opened, data)
+    trained = learned_from(opened, data)
     positives = _positives(opened, data, trained)
     folds = sorted(set(data.fold[rows].tolist()))
     logits = predict(opened.model, data, rows)
@@ -126,7 +127,7 @@ def measure(
     metrics["unseen"] = _unseen(data, rows)
     fitted = trained if trained.size else np.flatnonzero(~np.isin(data.fold, (0, *folds)))
     metrics["reconstruction"] = reconstruction_figures([Judged(opened.model.clear, rows, fitted)], data)
-    metrics["elsewhere"] = elsewhere_figures(opened, data, trained) if elsewhere else {}
+    metrics["elsewhere"] = elsewhere_figures(opened, data) if elsewhere else {}
     return metrics
 
 
@@ -144,21 +145,34 @@ def judged(
         raise CorpusError(f"{opened.name} answers no task; fine-tune it first.")
     asked = np.isin(data.fold, folds) & data.labelled_for(opened.tasks)
     rows = np.flatnonzero(asked & data.of_sets(data_sets))
-    for vocabulary in sorted({task.vocabulary for task in opened.tasks}):
-        for learned in learned_labels(opened.training, vocabulary):
-            for which, what in (
-                ((*learned.train_folds, *learned.watch_folds), "learned from, or was chosen on,"),
-                (learned.fitted_folds, "was calibrated on"),
-            ):
-                if (both := learned.among(data, rows, which)).size:
-                    folds, sets = (sorted(set(of[both].tolist())) for of in (data.fold, data.data_set))
-                    raise CorpusError(
-                        f"{opened.name} {what} folds {folds} of {', '.join(sets)}; judge it on others "
-                        "(--folds), or on other data sets (--data_sets)."
-                    )
     if not rows.size:
-        raise CorpusError(data.none_labelled(opened.tasks, folds))
-    return rows
+        raise CorpusError(data.none_labelled(opened.tasks, folds, data_sets))
+    chain = learned_labels(opened.training)
+    for learned in chain:
+        seen = learned.among(data, rows, (*learned.train_folds, *learned.watch_folds))
+        for both, what in (
+            (seen, "learned from, or was chosen on,"),
+            (learned.fitted(data, rows), "was calibrated on"),
+        ):
+            if both.size:
+                of_folds, sets = (sorted(set(of[both].tolist())) for of in (data.fold, data.data_set))
+                raise CorpusError(
+                    f"{opened.name} {what} folds {of_folds} of {', '.join(sets)}; judge it on others "
+                    "(--folds), or on other data sets (--data_sets)."
+                )
+    # in a set that it learned from, folds tell what may be judged; in any other a recording of them may stand
+    own = {name for learned in chain for name in learned.data_sets}
+    foreign = ~np.isin(data.data_set[rows], list(own))
+    elsewhere = foreign & learned_rows(chain, data)[rows]
+    if elsewhere.all():
+        raise CorpusError(f"{opened.name} learned all of these recordings, in other sets.")
+    if elsewhere.any():
+        print(
+            f"{int(elsewhere.sum())} recordings are left out: {opened.name} learned from them, or was chosen "
+            "or calibrated on them, in other sets.",
+            file=sys.stderr,
+        )
+    return rows[~elsewhere]
 
 
 def baseline_answers(
@@ -184,8 +198,8 @@ def _kept(checkpoint: str, opened: Checkpoint, data: Corpus, rows: NDArray[np.in
     learned, _ = folds_of(opened)
 
     def fits(run: Kept) -> bool:
-        same = run.train_folds is None or set(run.train_folds) == set(learned)
-        same = same and run.label_fraction == share_of(opened) and set(opened.targets) <= set(run.targets)
+        like_ours = set(run.train_folds or ()) == set(learned) and run.label_fraction == share_of(opened)
+        same = (run.train_folds is None or like_ours) and set(opened.targets) <= set(run.targets)
         return same and asked <= set(run.records)
 
     if all(fits(run) for several in kept.values() for run in several):
@@ -196,14 +210,6 @@ def _kept(checkpoint: str, opened: Checkpoint, data: Corpus, rows: NDArray[np.in
         file=sys.stderr,
     )
     return {}
-
-
-def _learned_from(opened: Checkpoint, data: Corpus) -> NDArray[np.int64]:
-    """The labelled records that a checkpoint was fine-tuned on: of its folds, its share of the labels."""
-    for own in learned_labels(opened.training, opened.tasks[0].vocabulary)[:1]:
-        rows = own.among(data, np.flatnonzero(data.labelled_for(opened.tasks)), own.train_folds)
-        return of_share(opened, data, rows)
-    return np.array([], dtype=np.int64)
 
 
 def _positives(opened: Checkpoint, data: Corpus, trained: NDArray[np.int64]) -> Mapping[str, int]:
@@ -261,8 +267,8 @@ def _predicted(
     if told.train_folds is None:
         return told
     itself = np.isin(data.fold[rows], (*told.train_folds, *told.watch_folds))
-    if told.data_sets is not None:
-        itself &= np.isin(data.data_set[rows], list(told.data_sets))
+    if told.learned:
+        itself = learned_rows(told.learned, data)[rows]
     if itself.any():
         folds = sorted(set(data.fold[rows][itself].tolist()))
         raise CorpusError(f"baseline {name} learned from, or was chosen on, the folds {folds} themselves.")

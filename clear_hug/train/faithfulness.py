@@ -27,7 +27,7 @@ from clear_hug.hug import HUG
 from clear_hug.model import CLEAR, CLEARHUG
 from clear_hug.removal import Game, parts_of
 from clear_hug.simulate import simulate_ecg
-from clear_hug.train.answers import folds_of
+from clear_hug.train.answers import learned_labels, learned_rows
 from clear_hug.train.card import faithfulness_lines, model_card
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.metrics import INTERVAL_FROM, draw_weights, mean_known, number, with_interval
@@ -98,14 +98,13 @@ def measure(
     randomised = _randomised(opened, records[:slow])
     unusable = sorted({name.split("/")[0] for name, row in randomised.items() if not row["usable"]})
     proofs = _proofs(replace(opened, faithfulness={"unusable": unusable}), records)
-    train_folds, watch_folds = folds_of(opened)
     return {
         "version": VERSION,
         "command": _command(opened.name, folds, n, seeds),
         "checkpoint": opened.digest,
         "data": data.digest,
         "folds": list(folds),
-        "learned_from_them": bool(set(folds) & {*train_folds, *watch_folds}),
+        "learned_from_them": bool(learned_rows(learned_labels(opened.training), data)[rows].any()),
         "records": len(rows),
         "random_orders": ORDERS,
         "unmoved": UNMOVED,

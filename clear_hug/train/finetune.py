@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from clear_hug.hug import HUG
 from clear_hug.masked import MaskedCLEAR
 from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.tasks import TASKS, Task, of_time
-from clear_hug.train.answers import FITTED, learned_labels, predict
+from clear_hug.train.answers import FITTED, FITTED_SETS, learned_labels, learned_rows, predict
 from clear_hug.train.calibration import calibrate, check_calibration, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
 from clear_hug.train.criteria import usual_r_and_s
@@ -31,7 +31,7 @@ from clear_hug.train.metrics import auroc, macro
 from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
-from clear_hug.train.teachers import LEAST_TAUGHT, learn_from
+from clear_hug.train.teachers import LEAST_TAUGHT, learn_from, told_by
 from clear_hug.train.tuning import FinetuneConfig, Tuning, layered_groups, rebuilds
 
 
@@ -128,6 +128,7 @@ def finetune(
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
     about |= {"teachers": [Path(run).name for run in teachers], "pupils": int(pupils.size)}
+    about["taught_by"] = told_by(teachers)
     about["data_sets"] = sorted(set(data.data_set[np.concatenate([train, watch])].tolist()))
     about["positives"] = dict(zip(targets, found.sum(axis=0).astype(int).tolist(), strict=True))
     taught = hashlib.sha256(labels[pupils].tobytes()).hexdigest() if pupils.size else None
@@ -171,7 +172,8 @@ def check_init(
     """Refuse to begin from what has learned labels that this run is watched on, or may not have."""
     for vocabulary in {task.vocabulary for task in tasks}:
         for before in learned_labels(source.training, vocabulary):
-            if (both := before.among(data, watch, before.train_folds)).size:
+            known = learned_rows([replace(before, watch_folds=(), fitted_folds=())], data)
+            if (both := watch[known[watch]]).size:
                 folds = sorted(set(data.fold[both].tolist()))
                 raise CorpusError(
                     f"{source.name} learned the labels of folds {folds}, which this run would watch."
@@ -206,13 +208,15 @@ def _finish(
     rows = np.repeat([task in shipped for task in tasks], [len(task.labels) for task in tasks])
     final.hug = _rows_of(final.hug, torch.from_numpy(np.flatnonzero(rows)))
     average_with_ridge(final, data, train, data.labels(shipped, train), recipe.ridge)
-    training, fitted = dict(about), set()
+    training, fitted, sets = dict(about), set(), set()
     if calibration and have_criteria(calibration):
         found = set_criteria(final, data, shipped, calibration, recipe.watch_folds)
         training["criteria_from"] = found.words
         fitted |= set(found.folds)
+        sets |= set(data.data_set[found.rows].tolist())
     now = calibrate(final, data, shipped, watch, recipe.watch_folds, calibration)
     training |= {"calibrated_on": now.words, FITTED: sorted(fitted | set(now.folds))}
+    training[FITTED_SETS] = sorted(sets | set(data.data_set[now.rows].tolist()))
     save_checkpoint(folder, final, shipped, platt=now.platt, thresholds=now.thresholds, training=training)
 
 

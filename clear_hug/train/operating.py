@@ -15,7 +15,7 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_measured
 from clear_hug.diagnosis import probabilities
 from clear_hug.gate import input_measures, limits_of
 from clear_hug.operating import FEWEST, LEVELS, SENSITIVITY, SPECIFICITY, VERSION, tabulate
-from clear_hug.train.answers import folds_of
+from clear_hug.train.answers import folds_of, learned_from
 from clear_hug.train.calibration import out_of_fold
 from clear_hug.train.corpus import Corpus, CorpusError
 
@@ -51,7 +51,7 @@ def measure(opened: Checkpoint, data: Corpus, calibration: Sequence[Path]) -> di
             f"{sorted({*learned, *watched})}."
         )
     p, truth = probabilities(opened, answers.logits), answers.truth > 0
-    rows = np.flatnonzero(np.isin(data.fold, learned) & data.labelled_for(opened.tasks))
+    rows = learned_from(opened, data)
     blank = replace(opened, operating={})
     measured = [input_measures(blank, data.tokens(int(i))) for i in tqdm(rows, desc="input", unit=" ECG")]
     return {

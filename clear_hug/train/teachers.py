@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from clear_hug.tasks import Task
-from clear_hug.train.answers import answers
+from clear_hug.train.answers import answers, learned_by
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.tuning import FinetuneConfig
 
@@ -56,6 +56,20 @@ def learn_from(
     columns = np.flatnonzero(np.repeat(taught, [len(task.labels) for task in tasks]))
     labels[np.ix_(rows, columns)] = mean[np.ix_(spoken, columns)]
     return rows
+
+
+def told_by(teachers: Sequence[Path]) -> list[dict[str, Any]]:
+    """Which labels the teachers, and those they began from, learned; for a checkpoint's `taught_by`."""
+    return [
+        {
+            "vocabulary": one.vocabulary,
+            "data_sets": sorted(one.data_sets),
+            "train_folds": list(one.train_folds),
+            "watch_folds": list(one.watch_folds),
+        }
+        for run in teachers
+        for one in learned_by(Path(run))
+    ]
 
 
 def _recipe_of(run: Path) -> Mapping[str, Any]:
