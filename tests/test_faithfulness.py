@@ -284,7 +284,8 @@ def saved(random_model, folder, seed=0):
     """A checkpoint of random weights for two tasks, said to have learned from folds 1-7."""
     tasks = (TASKS["superdiagnostic"], TASKS["form"])
     n = sum(len(task.labels) for task in tasks)
-    training = {"config": {"train_folds": [1, 2, 3, 4, 5, 6, 7], "watch_folds": [8]}}
+    recipe = {"tasks": ["superdiagnostic"], "train_folds": [1, 2, 3, 4, 5, 6, 7], "watch_folds": [8]}
+    training = {"config": recipe}
     return save_checkpoint(folder, random_model("tiny", n, seed=seed), tasks, training=training)
 
 

@@ -66,7 +66,10 @@ def test_read_first_hides_then_compares_and_exports(
     page.goto(f"{address}/Diagnosis?record=simulated-paced&read_first=true")
     page.get_by_text("Your reading first").wait_for()
     settled(page)
-    assert not page.locator(".js-plotly-plot").count()
+    paper = page.locator(
+        ".st-key-paper_overview .js-plotly-plot"
+    )  # the ECG to be read, and no chart beside it
+    assert paper.count() == page.locator(".js-plotly-plot").count() == 1
     told = page.locator(".stMainBlockContainer").inner_text()
     assert not re.search(r"\(\d+%|Called|No label|Why|%\)", told)
     page.screenshot(path=SHOTS / "read-first.png")
@@ -80,6 +83,7 @@ def test_read_first_hides_then_compares_and_exports(
     page.get_by_role("button", name="conduction disturbance").first.click()
     page.get_by_role("textbox", name="Note").fill("paced")
     page.get_by_role("button", name="Commit").click()
+    expect(paper).to_have_count(0)
     page.wait_for_selector(".js-plotly-plot .main-svg")
     settled(page)
     expect(page.get_by_text("you: yes")).to_have_count(1)
