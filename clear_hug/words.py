@@ -358,7 +358,7 @@ def beat_words(
         shares = np.nan_to_num(beat.values / (lead.logit - lead.bias))
         most = min(1.0, np.ceil(100 * shares.max(initial=0.0)) / 100)
         much = f"more than {most:.0%}" if most > 0 else "any"
-        return f"; no beat alone takes {much} of it away{other}"
+        return f"; no beat alone takes {much} of the net evidence away{other}"
     share = (lead.logit - without) / (lead.logit - lead.bias)
     what = _named_beats(facts, rows)
     return f"; without {what}, {min(1.0, share):.0%} of the net evidence is gone{other}"

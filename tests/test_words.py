@@ -169,7 +169,7 @@ def test_the_beat_that_opposes_most_is_named_too():
     facts = _facts(8, premature=(2, 6))
     alone = _lead([0.1, -0.2, -3.0])
     said = beat_words(told, alone, [], 3.0, facts, 2)
-    assert said.endswith("of it away; beat 3, premature, pulls the other way")
+    assert said.endswith("net evidence away; beat 3, premature, pulls the other way")
     assert beat_words(told, alone, [0], 1.0, facts, 1).endswith("is gone; beat 2 pulls the other way")
 
 
@@ -192,7 +192,7 @@ def test_what_beats_take_along_is_said_with_how_they_look():
 def test_where_no_few_beats_tell_it_is_said_what_the_most_telling_takes_along(sign, values, much):
     lead = SimpleNamespace(values=np.full(12, sign), logit=-1.0 + 4 * sign, bias=-1.0)
     said = beat_words(lead, _lead(sign * np.array(values)), [], lead.logit, _facts(3))
-    assert said == f"; no beat alone takes {much} of it away"
+    assert said == f"; no beat alone takes {much} of the net evidence away"
 
 
 def test_the_beats_that_a_chart_shows_tallest_are_those_that_are_named():
