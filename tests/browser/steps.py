@@ -28,10 +28,17 @@ def open_page(page: Page, address: str, name: str, query: str = "") -> None:
     settled(page)
 
 
+# a chart's code comes when the first one is asked for: until then a skeleton stands in its place
+DRAWN = """() => !document.querySelector("[data-testid=stSkeleton]")
+    && [...document.querySelectorAll("[data-testid=stPlotlyChart]")]
+        .every(chart => chart.querySelector(".main-svg"))"""
+
+
 def settled(page: Page) -> None:
     """The script has run; what it sent is drawn."""
     page.wait_for_timeout(150)
     page.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=60_000)
+    page.wait_for_function(DRAWN, timeout=30_000)
     page.wait_for_timeout(200)
 
 
