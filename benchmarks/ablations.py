@@ -28,8 +28,9 @@ from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import predict
 from clear_hug.train.baselines import linear_probe
-from clear_hug.train.corpus import Corpus, label_fraction
+from clear_hug.train.corpus import Corpus
 from clear_hug.train.finetune import finetune
+from clear_hug.train.fractions import label_fraction
 from clear_hug.train.metrics import auroc, macro, paired
 from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.tuning import FinetuneConfig

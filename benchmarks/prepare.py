@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,17 +40,23 @@ def transforms_a_second() -> float:
 
 
 def bytes_held(shard: Path, times: int = 1000) -> float:
-    """Of memory that an open corpus holds a record: the shard's records many times, by other names."""
-    plan, part = read_plan(shard), next(path for path in shard.iterdir() if path.is_dir())
+    """Of memory that an open corpus holds a record: the shard's records many times, by other names.
+
+    In as many parts as a large source has; the arrays of all are the same files.
+    """
+    plan, many = read_plan(shard), shard.parent.parent / "many" / shard.name
     assert plan
-    many = shard.parent.parent / "many" / shard.name
+    parts = [shard / name for name in part_names(plan)]
+    text: dict[str, Any] = {"dtype": str, "keep_default_na": False}
+    table = pd.concat([pd.read_csv(part / "records.csv", **text) for part in parts])
     many.mkdir(parents=True)
-    table = pd.read_csv(part / "records.csv", dtype=str, keep_default_na=False)
+    for name in ("trace", "beats", "lead_scale"):
+        np.save(many / f"{name}.npy", np.concatenate([np.load(part / f"{name}.npy") for part in parts]))
     plan |= {"parts": times, "part_records": len(table), "records": times * len(table)}
     (many / "plan.json").write_text(json.dumps(plan))
     for k, name in enumerate(part_names(plan)):
         (many / name).mkdir()
-        for array in part.glob("*.npy"):
+        for array in many.glob("*.npy"):
             (many / name / array.name).symlink_to(array)
         another = {
             "record": table["record"] + f"{k:04d}",

@@ -9,7 +9,6 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -23,7 +22,7 @@ from clear_hug.datasets import Item, fold_of, read_record
 from clear_hug.diagnosis import collate
 from clear_hug.tasks import TASKS
 from clear_hug.train import prepare as prepare_module
-from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.prepare import prepare
 from tests.written_sets import Simulated, failures_of, write_csv, write_wfdb
 
@@ -306,43 +305,6 @@ def test_a_task_is_asked_only_in_the_words_of_its_data_set(
     assert [data.records[i]["record"] for i in judged] == ["georgia/E0", "georgia/E1", "georgia/E2"]
     hypertrophy = data.labels([TASKS["csn"]], judged)[:, TASKS["csn"].labels.index("LVH")]
     assert list(hypertrophy) == [1, 0, 0]
-
-
-@pytest.fixture(scope="module")
-def labelled() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """3,000 rows of about 1,500 patients with labels from common to rare: rows, labels, patients."""
-    rng = np.random.default_rng(0)
-    labels = (rng.random((3000, 5)) < [0.5, 0.2, 0.05, 0.01, 0.003]).astype(np.float32)
-    patients = np.array([f"p{i}" for i in rng.integers(0, 1500, 3000)])
-    return np.arange(100, 3100), labels, patients
-
-
-@pytest.mark.parametrize("stratified", [True, False])
-def test_a_label_fraction_is_whole_patients_nested_and_by_seed(labelled: Any, stratified: bool) -> None:
-    rows, labels, patients = labelled
-
-    def draw(fraction: float, seed: int = 0) -> np.ndarray:
-        return label_fraction(rows, labels, patients, fraction, seed, stratified)
-
-    one, ten, all_rows = (draw(fraction) for fraction in (0.01, 0.1, 1.0))
-    assert list(all_rows) == list(rows) and set(one) < set(ten)
-    assert 30 <= len(one) <= 40 and 300 <= len(ten) <= 310
-    assert list(draw(0.1)) == list(ten) and set(draw(0.1, seed=1)) != set(ten)
-    assert list(ten) == sorted(ten)
-    inside = np.isin(rows, ten)
-    assert not set(patients[inside]) & set(patients[~inside])
-
-
-def test_a_stratified_fraction_has_every_label_and_its_share(labelled: Any) -> None:
-    rows, labels, patients = labelled
-    for seed in range(5):
-        for fraction in (0.01, 0.1):
-            drawn = np.isin(rows, label_fraction(rows, labels, patients, fraction, seed))
-            assert (labels[drawn].sum(axis=0) > 0).all()
-        share = labels[drawn].mean(axis=0) / labels.mean(axis=0)
-        assert (np.abs(share[:2] - 1) < 0.25).all()
-    with pytest.raises(ValueError, match="fraction"):
-        label_fraction(rows, labels, patients, 0)
 
 
 def test_a_corpus_goes_to_another_process_without_its_data(shard: Path) -> None:

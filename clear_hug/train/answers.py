@@ -21,7 +21,8 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint
 from clear_hug.diagnosis import collate, pick_device
 from clear_hug.model import CLEARHUG
 from clear_hug.tasks import TASKS
-from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.corpus import Corpus, CorpusError
+from clear_hug.train.fractions import label_fraction
 
 FITTED = "fitted_folds"
 """Of a checkpoint's `training`: the folds that its Platt maps, thresholds and criteria were fitted on."""
@@ -354,6 +355,7 @@ def learned_rows(chain: Sequence[Learned], data: Corpus) -> NDArray[np.bool_]:
     Where the corpus does not hold such a record under its own name, it may have been learned, and counts.
     """
     every, mask = np.arange(len(data)), np.zeros(len(data), dtype=bool)
+    there = data.records.rows_of(data.in_challenges.values())
     for one in chain:
         folds = (*one.train_folds, *one.watch_folds)
         mask[one.among(data, every, folds)] = True
@@ -365,7 +367,7 @@ def learned_rows(chain: Sequence[Learned], data: Corpus) -> NDArray[np.bool_]:
                 *(folds if name.split("/")[0] in one.data_sets else ()),
                 *(one.fitted_folds if name.split("/")[0] in one.fitted_sets else ()),
             }
-            mask[row] |= bool(of) and (name not in data.names or int(data.fold[row]) in of)
+            mask[row] |= bool(of) and (name not in there or int(data.fold[row]) in of)
     return mask | np.isin(data.recording, data.recording[mask])
 
 

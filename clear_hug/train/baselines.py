@@ -25,9 +25,10 @@ from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.tasks import TASKS, Task
 from clear_hug.train.answers import learned_labels, learned_rows
-from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
+from clear_hug.train.fractions import label_fraction
 from clear_hug.train.loop import Average, check_finite, learning_rate, parameter_groups
 from clear_hug.train.metrics import auroc, macro
 from clear_hug.train.run import git_revision

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,19 @@ from clear_hug.datasets import CorpusError
 from clear_hug.ecg import window_edges
 from clear_hug.leads import N_LEADS
 from clear_hug.tasks import TASKS, Task
+from clear_hug.train.records import Records
 
 FORMAT = 4  # of a shard; another one is prepared anew
 OPEN_PARTS = 400
+DIGEST = hashlib.sha256().digest_size
 BEAT = np.dtype([("r_peak", "<f8"), ("window", "<f8", (2,)), ("valid", "?", (N_LEADS,))])
 COLUMNS = ("record", "fold", "patient", "age", "sex", "units_known", "vocabulary", "statements",
            "duration", "n_samples", "n_beats", "n_dropped", "digest", "trace")  # fmt: skip
-_TYPES: dict[str, type] = {
-    **dict.fromkeys(COLUMNS, str),
-    **dict.fromkeys(("fold", "units_known", "n_samples", "n_beats", "n_dropped"), np.int64),
-    **dict.fromkeys(("age", "duration"), np.float64),
+_TYPES: dict[str, str] = {
+    **dict.fromkeys(COLUMNS, "string[pyarrow]"),
+    **dict.fromkeys(("fold", "units_known"), "int16"),
+    **dict.fromkeys(("n_samples", "n_beats", "n_dropped"), "int32"),
+    **dict.fromkeys(("age", "duration"), "float64"),
 }
 WORDS = {task.vocabulary for task in TASKS.values()}
 AGAIN = "run `python -m clear_hug.train prepare` again"
@@ -60,26 +63,6 @@ def read_plan(shard: Path) -> dict[str, Any] | None:
 
 def part_names(plan: dict[str, Any]) -> list[str]:
     return [f"{plan['list'][:8]}-{k:03d}" for k in range(plan["parts"])]
-
-
-class _Rows(Sequence[dict[str, Any]]):
-    """Rows of a table as dicts, made when asked for: a dict a record is too much for 800,000."""
-
-    def __init__(self, table: pd.DataFrame) -> None:
-        self._columns = {name: table[name].to_numpy() for name in table}
-        self._n = len(table)
-
-    def __len__(self) -> int:
-        return self._n
-
-    def column(self, name: str) -> NDArray[Any]:
-        """(record,) of one field."""
-        return self._columns[name]
-
-    def __getitem__(self, i: Any) -> Any:
-        if isinstance(i, slice):
-            return [self[k] for k in range(*i.indices(self._n))]
-        return {name: values[i] for name, values in self._columns.items()}
 
 
 class Corpus:
@@ -118,39 +101,38 @@ class Corpus:
         self.shards = shards
         self._parts: list[Path] = []
         self._open: dict[int, tuple[NDArray[np.float16], NDArray[np.void]]] = {}
-        tables, digests = [], []
-        for shard in shards:
-            for part in _part_folders(shard):
-                table = _read_table(part)
-                if not len(table):
-                    continue
-                digests.append(np.array(table.pop("digest"), dtype="S64"))
-                tables.append(table.assign(source=shard.name, part=len(self._parts)))
-                self._parts.append(part)
-        if not tables:
+        digests, traces, starts = [], [], []
+
+        def tables() -> Iterator[pd.DataFrame]:
+            for shard in shards:
+                for part in _part_folders(shard):
+                    table, digest, trace = _read_table(part)
+                    if not len(table):
+                        continue
+                    digests.append(digest)
+                    traces.append(trace)
+                    sizes = table[["n_samples", "n_beats"]].to_numpy(dtype=np.int64)
+                    starts.append(sizes.cumsum(axis=0) - sizes)
+                    self._parts.append(part)
+                    yield table.assign(source=shard.name, data_set=table["record"].str.split("/", n=1).str[0])
+
+        self.records = Records(tables())
+        if not self._parts:
             raise CorpusError(f"no record of {folder} could be tokenised; see failures.csv in its shards.")
-        table = pd.concat(tables, ignore_index=True)
-        self._part = table.pop("part").to_numpy()
-        parts = table[["n_samples", "n_beats"]].groupby(self._part)
-        self._start = (parts.cumsum() - table[["n_samples", "n_beats"]]).to_numpy()
-        self._digests = np.concatenate(digests)
-        table["fold"] = _one_fold(table)
-        self.recording = table.pop("trace").to_numpy(dtype=np.uint64)
-        self.twice = len(table) - len(np.unique(self.recording))
-        codes, texts = pd.factorize(table["statements"])
+        self._part = np.repeat(np.arange(len(starts), dtype=np.int32), [len(start) for start in starts])
+        self._start = np.concatenate(starts)  # in its part: sample, beat
+        self._digests, self.recording = np.concatenate(digests), np.concatenate(traces)
+        self.twice = len(self.recording) - len(np.unique(self.recording))
+        self.fold = _one_fold(self.records, self.recording, self.in_challenges)
+        self.records.replace("fold", self.fold)
+        codes, texts = self.records.words("statements")
         told = [tuple(json.loads(text)) if text else None for text in texts]
         self.statements = [told[code] for code in codes]
-        self.fold = table["fold"].to_numpy()
-        self.vocabulary = np.array(table["vocabulary"], dtype=str)
-        self.labelled = np.isin(self.vocabulary, list(WORDS))
-        self.patients = table["patient"].to_numpy(dtype=object)
-        self.units_known = table["units_known"].to_numpy() == 1
-        self.n_beats = table["n_beats"].to_numpy()
-        self._duration = table["duration"].to_numpy()
-        self.source = np.array(table["source"], dtype=str)
-        self.data_set = np.array(table["record"].str.split("/", n=1).str[0], dtype=str)
-        table["statements"] = pd.Categorical.from_codes(codes, texts)  # each text once
-        self.records = _Rows(table)
+        codes, words = self.records.words("vocabulary")
+        self.labelled = np.isin(words, list(WORDS))[codes]
+        self.units_known = self.records.column("units_known") == 1
+        self.n_beats = self.records.column("n_beats")
+        self._duration = self.records.column("duration")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -159,9 +141,25 @@ class Corpus:
         return {**vars(self), "_open": {}}  # another process opens its own
 
     @property
+    def vocabulary(self) -> NDArray[Any]:
+        return self.records.column("vocabulary")
+
+    @property
+    def patients(self) -> NDArray[Any]:
+        return self.records.column("patient")
+
+    @property
+    def source(self) -> NDArray[Any]:
+        return self.records.column("source")
+
+    @property
+    def data_set(self) -> NDArray[Any]:
+        return self.records.column("data_set")
+
+    @property
     def digest(self) -> str:
         """sha256 over the digests of all records, in order: the data hash of a run."""
-        return hashlib.sha256(self._digests.tobytes()).hexdigest()
+        return hashlib.sha256(self._digests.tobytes().hex().encode()).hexdigest()
 
     def of_sets(self, data_sets: Sequence[str]) -> NDArray[np.bool_]:
         """(record,) True for the records of some data sets; of all when none is named.
@@ -184,7 +182,7 @@ class Corpus:
 
     def digest_of(self, i: int) -> str:
         """sha256 of record i, as `BeatTokens.digest`."""
-        return self._digests[i].decode()
+        return self._digests[i].tobytes().hex()
 
     @property
     def labels_digest(self) -> str:
@@ -205,13 +203,8 @@ class Corpus:
     @cached_property
     def in_challenges(self) -> dict[int, str]:
         """Row of a record of the challenges -> its name in the set that it was published in."""
-        found = ((i, published_name(name)) for i, name in enumerate(self.records.column("record")))
-        return {i: name for i, name in found if name}
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """Of all records."""
-        return frozenset(self.records.column("record").tolist())
+        found = self.records.matching(r"/(HR|JS)[0-9]{5}$")
+        return {i: published for i, name in found.items() if (published := published_name(name))}
 
     @cached_property
     def lead_scale(self) -> NDArray[np.float32]:
@@ -360,65 +353,6 @@ class Corpus:
         return np.array([known[self.statements[i]] for i in rows], dtype=np.float32).reshape(-1, n_labels)
 
 
-def label_fraction(
-    rows: NDArray[np.int64],
-    labels: NDArray[np.float32],
-    patients: NDArray[np.str_],
-    fraction: float,
-    seed: int = 0,
-    stratified: bool = True,
-) -> NDArray[np.int64]:
-    """A share of the labelled rows, whole patients at a time: 1 or 10 % of the labels to learn from.
-
-    A smaller share lies within a larger one of the same seed.
-
-    Parameters
-    ----------
-    rows : (row,)
-    labels : (row, label) 0/1;  patients : (row,), both of these rows
-    fraction : 0 < fraction <= 1; patients are taken until they hold this share of the rows
-    stratified : keep the labels' shares, rare ones first: as many labels as the share has room for
-        have a positive in it. Otherwise patients are drawn at random
-
-    Returns
-    -------
-    (some,) of the rows, in their order
-    """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction = {fraction}; expected above 0, and 1 at most.")
-    names, patient = np.unique(patients, return_inverse=True)
-    n_rows = np.bincount(patient)
-    order = np.random.default_rng(seed).permutation(len(names))
-    if stratified:
-        has = np.zeros((len(names), labels.shape[1]), dtype=bool)
-        np.logical_or.at(has, patient, labels > 0)
-        order = order[_stratify(has[order])]
-    taken = int(np.searchsorted(np.cumsum(n_rows[order]), fraction * len(rows) - 1e-9)) + 1
-    return np.asarray(rows)[np.isin(patient, order[:taken])]
-
-
-def _stratify(has: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(patient,) an order any beginning of which holds the labels (patient, label) in about their shares."""
-    count = has.sum(axis=0)
-    rarest_first = np.argsort(count, kind="stable")
-    rarest_first = rarest_first[count[rarest_first] > 0]
-    # a patient stands for the rarest label it has, and the k-th of n for that label comes at (k + 1/2) / n
-    stratum = np.full(len(has), -1)
-    for label in rarest_first[::-1]:
-        stratum[has[:, label]] = label
-    at = np.empty(len(has))
-    for label in np.unique(stratum):
-        mine = np.flatnonzero(stratum == label)
-        at[mine] = (np.arange(mine.size) + 0.5) / mine.size
-    covered = np.zeros(has.shape[1], dtype=bool)
-    for turn, label in enumerate(rarest_first):
-        if not covered[label]:
-            one = int(np.argmax(has[:, label] & (stratum == label)))
-            at[one] = turn - len(rarest_first)  # before all others
-            covered |= has[one]
-    return np.argsort(at, kind="stable")
-
-
 def _finite(values: NDArray[np.float16]) -> bool:
     """No NaN and no infinity: as integers these are the largest of either sign, which is told fastest so."""
     if not values.size:
@@ -443,20 +377,32 @@ def _samples(seconds: Any) -> NDArray[np.int64]:
     return np.rint(seconds * TOKEN_FS).astype(np.int64)
 
 
-def _one_fold(table: pd.DataFrame) -> NDArray[np.int64]:
+def _one_fold(
+    records: Records, recording: NDArray[np.uint64], published: dict[int, str]
+) -> NDArray[np.int64]:
     """(record,) folds: a recording that stands in several places has that of the first, PTB-XL's before all.
 
     It is known by its trace, or as PTB-XL's in the challenges, HR00001 and so on: what is kept to judge must
     not be learned from there. PTB-XL's own folds stay as they are published.
     """
-    fold, ptbxl = table["fold"], table["record"].str.fullmatch(r"ptbxl/\d+")
-    official = ptbxl & (table["vocabulary"] == "SCP")
-    told = table[fold > 0].assign(after=~official).sort_values("after", kind="stable")
-    first = told.drop_duplicates("trace").set_index("trace")["fold"]
-    found = table["trace"].map(first).fillna(fold)
-    by_name = told.drop_duplicates("record").set_index("record")["fold"]
-    named = table["record"].map(published_name)
-    return fold.where(official, named.map(by_name).fillna(found)).to_numpy(dtype=np.int64)
+    own = records.column("fold").astype(np.int64)
+    official = np.zeros(len(records), dtype=bool)
+    official[list(records.matching(r"^ptbxl/[0-9]+$"))] = True
+    official &= records.column("vocabulary") == "SCP"
+    told = np.flatnonzero(own > 0)
+    told = told[np.argsort(~official[told], kind="stable")]
+    fold = own.copy()
+    if told.size:
+        traces, first = np.unique(recording[told], return_index=True)
+        place = np.searchsorted(traces, recording).clip(max=traces.size - 1)
+        same = traces[place] == recording
+        fold[same] = own[told[first[place[same]]]]
+    rows = records.rows_of(published.values())
+    for i, name in published.items():
+        if (there := rows.get(name)) is not None and own[there] > 0:
+            fold[i] = own[there]
+    fold[official] = own[official]
+    return fold
 
 
 def published_name(record: str) -> str | None:
@@ -479,23 +425,25 @@ def _part_folders(shard: Path) -> list[Path]:
     return parts
 
 
-def _read_table(part: Path) -> pd.DataFrame:
-    """records.csv of a part, held against the sizes of its arrays."""
+def _read_table(part: Path) -> tuple[pd.DataFrame, NDArray[np.uint8], NDArray[np.uint64]]:
+    """records.csv of a part, held against the sizes of its arrays; its digests (record, 32) and traces."""
     try:
         table = pd.read_csv(
             part / "records.csv", dtype=_TYPES, float_precision="round_trip",
             keep_default_na=False, na_values={"age": [""]},
         )  # fmt: skip
-        table["trace"] = np.array([int(trace[:16], 16) for trace in table["trace"]], dtype=np.uint64)
+        digests = np.frombuffer(bytes.fromhex("".join(table.pop("digest"))), np.uint8)
+        traces = np.array([int(trace[:16], 16) for trace in table.pop("trace")], dtype=np.uint64)
         if len(table):
             trace, beats = _map_part(part)
             if (len(trace), len(beats)) != (table["n_samples"].sum(), table["n_beats"].sum()):
                 raise ValueError("its arrays are not as long as its records")
+        digests = digests.reshape(len(table), DIGEST)
     except (OSError, ValueError, KeyError) as error:
         raise CorpusError(
             f"shard {part.parent.name} is torn: {part.name}: {error}; delete the part's folder, and {AGAIN}."
         ) from error
-    return table
+    return table, digests, traces
 
 
 def _map_part(part: Path) -> tuple[NDArray[np.float16], NDArray[np.void]]:

@@ -23,8 +23,9 @@ from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.tasks import TASKS, Task, of_time
 from clear_hug.train.answers import FITTED, FITTED_SETS, learned_labels, learned_rows, predict
 from clear_hug.train.calibration import calibrate, check_calibration, have_criteria, set_criteria
-from clear_hug.train.corpus import Corpus, CorpusError, label_fraction
+from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import usual_r_and_s
+from clear_hug.train.fractions import label_fraction
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.loop import EngineConfig, accelerate, epochs
 from clear_hug.train.metrics import auroc, macro
