@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save_file
 from clear_hug.ecg import freeze
 from clear_hug.hug import HUG
 from clear_hug.model import CLEAR, CLEARHUG, CLEARConfig, config_dict
-from clear_hug.tasks import TASKS, Task
+from clear_hug.tasks import TASKS, Task, own_tasks, targets_of, told_of
 
 FORMAT = 6  # of config.json; raised when an older reader could misread it
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -81,7 +81,7 @@ class Checkpoint:
     @property
     def targets(self) -> tuple[str, ...]:
         """task/label, one a logit."""
-        return tuple(f"{task.name}/{label}" for task in self.tasks for label in task.labels)
+        return targets_of(self.tasks)
 
     @property
     def description(self) -> dict[str, str]:
@@ -142,7 +142,7 @@ def save_checkpoint(
     baselines : a safetensors file; None keeps the one that lies there
     """
     folder = Path(folder)
-    labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    labels = list(targets_of(tasks))
     n = len(labels)
     if model.hug.head.out_features != n:
         raise CheckpointError(f"the model has {model.hug.head.out_features} logits, the tasks {n} labels.")
@@ -158,6 +158,7 @@ def save_checkpoint(
             "clear": config_dict(model.clear.config),
             "hug": {"per_lead": model.hug.per_lead},
             "tasks": [task.name for task in tasks],
+            **({"own_tasks": own} if (own := told_of(tasks)) else {}),
             "labels": labels,
             "parameters": sum(p.numel() for p in model.parameters()),
             "sha256": hashlib.sha256((aside / "model.safetensors").read_bytes()).hexdigest(),
@@ -257,9 +258,10 @@ def load_checkpoint(path: str | Path = DEFAULT) -> Checkpoint:
             "version that wrote it, or train it anew."
         )
     try:
-        tasks = tuple(TASKS[name] for name in config["tasks"])
+        sets = TASKS | (own_tasks(config["own_tasks"]) if "own_tasks" in config else {})
+        tasks = tuple(sets[name] for name in config["tasks"])
         clear = CLEAR(CLEARConfig(**config["clear"]))
-        labels = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+        labels = list(targets_of(tasks))
         model = CLEARHUG(clear, HUG(clear.config.width, len(labels), **config["hug"]))
     except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__

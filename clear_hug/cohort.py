@@ -405,4 +405,5 @@ def _words_of(told: Known) -> str:
     names = list(told.labels.get("all", ()))
     for task in ("cpsc2018", "csn"):  # whose labels are called alike and are not: AF, ST; in words, therefore
         names += [TASKS[task].descriptions[label] for label in told.labels.get(task, ())]
+    names += [label for task in told.labels.keys() - TASKS.keys() for label in told.labels[task]]
     return ", ".join(dict.fromkeys(names))

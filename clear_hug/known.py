@@ -6,7 +6,7 @@ The labels are those of `datasets.py`'s tables, held against the app's answers, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -30,8 +30,8 @@ from clear_hug.datasets import (
     table_of,
 )
 from clear_hug.ecg import ECGError
-from clear_hug.labels import OWN, is_own, read_labels, row_of
-from clear_hug.tasks import TASKS
+from clear_hug.labels import OWN, OWN_TASKS, is_own, read_labels, read_tasks, row_of
+from clear_hug.tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Known:
     ----------
     labels : task name -> its labels that the record has, for every task of its vocabulary; {} without labels
     statements : as the data set writes them
-    vocabulary : what they are written in (SCP, SNOMED), "" without labels
+    vocabulary : what they are written in (SCP, SNOMED, a label set of one's own), "" without labels
     source : the file that says so, by name, "" without labels
     age : years or None;  sex : "F", "M" or None
     """
@@ -90,12 +90,12 @@ def known(path: str | Path) -> Known:
     path = Path(path)
     for folder in path.parents:
         for table in _tables(folder):
-            stat = table.stat()
-            told = _told(table, (stat.st_mtime_ns, stat.st_size))
+            stats = [path.stat() for path in _with_tasks(table)]
+            told, own = _told(table, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
             below = path.relative_to(folder)
             key = row_of(told, below.as_posix()) if table.name == OWN else below.with_suffix("").as_posix()
             if found := told.get(key or ""):
-                return _known_of(found, table.name)
+                return _known_of(found, table.name, own)
     notes = header_notes(path.with_suffix(".hea"))
     codes = codes_of(notes)
     facts: dict[str, Any] = {"age": age_of(notes.get("age")), "sex": sex_of(notes.get("sex", ""))}
@@ -112,7 +112,13 @@ def known_labels(path: str | Path) -> dict[str, tuple[str, ...]]:
 
 def label_tables(path: str | Path) -> list[Path]:
     """The tables of the data sets around a file, of which one may name its labels."""
-    return [table for folder in Path(path).parents for table in _tables(folder)]
+    return [one for folder in Path(path).parents for table in _tables(folder) for one in _with_tasks(table)]
+
+
+def _with_tasks(table: Path) -> list[Path]:
+    """A table of labels, and beside one's own the label sets that it is told in."""
+    tasks = table.with_name(OWN_TASKS)
+    return [table, tasks] if table.name == OWN and tasks.is_file() else [table]
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -122,16 +128,20 @@ def _tables(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=4)
-def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
-    """Record, by its path below the table's folder and without suffix -> what the table says of it."""
+def _told(table: Path, stamps: tuple[tuple[int, int], ...]) -> tuple[dict[str, Item], tuple[Task, ...]]:
+    """Record, by its path below the table's folder and without suffix -> what the table says of it.
+
+    And the label sets of one's own that it is told in.
+    """
     folder = table.parent
     try:
         if table.name == "REFERENCE.csv":
             items = [Item(**row) for row in table_of(folder, "cpsc2018").to_dict("records")]
-            return {Path(item.where).with_suffix("").as_posix(): item for item in items}
+            return {Path(item.where).with_suffix("").as_posix(): item for item in items}, ()
         if table.name == OWN:  # beside a published data set's it says nothing: those labels are its own
             own = read_labels(table) if layout_of(folder) == "own" else {}
-            return {key: Item(key, "own", "", **own_facts(folder, one)) for key, one in own.items()}
+            found = {key: Item(key, "own", "", **own_facts(folder, one)) for key, one in own.items()}
+            return found, tuple(read_tasks(folder).values())
         rows = rows_of(table)
         facts = pd.DataFrame(ptbxl_facts(rows)).assign(layout="ptbxl", where="").to_dict("records")
     except Exception as error:  # a table may hold anything
@@ -140,12 +150,13 @@ def _told(table: Path, stamp: tuple[int, int]) -> dict[str, Item]:
     for row, fact in zip(rows, facts, strict=True):
         item = Item(**{str(key): value for key, value in fact.items()})
         told.update({row[name]: item for name in ("filename_hr", "filename_lr") if row.get(name)})
-    return told
+    return told, ()
 
 
-def _known_of(item: Item, source: str) -> Known:
+def _known_of(item: Item, source: str, own: Sequence[Task] = ()) -> Known:
     statements = tuple(json.loads(item.statements)) if item.statements else ()
-    tasks = [task for task in TASKS.values() if item.statements and task.vocabulary == item.vocabulary]
+    every = (*TASKS.values(), *own)
+    tasks = [task for task in every if item.statements and task.vocabulary == item.vocabulary]
     labels = {
         task.name: tuple(
             label for label, there in zip(task.labels, task.encode(statements), strict=True) if there

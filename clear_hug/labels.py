@@ -2,15 +2,19 @@
 
 A row a record. Columns, in any order and between commas, semicolons or tabs: `record`, a path below the
 folder, with its suffix or without; `statements`, codes between blanks (in quotes also commas); and where
-they are known `vocabulary` (SCP or SNOMED; else digits are SNOMED CT), `patient`, `fold` (1 to 10), `age`,
-`sex`. A row without statements says that nothing is known of its record. Codes that are none are refused, for
-a label that is mistyped would count as absent.
+they are known `vocabulary` (SCP, SNOMED or a label set of one's own; else digits are SNOMED CT), `patient`,
+`fold` (1 to 10), `age`, `sex`. A row without statements says that nothing is known of its record. Codes that
+are none are refused, for a label that is mistyped would count as absent.
+
+Label sets of one's own stand in a `tasks.json` beside it, `{"lvef": {"labels": {"LOW": "below 35 %"}}}`: then
+`lvef` is a vocabulary, `LOW` a statement of it, and `none` says that a record is known to have no label.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,9 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clear_hug.tasks import TASKS
+from clear_hug.tasks import NO_LABEL, TASKS, Task, TaskError, own_tasks
 
 OWN = "labels.csv"
+OWN_TASKS = "tasks.json"
 VOCABULARIES = ("SCP", "SNOMED")
 FOLDS = 10
 _COLUMNS = ("record", "statements", "vocabulary", "patient", "fold", "age", "sex")
@@ -36,7 +41,8 @@ class LabelsError(ValueError):
 class Told:
     """A row.
 
-    statements : () where nothing is known;  vocabulary : SCP, SNOMED, or "" without statements
+    statements : () where nothing is known
+    vocabulary : SCP, SNOMED, a label set of one's own, or "" without statements
     fold : 1 to 10, of the record or of its patient elsewhere in the table, None where none is given
     patient, age, sex : as they are written, "" where they are not
     """
@@ -66,6 +72,7 @@ def read_labels(path: Path) -> dict[str, Told]:
     LabelsError : a code, vocabulary or fold that is none, two rows of one record, a patient in two folds, or
         cells beyond the heading's, by line and value
     """
+    own = read_tasks(path.parent)
     text = _decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
     names, delimiter = _heading(text.split("\n", 1)[0])
     if twice := {name for name in names if name in _COLUMNS and names.count(name) > 1}:
@@ -82,13 +89,40 @@ def read_labels(path: Path) -> dict[str, Told]:
                 line = f"{path.name}, line {reader.line_num}"
                 if any("\n" in cell for cell in cells):
                     raise LabelsError(f"{line}: a cell goes over several lines; is a quote not closed?")
-                key, one = _row(line, names, cells)
+                key, one = _row(line, names, cells, own)
                 if key in told:
                     raise LabelsError(f"{line}: {key} stands twice; keep one row a record.")
                 told[key] = one
     except csv.Error as error:
         raise LabelsError(f"{path.name}, line {reader.line_num}: {error}; is a quote not closed?") from None
     return _with_patients(path, told)
+
+
+def read_tasks(folder: Path) -> dict[str, Task]:
+    """The label sets of one's own of a folder, by name; {} where there is no tasks.json.
+
+    Raises
+    ------
+    LabelsError : it cannot be used, with the reason
+    """
+    path = folder / OWN_TASKS
+    if not path.is_file():
+        return {}
+    try:
+        return own_tasks(json.loads(path.read_bytes(), object_pairs_hook=_each_once))
+    except RecursionError:
+        raise LabelsError(f"{OWN_TASKS}: objects within objects without end.") from None
+    except ValueError as error:
+        said = str(error) if isinstance(error, TaskError) else f"no JSON: {error}."
+        raise LabelsError(f"{OWN_TASKS}: {said}") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, which would keep the last of two fields of one name."""
+    names = [name for name, _ in pairs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise TaskError(f"{min(twice)!r} stands twice; keep one.")
+    return dict(pairs)
 
 
 def key_of(record: str) -> str:
@@ -128,7 +162,7 @@ def _heading(line: str) -> tuple[list[str], str]:
     return [cell.strip().strip('"').lower() for cell in line.split(delimiter)], delimiter
 
 
-def _row(line: str, names: list[str], cells: list[str]) -> tuple[str, Told]:
+def _row(line: str, names: list[str], cells: list[str], own: Mapping[str, Task]) -> tuple[str, Told]:
     if len(cells) > len(names) and any(cells[len(names) :]):
         raise LabelsError(f"{line}: more cells than columns; statements between commas need quotes.")
     by_name = dict(zip(names, cells, strict=False))
@@ -136,10 +170,9 @@ def _row(line: str, names: list[str], cells: list[str]) -> tuple[str, Told]:
     if not value["record"]:
         raise LabelsError(f"{line}: no record; expected a path below the folder.")
     codes = re.findall(r"[^\s,;'\"\[\]]+", value["statements"])
-    vocabulary = value["vocabulary"].upper() or ("SNOMED" if all(map(str.isdigit, codes)) else "SCP")
-    if vocabulary not in VOCABULARIES:
-        expected = " or ".join(VOCABULARIES)
-        raise LabelsError(f"{line}: vocabulary {value['vocabulary']!r}; expected {expected}.")
+    vocabulary = _vocabulary(line, value["vocabulary"], codes, own)
+    if vocabulary in own:
+        _check_own(line, own[vocabulary], codes)
     for code in codes:
         if vocabulary == "SCP" and code not in _SCP:
             raise LabelsError(
@@ -149,7 +182,7 @@ def _row(line: str, names: list[str], cells: list[str]) -> tuple[str, Told]:
         if vocabulary == "SNOMED" and not is_snomed(code):
             raise LabelsError(f"{line}: {code!r} is no SNOMED CT code: its check digit is not right.")
     others = [cell for name, cell in by_name.items() if name not in ("record", "statements")]
-    if strange := [cell for cell in others if cell in _CODES]:
+    if strange := [cell for cell in others if cell in _CODES.union(*(task.labels for task in own.values()))]:
         raise LabelsError(f"{line}: {strange[0]} is a statement; statements between commas need quotes.")
     if value["sex"].upper() not in ("", "F", "M", "FEMALE", "MALE"):
         raise LabelsError(f"{line}: sex {value['sex']!r}; expected F or M, or nothing.")
@@ -162,6 +195,32 @@ def _row(line: str, names: list[str], cells: list[str]) -> tuple[str, Told]:
     said = vocabulary if codes else ""
     told = Told(tuple(codes), said, patient, int(fold) if fold else None, value["age"], value["sex"])
     return key_of(value["record"]), told
+
+
+def _vocabulary(line: str, said: str, codes: list[str], own: Mapping[str, Task]) -> str:
+    """In what a row's statements are told."""
+    if not said and own:
+        if codes:
+            known = ", ".join((*VOCABULARIES, *own))
+            raise LabelsError(f"{line}: no vocabulary; where a {OWN_TASKS} stands, name one of {known}.")
+        return ""
+    if said in own:
+        return said
+    vocabulary = said.upper() or ("SNOMED" if all(map(str.isdigit, codes)) else "SCP")
+    if vocabulary not in VOCABULARIES:
+        expected = " or ".join((*VOCABULARIES, *own))
+        way = "" if own else f", or a label set of one's own in a {OWN_TASKS}"
+        raise LabelsError(f"{line}: vocabulary {said!r}; expected {expected}{way}.")
+    return vocabulary
+
+
+def _check_own(line: str, task: Task, codes: list[str]) -> None:
+    """Refuse codes that a label set of one's own does not have."""
+    if strange := [code for code in codes if code not in (*task.labels, NO_LABEL)]:
+        expected = ", ".join((*task.labels, NO_LABEL))
+        raise LabelsError(f"{line}: {strange[0]!r} is no label of {task.name}; expected {expected}.")
+    if NO_LABEL in codes and len(codes) > 1:
+        raise LabelsError(f"{line}: {NO_LABEL!r} beside {codes[0]}; a record has labels or none.")
 
 
 def _with_patients(path: Path, told: dict[str, Told]) -> dict[str, Told]:

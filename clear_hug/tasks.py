@@ -2,14 +2,16 @@
 
 A statement of PTB-XL counts for a record when it stands among its `scp_codes`, whatever its
 likelihood, as in the data set's own benchmark (Strodthoff et al., 2021). CPSC2018 and CSN are told in
-SNOMED CT codes, as the headers of the PhysioNet challenges 2020 and 2021 write them. A record is only
-ever asked in the vocabulary of its data set.
+SNOMED CT codes, as the headers of the PhysioNet challenges 2020 and 2021 write them. A label set of one's
+own is its own vocabulary (`own_tasks`). A record is only ever asked in the vocabulary of its data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Task:
     labels : in the order of every (label,) array
     descriptions : label -> plain words
     statements : label -> the source statements that count as it (a label without an entry is its own)
-    vocabulary : what the statements are written in: SCP or SNOMED
+    vocabulary : what the statements are written in: SCP, SNOMED, or the name of a label set of one's own
     of_time : labels that say when beats come, and nothing of their shape
     """
 
@@ -248,10 +250,79 @@ TASKS: dict[str, Task] = {
 }
 
 
-def of_time(targets: Iterable[str]) -> list[bool]:
-    """Whether each of some targets, "task/label", says when beats come, and nothing of their shape."""
-    parts = [target.split("/", 1) for target in targets]
-    return [label in TASKS[task].of_time for task, label in parts]
+NO_LABEL = "none"  # the statement, in a label set of one's own, that a record has none of its labels
+
+
+class TaskError(ValueError):
+    """A label set of one's own that cannot be used, in a sentence."""
+
+
+def own_tasks(told: Any) -> dict[str, Task]:
+    """Label sets of one's own, as JSON tells them, by name: {"lvef": {"labels": {"LOW": "below 35 %"}}}.
+
+    `labels` are codes and what they mean; `of_time`, where it is there, a list of those that say when beats
+    come, and nothing of their shape.
+
+    Raises
+    ------
+    TaskError : no such object, a name that is taken, or a code that could not be told from others
+    """
+    if not isinstance(told, Mapping) or not told:
+        raise TaskError(f'expected {{"name": {{"labels": {{"CODE": "what it means"}}}}}}, not {told!r:.60}.')
+    return {name: _own_task(name, one) for name, one in told.items()}
+
+
+def _own_task(name: str, told: Any) -> Task:
+    if name in TASKS or name.upper() in {task.vocabulary for task in TASKS.values()}:
+        raise TaskError(f"{name!r} is the name of a label set of another data set; choose one of its own.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
+        raise TaskError(f"{name!r} is no name; expected lower-case letters, digits and _, a letter first.")
+    labels = told.get("labels") if isinstance(told, Mapping) else None
+    if not isinstance(labels, Mapping) or not labels:
+        raise TaskError(f'{name}: expected {{"labels": {{"CODE": "what it means"}}}}, not {told!r:.60}.')
+    for code, words in labels.items():
+        if not re.fullmatch(r"[A-Za-z0-9_()<>=+-]{1,30}", code) or code.lower() == NO_LABEL:
+            raise TaskError(
+                f"{name}: {code!r} is no code of a label; expected letters and digits without blanks, and "
+                f"not {NO_LABEL!r}, which says that a record has no label."
+            )
+        if not isinstance(words, str) or not words.strip():
+            raise TaskError(f"{name}: {code} has no words; say what it means.")
+    alike = {code.lower() for code in labels}
+    if len(alike) < len(labels):
+        raise TaskError(
+            f"{name}: two of its codes differ in capitals alone; one would be taken for the other."
+        )
+    of_time = told.get("of_time", [])
+    if not isinstance(of_time, list) or not set(map(str, of_time)) <= set(labels):
+        raise TaskError(f"{name}: of_time = {of_time!r:.60}; expected a list of some of its codes.")
+    if strange := set(told) - {"labels", "of_time"}:
+        raise TaskError(f"{name}: {min(strange)!r} is not known; expected labels and of_time.")
+    return Task(name, tuple(labels), dict(labels), {}, name, frozenset(of_time))
+
+
+def told_of(tasks: Iterable[Task]) -> dict[str, Any]:
+    """Those of some tasks that are one's own, as `own_tasks` reads them."""
+    return {
+        task.name: {"labels": dict(task.descriptions), "of_time": sorted(task.of_time)}
+        for task in tasks
+        if task.name not in TASKS
+    }
+
+
+def vocabulary_of(name: str) -> str:
+    """What a task is told in, by its name alone: one's own is its own."""
+    return TASKS[name].vocabulary if name in TASKS else name
+
+
+def targets_of(tasks: Sequence[Task]) -> tuple[str, ...]:
+    """(label,) "task/label" of all tasks, in the order of the logits."""
+    return tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
+
+
+def of_time(tasks: Sequence[Task]) -> list[bool]:
+    """(label,) whether each label of all tasks says when beats come, and nothing of their shape."""
+    return [label in task.of_time for task in tasks for label in task.labels]
 
 
 def of_superclass(task: str, *superclasses: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from clear_hug.checkpoint import (
 from clear_hug.diagnosis import diagnose
 from clear_hug.hug import HUG
 from clear_hug.model import CLEAR, CLEARHUG, PRESETS
-from clear_hug.tasks import TASKS
+from clear_hug.tasks import TASKS, own_tasks
 
 SUPER = (TASKS["superdiagnostic"],)
 
@@ -290,6 +290,20 @@ def test_a_target_is_a_label_or_task_and_label(checkpoint):
     assert checkpoint.description["superdiagnostic/MI"] == "myocardial infarction"
     with pytest.raises(ValueError, match="'AFIB' is not answered.*superdiagnostic/NORM"):
         checkpoint.row("AFIB")
+
+
+def test_a_label_set_of_ones_own_comes_back(random_model, tmp_path):
+    (task,) = own_tasks(
+        {"rr": {"labels": {"PAUSE": "a pause", "FAST": "fast"}, "of_time": ["PAUSE"]}}
+    ).values()
+    folder = save_checkpoint(tmp_path / "c", random_model("tiny", 2), (task,))
+    assert load_checkpoint(folder).tasks == (task,)
+    edit_json(folder / "config.json", own_tasks={"rr": {"labels": {"PAUSE": ""}}})
+    with pytest.raises(CheckpointError, match="PAUSE has no words"):
+        load_checkpoint(folder)
+    edit_json(folder / "config.json", own_tasks=None)
+    with pytest.raises(CheckpointError, match="does not describe a model"):
+        load_checkpoint(folder)
 
 
 def test_a_label_of_two_tasks_needs_its_task(random_model):

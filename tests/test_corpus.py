@@ -307,6 +307,54 @@ def test_a_task_is_asked_only_in_the_words_of_its_data_set(
     assert list(hypertrophy) == [1, 0, 0]
 
 
+def own_set(folder: Path, simulated: Simulated, tasks: str, *said: str) -> Path:
+    """ECG files with labels of a label set of one's own."""
+    for i in range(len(said)):
+        write_wfdb(simulated("normal", 60 + i, fs=100.0), folder / f"r{i}")
+    rows = [{"record": f"r{i}", "statements": one, "vocabulary": "lvef"} for i, one in enumerate(said)]
+    write_csv(folder / "labels.csv", rows)
+    (folder / "tasks.json").write_text(tasks)
+    return folder
+
+
+LVEF = '{"lvef": {"labels": {"LOW": "below 35 %", "MID": "35 to 49 %"}}}'
+
+
+def test_a_label_set_of_ones_own_goes_with_its_shard(
+    source: Path, tmp_path: Path, simulated: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = own_set(tmp_path / "echo", simulated, LVEF, "LOW", "none", "MID LOW", "")
+    prepare([source, folder], tmp_path / "out", workers=1)
+    assert "echo: 4 records, 3 labelled in lvef" in capsys.readouterr().out
+    data = Corpus(tmp_path / "out")
+    (task,) = data.tasks_of(["lvef"])
+    rows = np.flatnonzero(data.labelled_for([task]))
+    assert [data.records[i]["record"] for i in rows] == ["echo/r0", "echo/r1", "echo/r2"]
+    assert data.labels([task], rows).tolist() == [[1, 0], [0, 0], [1, 1]] and (data.fold[rows] > 0).all()
+    assert data.labelled[rows].all() and not data.labelled[data.data_set == "echo"].all()
+    with pytest.raises(CorpusError, match="r0 has statements in lvef; task form is told in SCP"):
+        data.labels([TASKS["form"]], rows[:1])
+    with pytest.raises(CorpusError, match=r"tasks = .*'superdiagnostik' is not known.*, lvef"):
+        data.tasks_of(["superdiagnostik"])
+    other = replace(task, descriptions={**task.descriptions, "LOW": "below 40 %"})
+    with pytest.raises(CorpusError, match=r"lvef is another label set .* LOW \(below 35 %\)"):
+        data.labels([other], rows)
+
+
+def test_two_label_sets_of_one_name_are_refused(tmp_path: Path, simulated: Simulated) -> None:
+    one = own_set(tmp_path / "one", simulated, LVEF, "LOW", "none")
+    two = own_set(tmp_path / "two", simulated, LVEF.replace("35", "40"), "LOW", "none")
+    prepare([one], tmp_path / "out", workers=1)
+    before = Corpus(tmp_path / "out").labels_digest
+    prepare([two], tmp_path / "out", workers=1)
+    with pytest.raises(CorpusError, match="lvef is another label set in two than in other sources"):
+        Corpus(tmp_path / "out")
+    (one / "tasks.json").write_text((two / "tasks.json").read_text())
+    prepare([one], tmp_path / "out", workers=1)  # its records stand; what their labels mean is told anew
+    assert Corpus(tmp_path / "out").tasks["lvef"].descriptions["LOW"] == "below 40 %"
+    assert Corpus(tmp_path / "out", ["one"]).labels_digest != before
+
+
 def test_a_corpus_goes_to_another_process_without_its_data(shard: Path) -> None:
     import pickle
 

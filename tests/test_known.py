@@ -99,6 +99,19 @@ def test_a_table_of_ones_own_tells_labels(tmp_path: Path) -> None:
         known(tmp_path / "zero.csv")
 
 
+def test_a_label_set_of_ones_own_tells_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("record,statements,vocabulary\none,LOW,lvef\ntwo,none,lvef\n")
+    (tmp_path / "tasks.json").write_text('{"lvef": {"labels": {"LOW": "below 35 %"}}}')
+    said = known(tmp_path / "one.hea")
+    assert (said.labels, said.vocabulary, said.source) == ({"lvef": ("LOW",)}, "lvef", "labels.csv")
+    assert known_labels(tmp_path / "two.hea") == {"lvef": ()}
+    tables = [tmp_path / "labels.csv", tmp_path / "tasks.json"]
+    assert label_tables(tmp_path / "two.hea") == tables  # either is read anew when it changes
+    (tmp_path / "tasks.json").write_text('{"lvef": {"labels": {"VERYLOW": "below 25 %"}}}')
+    with pytest.raises(ECGError, match=r"labels\.csv around the record .* 'LOW' is no label of lvef"):
+        known(tmp_path / "one.hea")
+
+
 def test_a_labels_csv_of_other_columns_is_none_of_ours(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("ecg_id,diagnosis\n1,flutter\n")
     assert known_labels(tmp_path / "1.hea") == {} and label_tables(tmp_path / "1.hea") == []

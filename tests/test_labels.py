@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_hug.labels import LabelsError, Told, is_own, is_snomed, key_of, read_labels, row_of
+from clear_hug.labels import LabelsError, Told, is_own, is_snomed, key_of, read_labels, read_tasks, row_of
 from clear_hug.tasks import TASKS
 
 COLUMNS = "record,statements,vocabulary,patient,fold,age,sex"
@@ -109,3 +109,47 @@ def test_snomed_codes_carry_a_check_digit() -> None:
 
 def test_keys_are_paths_of_one_form() -> None:
     assert key_of(".\\a\\One.CSV ") == "a/One.csv" and key_of("x.mat") == "x.hea"
+
+
+TASKS_OF_OWN = '{"lvef": {"labels": {"LOW": "below 35 %", "MID": "35 to 49 %"}}}'
+
+
+def test_labels_of_a_label_set_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "tasks.json").write_text(TASKS_OF_OWN)
+    rows = "one,LOW,lvef,,,,\ntwo,none,lvef,,,,\nthree,,,,,,\nfour,IMI,SCP,,,,\nfive,,lvef,,,,"
+    told = read_labels(table(tmp_path, f"{COLUMNS}\n{rows}\n"))
+    assert [(one.statements, one.vocabulary) for one in told.values()] == [
+        (("LOW",), "lvef"), (("none",), "lvef"), ((), ""), (("IMI",), "SCP"), ((), ""),
+    ]  # fmt: skip
+    assert read_tasks(tmp_path)["lvef"].encode(told["two"].statements) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("one,LOW,,,,,", "line 2: no vocabulary; .* SCP, SNOMED, lvef"),
+        ("one,LOW,LVEF,,,,", "vocabulary 'LVEF'; expected SCP or SNOMED or lvef"),
+        ("one,Low,lvef,,,,", "'Low' is no label of lvef; expected LOW, MID, none"),
+        ("one,none LOW,lvef,,,,", "'none' beside none; a record has labels or none"),
+        ("one,MID,lvef,LOW,,,", "LOW is a statement"),
+        ("one,LOW,SCP,,,,", "'LOW' is no statement in SCP"),
+    ],
+)
+def test_statements_that_no_label_set_has_are_refused(tmp_path: Path, row: str, said: str) -> None:
+    (tmp_path / "tasks.json").write_text(TASKS_OF_OWN)
+    with pytest.raises(LabelsError, match=said):
+        read_labels(table(tmp_path, f"{COLUMNS}\n{row}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "tasks.json: no JSON"), ("[" * 100_000, "tasks.json: "), ("", "tasks.json: no JSON"),
+        ('{"lvef": {"labels": {"LOW": "a", "LOW": "b"}}}', "'LOW' stands twice"),
+        ('{"lvef": {"labels": {}}}', "tasks.json: lvef: expected"),
+    ],
+)  # fmt: skip
+def test_a_tasks_json_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "tasks.json").write_text(text)
+    with pytest.raises(LabelsError, match=said):
+        read_labels(table(tmp_path, f"{COLUMNS}\none,IMI,SCP,,,,\n"))

@@ -29,7 +29,7 @@ WRONG: dict[type, list[dict[str, Any]]] = {
         {"train_folds": (1, 2, 8)}, {"rebuild": -1},
     ],
     BaselineConfig: [
-        {"kind": "foo"}, {"epochs": 0}, {"tasks": ("superdiagnostik",)}, {"tasks": ()}, {"drop_lead": 2},
+        {"kind": "foo"}, {"epochs": 0}, {"tasks": ("form", "form")}, {"tasks": ()}, {"drop_lead": 2},
         {"train_folds": (1, 8)}, {"test_folds": (1, 9)}, {"batch_size": 0},
     ],
     Augmentation: [

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from clear_hug.tasks import TASKS, of_superclass, of_time
+from clear_hug.tasks import (
+    TASKS,
+    TaskError,
+    of_superclass,
+    of_time,
+    own_tasks,
+    targets_of,
+    told_of,
+    vocabulary_of,
+)
 
 # The label counts of the PTB-XL benchmark (Strodthoff et al., 2021), of CPSC2018, and of MERL's CSN splits.
 SIZES = {
@@ -74,9 +83,51 @@ def test_labels_of_time_are_those_of_rhythm_in_every_label_set():
     assert not TASKS["superdiagnostic"].of_time and not TASKS["form"].of_time
     for task in TASKS.values():
         assert task.of_time <= set(task.labels)
-    assert of_time(["rhythm/SR", "form/PVC", "csn/AFIB", "csn/VPB", "cpsc2018/AF", "cpsc2018/SNR"]) == [
-        True, False, True, False, True, False,
-    ]  # fmt: skip
+    tasks = [TASKS[name] for name in ("rhythm", "form", "csn", "cpsc2018")]
+    said = dict(zip(targets_of(tasks), of_time(tasks), strict=True))
+    asked = ("rhythm/SR", "form/PVC", "csn/AFIB", "csn/VPB", "cpsc2018/AF", "cpsc2018/SNR")
+    assert [said[target] for target in asked] == [True, False, True, False, True, False]
+
+
+OWN = {
+    "lvef": {"labels": {"LOW": "below 35 %", "MID": "35 to 49 %"}},
+    "rr": {"labels": {"PAUSE": "a pause of 3 s"}, "of_time": ["PAUSE"]},
+}
+
+
+def test_label_sets_of_ones_own_come_back_as_they_were_told():
+    found = own_tasks(OWN)
+    assert own_tasks(told_of([*found.values(), TASKS["form"]])) == found
+    low = found["lvef"]
+    assert (low.labels, low.vocabulary, low.of_time) == (("LOW", "MID"), "lvef", frozenset())
+    assert low.encode(["MID"]) == [0, 1] and low.encode(["none"]) == [0, 0]
+    assert of_time(list(found.values())) == [False, False, True]
+    assert [vocabulary_of(name) for name in ("lvef", "form", "csn")] == ["lvef", "SCP", "SNOMED"]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([], "expected"), ({}, "expected"), ({"lvef": ["LOW"]}, "lvef: expected"),
+        ({"lvef": {"labels": {}}}, "lvef: expected"), ({"lvef": {"labels": ["LOW"]}}, "lvef: expected"),
+        ({"form": {"labels": {"A": "a"}}}, "'form' is the name of a label set of another"),
+        ({"scp": {"labels": {"A": "a"}}}, "'scp' is the name of a label set of another"),
+        ({"LV EF": {"labels": {"A": "a"}}}, "'LV EF' is no name"),
+        ({"a/b": {"labels": {"A": "a"}}}, "'a/b' is no name"),
+        ({"lvef": {"labels": {"LOW EF": "a"}}}, "'LOW EF' is no code"),
+        ({"lvef": {"labels": {"A/B": "a"}}}, "'A/B' is no code"),
+        ({"lvef": {"labels": {"None": "a"}}}, "'None' is no code"),
+        ({"lvef": {"labels": {"LOW": " "}}}, "LOW has no words"),
+        ({"lvef": {"labels": {"LOW": 35}}}, "LOW has no words"),
+        ({"lvef": {"labels": {"LOW": "a", "Low": "b"}}}, "differ in capitals alone"),
+        ({"lvef": {"labels": {"LOW": "a"}, "of_time": ["MID"]}}, "of_time"),
+        ({"lvef": {"labels": {"LOW": "a"}, "of_time": "LOW"}}, "of_time"),
+        ({"lvef": {"labels": {"LOW": "a"}, "oftime": []}}, "'oftime' is not known"),
+    ],
+)  # fmt: skip
+def test_label_sets_that_cannot_be_told_apart_are_refused_by_value(told, said):
+    with pytest.raises(TaskError, match=said):
+        own_tasks(told)
 
 
 def test_superclasses_reach_into_every_label_set_of_ptbxl():

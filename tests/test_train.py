@@ -35,7 +35,7 @@ from clear_hug.train.criteria import (
     weigh_qtc,
 )
 from clear_hug.train.decoder import DecoderConfig, decoder
-from clear_hug.train.evaluate import evaluate
+from clear_hug.train.evaluate import baseline_answers, evaluate, judged, measure
 from clear_hug.train.finetune import finetune
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
@@ -537,6 +537,49 @@ def test_tiny_is_what_tests_use_and_tasks_cover_the_field() -> None:
         "superdiagnostic": 5, "subdiagnostic": 23, "form": 19, "rhythm": 12, "diagnostic": 44, "all": 71,
         "cpsc2018": 9, "csn": 38,
     }  # fmt: skip
+
+
+def test_a_task_that_is_not_known_is_refused_before_anything_is_done(corpus: Path, tmp_path: Path) -> None:
+    for command, recipe in ((finetune, FinetuneConfig), (baseline, BaselineConfig)):
+        with pytest.raises(CorpusError, match="'superdiagnostik' is not known; expected one"):
+            command(tmp_path / "run", corpus, recipe=recipe(tasks=("superdiagnostik",)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_label_set_of_ones_own_is_learned_judged_and_told(
+    corpus: Path, pretrained: Path, tmp_path: Path, simulated: Callable[..., ch.ECG]
+) -> None:
+    folder, rows = tmp_path / "echo", ["record,statements,vocabulary,fold"]
+    for i in range(20):
+        low = i % 2
+        write_wfdb(simulated("premature" if low else "normal", 200 + i, fs=100.0), folder, f"r{i}")
+        rows.append(f"r{i},{'LOW' if low else 'none'},lvef,{i // 2 + 1}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    (folder / "tasks.json").write_text('{"lvef": {"labels": {"LOW": "below 35 %"}, "of_time": ["LOW"]}}')
+    prepare([folder], tmp_path / "corpus", workers=1)
+    recipe = FinetuneConfig(tasks=("lvef",), epochs=2, batch_size=8, precision="no", preset="tiny")
+    with pytest.raises(RunError, match="what a planted change means for lvef: set premature_wide"):
+        finetune(tmp_path / "run", tmp_path / "corpus", recipe=recipe)
+    nothing = {"premature_wide": 0.0, "premature_narrow": 0.0, "st_elevation": 0.0}
+    recipe = replace(recipe, augment=replace(recipe.augment, **nothing))
+    finetune(tmp_path / "run", tmp_path / "corpus", init=str(pretrained / "checkpoint"), recipe=recipe)
+    against = BaselineConfig(tasks=("lvef",), epochs=1, test_folds=(9,))
+    baseline(tmp_path / "resnet", tmp_path / "corpus", recipe=against)
+    opened, data = ch.load_checkpoint(tmp_path / "run" / "checkpoint"), Corpus(tmp_path / "corpus")
+    assert opened.targets == ("lvef/LOW",) and opened.description["lvef/LOW"] == "below 35 %"
+    rows = judged(opened, data, (9,))
+    beside = baseline_answers({"ResNet": tmp_path / "resnet"}, opened, data, rows)
+    told = measure(opened, data, rows, beside)["tasks"]["lvef"]
+    for subset in ("field", "all_records"):  # those without a label are told to be so, and judged
+        assert told[subset]["records"] == (data.fold == 9).sum() == 2
+    assert list(told["baselines"]) == ["ResNet"]
+    evaluate(str(tmp_path / "run" / "checkpoint"), tmp_path / "corpus", write=True)
+    card = (tmp_path / "run" / "checkpoint" / "README.md").read_text()
+    assert "### lvef" in card and "every record, which a label set of one's own" in card
+    said = ch.diagnose(opened, ch.tokenize_beats(ch.read_ecg(folder / "r1.hea")))
+    assert (said.tasks, said.labels) == (("lvef",), ("LOW",)) and np.isfinite(said.logits).all()
+    with pytest.raises(CorpusError, match="has labels of lvef, which are told in lvef"):
+        judged(opened, Corpus(corpus), (9,))
 
 
 def test_a_baseline_that_diverges_writes_nothing(corpus: Path, tmp_path: Path) -> None:

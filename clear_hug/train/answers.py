@@ -20,7 +20,7 @@ from clear_hug.beats import split_windows
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
 from clear_hug.diagnosis import collate, pick_device
 from clear_hug.model import CLEARHUG
-from clear_hug.tasks import TASKS
+from clear_hug.tasks import TASKS, vocabulary_of
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.fractions import label_fraction
 
@@ -103,7 +103,9 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
     CorpusError : it holds no answers, not its folds, or not all targets
 
     """
-    kept = run if isinstance(run, Kept) else _table(run) if run.suffix == ".csv" else _predictions(run)
+    kept = (
+        run if isinstance(run, Kept) else _table(run, targets) if run.suffix == ".csv" else _predictions(run)
+    )
     learned: tuple[Learned, ...] = ()
     if kept:
         name, names = kept.name, kept.targets
@@ -124,11 +126,12 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
     return Answers(logits[:, [names.index(target) for target in targets]], *folds, share, learned, how)
 
 
-def _table(path: Path) -> Kept:
+def _table(path: Path, asked: Sequence[str]) -> Kept:
     """Answers of any model in a CSV file; what it learned from is not known.
 
     A column `record`, as `prepare` names records, and a column a target, such as superdiagnostic/MI: logits,
     probabilities or any other score that is higher the more probable the label. Others are not read.
+    asked : targets that may be of a label set of one's own
 
     Raises
     ------
@@ -138,7 +141,8 @@ def _table(path: Path) -> Kept:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             names = list(reader.fieldnames or ())
-            targets = tuple(name for name in names if name.split("/")[0] in TASKS and "/" in name)
+            known = (name for name in names if name.split("/")[0] in TASKS and "/" in name)
+            targets = tuple(dict.fromkeys((*known, *(name for name in names if name in asked))))
             if "record" not in names or not targets:
                 raise CorpusError(
                     f"{path}: expected a column record and a column a label, such as superdiagnostic/MI."
@@ -271,7 +275,7 @@ def of_share(checkpoint: Checkpoint, data: Corpus, rows: NDArray[np.int64]) -> N
     share, recipe = share_of(checkpoint), checkpoint.training.get("config", {})
     if share == 1 or not rows.size:
         return rows
-    learned = [TASKS[name] for name in recipe["tasks"]]  # drawn over all of these, whatever ships
+    learned = data.tasks_of(recipe["tasks"])  # drawn over all of these, whatever ships
     labels, patients = data.labels(learned, rows), data.patients[rows]
     return label_fraction(rows, labels, patients, share, recipe["seed"], recipe["stratified"])
 
@@ -317,7 +321,7 @@ def learned_labels(training: Mapping[str, Any], vocabulary: str | None = None) -
     vocabulary : that the labels are told in; any when not given
     """
     recipe = training.get("config", {})
-    words = {TASKS[name].vocabulary for name in recipe.get("tasks", ())}
+    words = set(map(vocabulary_of, recipe.get("tasks", ())))
     mine = []
     for word in sorted(words if vocabulary is None else words & {vocabulary}):
         # a checkpoint of before 0.18 tells of shards alone, which need not bear the names of their sets
@@ -341,7 +345,7 @@ def learned_labels(training: Mapping[str, Any], vocabulary: str | None = None) -
 def learned_of(told: Mapping[str, Any]) -> Learned:
     """As `taught_by` of a checkpoint or a baseline tells of its run."""
     return Learned(
-        TASKS[told["tasks"][0]].vocabulary if "tasks" in told else told["vocabulary"],
+        vocabulary_of(told["tasks"][0]) if "tasks" in told else told["vocabulary"],
         frozenset(told["data_sets"]),
         tuple(told["train_folds"]),
         tuple(told.get("watch_folds", ())),

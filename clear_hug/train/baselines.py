@@ -23,16 +23,16 @@ from clear_hug.checkpoint import load_checkpoint
 from clear_hug.diagnosis import computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
-from clear_hug.tasks import TASKS, Task
+from clear_hug.tasks import Task, targets_of
 from clear_hug.train.answers import learned_labels, learned_rows
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
 from clear_hug.train.forest import forest
 from clear_hug.train.fractions import label_fraction
 from clear_hug.train.loop import Average, check_finite, learning_rate, parameter_groups
-from clear_hug.train.metrics import auroc, macro
+from clear_hug.train.metrics import auroc, field_subset, macro
 from clear_hug.train.run import git_revision
-from clear_hug.train.settings import RunError, a_fraction, apart, at_least, of_tasks, one_of, shares
+from clear_hug.train.settings import RunError, a_fraction, apart, at_least, each_once, one_of, shares
 
 SAMPLES = 1000  # 10 s at 100 Hz
 KINDS = ("resnet", "forest", "random", "probe")
@@ -86,7 +86,7 @@ class BaselineConfig:
         at_least(self, epochs=1, batch_size=1, lr=0, weight_decay=0, amplitude=0, shift=0, seed=0)
         shares(self, "drop_lead", "average")
         a_fraction(self.label_fraction)
-        of_tasks(self, TASKS)
+        each_once(self.tasks)
         apart(train_folds=self.train_folds, watch_folds=self.watch_folds)
         apart(train_folds=self.train_folds, test_folds=self.test_folds)
 
@@ -155,7 +155,7 @@ def baseline(
         raise RunError(
             "--init names the encoder that --recipe.kind probe reads, or whose size --recipe.kind random has."
         )
-    tasks = [TASKS[name] for name in recipe.tasks]
+    tasks = list(data.tasks_of(recipe.tasks))
     rows = {
         name: np.flatnonzero(np.isin(data.fold, folds) & data.labelled_for(tasks))
         for name, folds in (
@@ -209,7 +209,7 @@ def baseline(
         raise FloatingPointError(
             f"{recipe.kind} answers with numbers that are not finite; nothing is written."
         )
-    names = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    names = list(targets_of(tasks))
     about = {
         **asdict(recipe),
         "records": int(rows["train"].size),
@@ -240,7 +240,7 @@ def _told(data: Corpus, tasks: list[Task], rows: NDArray[np.int64], logits: NDAr
     words, start = [], 0
     for task in tasks:
         truth = data.labels([task], rows)
-        some = truth.any(axis=1)
+        some = field_subset(task, truth)
         each = auroc(logits[some, start : start + len(task.labels)], truth[some])
         words.append(f"{task.name} macro AUROC {macro(each):.4f}")
         start += len(task.labels)

@@ -7,6 +7,7 @@ from typing import Any
 
 from clear_hug.checkpoint import BASELINES, Checkpoint
 from clear_hug.leads import LEADS
+from clear_hug.tasks import TASKS
 from clear_hug.train.answers import pretraining
 from clear_hug.train.metrics import BOOTSTRAPS, INTERVAL_FROM
 from clear_hug.train.plant import NARROW, SAYS, ST, WIDE
@@ -214,6 +215,12 @@ def _what(checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _subset(task: str, key: str) -> str:
+    if key == "field" and task not in TASKS:
+        return "every record, which a label set of one's own says to have labels or none"
+    return SUBSETS[key]
+
+
 def _summary(tasks: Mapping[str, Any], counted_from: int) -> list[str]:
     def line(name: str, row: Mapping[str, Any]) -> str:
         field = row["field"]
@@ -243,9 +250,9 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[s
     lines += _table(
         "| on | records | macro AUROC (95 %) | average precision (95 %) | ECE (95 %) |",
         [
-            f"| {words} | {row[key]['records']} | {_interval(row[key], 'macro_auroc')} | "
+            f"| {_subset(name, key)} | {row[key]['records']} | {_interval(row[key], 'macro_auroc')} | "
             f"{_interval(row[key], 'macro_average_precision')} | {_interval(row[key], 'macro_ece')} |"
-            for key, words in SUBSETS.items()
+            for key in SUBSETS
             if key in row
         ],
     )

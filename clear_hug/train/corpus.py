@@ -34,7 +34,7 @@ from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens, cut_tokens, win
 from clear_hug.datasets import CorpusError
 from clear_hug.ecg import window_edges
 from clear_hug.leads import N_LEADS
-from clear_hug.tasks import TASKS, Task
+from clear_hug.tasks import TASKS, Task, TaskError, own_tasks, told_of
 from clear_hug.train.records import Records
 
 FORMAT = 4  # of a shard; another one is prepared anew
@@ -49,7 +49,6 @@ _TYPES: dict[str, str] = {
     **dict.fromkeys(("n_samples", "n_beats", "n_dropped"), "int32"),
     **dict.fromkeys(("age", "duration"), "float64"),
 }
-WORDS = {task.vocabulary for task in TASKS.values()}
 AGAIN = "run `python -m clear_hug.train prepare` again"
 
 
@@ -71,6 +70,7 @@ class Corpus:
     Attributes
     ----------
     shards : list of folders, one a source
+    tasks : name -> Task, those that are known anywhere and those of one's own that its sources tell
     records : a dict a record, a row of records.csv each
     fold : (record,) int; 1 to 10, 0 where the source has no folds (see `clear_hug.datasets`); one and
         the same for a recording that several sources hold
@@ -99,6 +99,8 @@ class Corpus:
         if not shards:
             raise CorpusError(f"{folder} holds no shard; run `python -m clear_hug.train prepare` first.")
         self.shards = shards
+        self.tasks = {**TASKS, **_own_tasks(shards)}
+        self._words = {task.vocabulary for task in self.tasks.values()}
         self._parts: list[Path] = []
         self._open: dict[int, tuple[NDArray[np.float16], NDArray[np.void]]] = {}
         digests, traces, starts = [], [], []
@@ -129,7 +131,7 @@ class Corpus:
         told = [tuple(json.loads(text)) if text else None for text in texts]
         self.statements = [told[code] for code in codes]
         codes, words = self.records.words("vocabulary")
-        self.labelled = np.isin(words, list(WORDS))[codes]
+        self.labelled = np.isin(words, list(self._words))[codes]
         self.units_known = self.records.column("units_known") == 1
         self.n_beats = self.records.column("n_beats")
         self._duration = self.records.column("duration")
@@ -195,7 +197,8 @@ class Corpus:
             self.statements,
             strict=True,
         )
-        content = hashlib.sha256()
+        own = told_of(self.tasks.values())
+        content = hashlib.sha256(json.dumps(own, sort_keys=True).encode() if own else b"")
         for row in told:
             content.update(repr(tuple(map(str, row))).encode())
         return content.hexdigest()
@@ -304,6 +307,20 @@ class Corpus:
             beats, start = beats[mine], float(edges[which])
         return trace, int(first_sample), beats, start
 
+    def tasks_of(self, names: Sequence[str]) -> tuple[Task, ...]:
+        """The tasks of some names.
+
+        Raises
+        ------
+        CorpusError : one is not known
+        """
+        if unknown := [name for name in names if name not in self.tasks]:
+            raise CorpusError(
+                f"tasks = {list(names)}: {unknown[0]!r} is not known; expected one or more of "
+                f"{', '.join(self.tasks)}."
+            )
+        return tuple(self.tasks[name] for name in names)
+
     def labelled_for(self, tasks: Sequence[Task]) -> NDArray[np.bool_]:
         """(record,) True where the statements are in the words of all tasks."""
         told = np.ones(len(self), dtype=bool)
@@ -321,7 +338,9 @@ class Corpus:
             for word in set(self.vocabulary[some].tolist())
         }
         told = [
-            f"{word}, folds {', '.join(map(str, there[word]))}" for word in sorted(there) if word in WORDS
+            f"{word}, folds {', '.join(map(str, there[word]))}"
+            for word in sorted(there)
+            if word in self._words
         ]
         names = ", ".join(task.name for task in tasks)
         where = ", ".join(data_sets) or self.shards[0].parent
@@ -336,10 +355,16 @@ class Corpus:
 
         Raises
         ------
-        CorpusError : a record that is not labelled, or in other words than a task's
+        CorpusError : a record that is not labelled, or in other words than a task's; a label set of one's own
+            that is another one here
         """
         rows = np.asarray(rows)
         for task in tasks:
+            if self.tasks.get(task.name, task) != task:
+                raise CorpusError(
+                    f"{task.name} is another label set in {self.shards[0].parent} than the one asked for: "
+                    f"{_labels_of(self.tasks[task.name])}, not {_labels_of(task)}."
+                )
             if (strange := rows[self.vocabulary[rows] != task.vocabulary]).size:
                 record, words = self.records[strange[0]]["record"], self.vocabulary[strange[0]]
                 raise CorpusError(
@@ -375,6 +400,28 @@ def _cut_runs(trace: NDArray[np.float16], starts: NDArray[np.int64], out: NDArra
 def _samples(seconds: Any) -> NDArray[np.int64]:
     """The samples of a trace that stand nearest to times in s."""
     return np.rint(seconds * TOKEN_FS).astype(np.int64)
+
+
+def _labels_of(task: Task) -> str:
+    return ", ".join(f"{label} ({words})" for label, words in task.descriptions.items())
+
+
+def _own_tasks(shards: Sequence[Path]) -> dict[str, Task]:
+    """The label sets of one's own that shards are told in, by name."""
+    found: dict[str, Task] = {}
+    for shard in shards:
+        told = (read_plan(shard) or {}).get("tasks")
+        try:
+            mine = own_tasks(told) if told else {}
+        except TaskError as error:
+            raise CorpusError(f"shard {shard.name}: {error} It is torn; {AGAIN}.") from error
+        for name, task in mine.items():
+            if found.setdefault(name, task) != task:
+                raise CorpusError(
+                    f"{name} is another label set in {shard.name} than in other sources of the corpus; give "
+                    f"both the same tasks.json, or one another name, and {AGAIN}."
+                )
+    return found
 
 
 def _one_fold(

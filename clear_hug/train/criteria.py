@@ -20,6 +20,7 @@ from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.model import FARTHEST_VOLTS, Facts
 from clear_hug.tasks import Task
 from clear_hug.train.corpus import Corpus
+from clear_hug.train.metrics import field_subset
 
 Floats = NDArray[np.float64]
 R, S = 0, 1
@@ -110,7 +111,7 @@ def _labels(
     column = 0
     for task in tasks:
         truth = data.labels([task], rows)
-        some: NDArray[np.bool_] = np.asarray(truth.any(axis=1))
+        some = field_subset(task, truth)
         for label, y in zip(task.labels, truth[some].T.astype(np.float64), strict=True):
             if LEAST <= y.sum() < len(y):
                 yield column, f"{task.name}/{label}", some, y

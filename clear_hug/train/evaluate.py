@@ -38,6 +38,7 @@ from clear_hug.train.metrics import (
     auroc,
     draw_weights,
     drawn_auroc,
+    field_subset,
     figures,
     macro,
     mean_known,
@@ -300,7 +301,7 @@ def _task_figures(
     truth = data.labels([task], rows)
     patients = data.patients[rows]
     sliced = Checkpoint(opened.model, opened.name, (task,), opened.platt[part], opened.thresholds[part])
-    field: NDArray[np.bool_] = np.any(truth, axis=1)  # the field's subset: at least one of the task's labels
+    field = field_subset(task, truth)
     raw = data.units_known[rows]
     positives = np.array([learned.get(f"{task.name}/{label}", 0) for label in task.labels])
     counted: NDArray[np.bool_] = positives >= COUNTED_FROM

@@ -20,7 +20,7 @@ from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.hug import HUG
 from clear_hug.masked import MaskedCLEAR
 from clear_hug.model import CLEAR, CLEARHUG, PRESETS
-from clear_hug.tasks import TASKS, Task, of_time
+from clear_hug.tasks import Task, of_time, targets_of
 from clear_hug.train.answers import FITTED, FITTED_SETS, learned_labels, learned_rows, predict
 from clear_hug.train.calibration import calibrate, check_calibration, have_criteria, set_criteria
 from clear_hug.train.corpus import Corpus, CorpusError
@@ -28,7 +28,7 @@ from clear_hug.train.criteria import usual_r_and_s
 from clear_hug.train.fractions import label_fraction
 from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.loop import EngineConfig, accelerate, epochs
-from clear_hug.train.metrics import auroc, macro
+from clear_hug.train.metrics import auroc, field_subset, macro
 from clear_hug.train.rhythm import by_rhythm
 from clear_hug.train.ridge import average_with_ridge
 from clear_hug.train.run import Run, describe
@@ -62,7 +62,8 @@ def finetune(
             for the labels of records that have none
     """
     data = Corpus(corpus)
-    tasks = tuple(TASKS[name] for name in recipe.tasks)
+    tasks = data.tasks_of(recipe.tasks)
+    recipe.check_planted()
     train = np.flatnonzero(np.isin(data.fold, recipe.train_folds) & data.labelled_for(tasks))
     watch = np.flatnonzero(np.isin(data.fold, recipe.watch_folds) & data.labelled_for(tasks))
     for folds, rows in ((recipe.train_folds, train), (recipe.watch_folds, watch)):
@@ -104,8 +105,8 @@ def finetune(
         raise CorpusError(f"{corpus} gives labels {found.shape}; expected {(train.size, n_labels)}.")
     labels[train] = found
     prior = labels[train].mean(axis=0).clip(1e-3, 1 - 1e-3)
-    targets = tuple(f"{task.name}/{label}" for task in tasks for label in task.labels)
-    of_rhythm = np.flatnonzero(of_time(targets))
+    targets = targets_of(tasks)
+    of_rhythm = np.flatnonzero(of_time(tasks))
     alone = by_rhythm(data, train, found[:, of_rhythm])
     model.facts.usual_rhythm.copy_(torch.from_numpy(alone.usual))
     model.hug.centre(mean_lead_tokens(model, data, train))
@@ -124,7 +125,7 @@ def finetune(
 
     intervals = np.full((len(data), N_INTERVALS), np.nan, dtype=np.float32)
     masks = MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed)
-    objective = Tuning(model, masks, labels, intervals, targets, recipe)
+    objective = Tuning(model, masks, labels, intervals, tasks, recipe)
     optimizer = torch.optim.AdamW(layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
@@ -240,11 +241,11 @@ def mean_lead_tokens(model: CLEARHUG, data: Corpus, rows: NDArray[np.int64]) -> 
 def watched(
     logits: NDArray[np.float32], data: Corpus, tasks: Sequence[Task], rows: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Macro AUROC a task on the field's subset: the records with at least one of its labels."""
+    """Macro AUROC a task on the field's subset."""
     out, start = {}, 0
     for task in tasks:
         truth = data.labels([task], rows)
-        some = truth.any(axis=1)
+        some = field_subset(task, truth)
         mine = logits[:, start : start + len(task.labels)]
         out[f"watch/{task.name}"] = macro(auroc(mine[some], truth[some]))
         start += len(task.labels)

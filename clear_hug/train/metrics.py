@@ -18,12 +18,22 @@ from torchmetrics.functional.classification import (
     binary_specificity,
 )
 
+from clear_hug.tasks import TASKS, Task
+
 Floats = NDArray[np.floating[Any]]
 BOOTSTRAPS = 1000
 FEW = 5  # positives below which no threshold is drawn from them
 ECE_BINS = 10
 INTERVAL_FROM = 5  # positives, and negatives; fewer, drawn again and again, look surer than they are
 FIGURES = ("auroc", "average_precision", "f1", "sensitivity", "specificity", "ece")
+
+
+def field_subset(task: Task, truth: Floats) -> NDArray[np.bool_]:
+    """(record,) those that the field judges a task on: with at least one of its labels (record, label).
+
+    In a label set of one's own each record is told to have labels or none: these are all judged.
+    """
+    return np.asarray(np.any(truth, axis=1) | (task.name not in TASKS))
 
 
 def auroc(scores: Floats, truth: Floats) -> NDArray[np.float64]:

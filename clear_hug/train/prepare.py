@@ -33,9 +33,10 @@ from clear_hug.beats import tokens_and_trace
 from clear_hug.datasets import CorpusError, Item, list_records, read_record, set_name
 from clear_hug.ecg import ECGError
 from clear_hug.io import without_doubted_voltage
-from clear_hug.labels import OWN
+from clear_hug.labels import OWN, read_tasks
 from clear_hug.leads import N_LEADS
-from clear_hug.train.corpus import AGAIN, BEAT, COLUMNS, FORMAT, WORDS, Corpus, part_names, read_plan
+from clear_hug.tasks import TASKS, told_of, vocabulary_of
+from clear_hug.train.corpus import AGAIN, BEAT, COLUMNS, FORMAT, Corpus, part_names, read_plan
 from clear_hug.train.reading import cores
 
 PART_RECORDS = 32  # at least, and more in a large source:
@@ -102,6 +103,8 @@ def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> 
                     "statements, in the folder that is named as the source, which is of no published layout."
                 )
     plan = _plan(table, source)
+    if table["layout"].iloc[0] == "own" and (own := told_of(read_tasks(source).values())):
+        plan["tasks"] = own
     _start(shard, plan)
     parts = part_names(plan)
     size = plan["part_records"]
@@ -126,7 +129,7 @@ def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> 
     )
     if failures == len(table):
         raise CorpusError(f"none of the {len(table)} records of {shard.name} could be tokenised.")
-    labelled = _labelled(shard, parts)
+    labelled = _labelled(shard, parts, {*map(vocabulary_of, (*TASKS, *plan.get("tasks", ())))})
     if table["layout"].iloc[0] == "own":
         _check_patients(shard, parts)
     doubtful = f", {warnings} with a warning (warnings.csv)" if warnings else ""
@@ -147,10 +150,10 @@ def _check_patients(shard: Path, parts: Sequence[str]) -> None:
                 )
 
 
-def _labelled(shard: Path, parts: Sequence[str]) -> str:
+def _labelled(shard: Path, parts: Sequence[str], words: set[str]) -> str:
     """How many of a shard's records have labels, in what words."""
     rows = [row["vocabulary"] for part in parts for row in _read_rows(shard / part / "records.csv")]
-    told = [f"{rows.count(word)} labelled in {word}" for word in sorted(WORDS) if word in rows]
+    told = [f"{rows.count(word)} labelled in {word}" for word in sorted(words) if word in rows]
     return " and ".join(told) or "none labelled"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from clear_hug.tasks import Task
+from clear_hug.tasks import Task, targets_of
 from clear_hug.train.answers import answers, learned_by
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.tuning import FinetuneConfig
@@ -28,7 +28,7 @@ def learn_from(
     labels: NDArray[np.float32],
 ) -> NDArray[np.int64]:
     """Write what the teachers say into `labels` (record, label); the records that they speak of."""
-    targets = [f"{task.name}/{label}" for task in tasks for label in task.labels]
+    targets = targets_of(tasks)
     unlabelled, said = np.flatnonzero(~data.labelled), []
     for run in teachers:
         if recipe.label_fraction < 1 and _share(_recipe_of(Path(run))) != _share(asdict(recipe)):

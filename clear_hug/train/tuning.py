@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
 from clear_hug.model import CLEARHUG, DECODER, PRESETS, Encoded
-from clear_hug.tasks import TASKS, of_time
+from clear_hug.tasks import Task, of_time, targets_of
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 from clear_hug.train.intervals import N_INTERVALS
 from clear_hug.train.loop import Average, Objective
@@ -24,8 +25,8 @@ from clear_hug.train.settings import (
     a_fraction,
     apart,
     at_least,
+    each_once,
     how_it_trains,
-    of_tasks,
     one_of,
     shares,
 )
@@ -115,7 +116,7 @@ class FinetuneConfig:
         shares(self, "dropout", "ridge", "few_leads", "average", "taught_share", "layer_decay")
         at_least(self, encoder_lr=0, intervals=0, steady=0, additive=0, rebuild=0, rebuild_records=1)
         a_fraction(self.label_fraction)
-        of_tasks(self, TASKS)
+        each_once(self.tasks)
         one_of(self, preset=PRESETS)
         for name in ("ship", "taught"):
             if unknown := set(getattr(self, name)) - set(self.tasks):
@@ -123,10 +124,14 @@ class FinetuneConfig:
                     f"{name} names {', '.join(sorted(unknown))}, which is not among the tasks learned."
                 )
         apart(train_folds=self.train_folds, watch_folds=self.watch_folds)
+
+    def check_planted(self) -> None:
+        """Refuse to plant what is not said to mean anything: it would be taught as absent."""
         if any(self.augment.planted.values()) and (untold := sorted(set(self.tasks) - set(SAYS))):
             raise RunError(
-                f"it is not said what a planted change means for {', '.join(untold)}: say so in "
-                "train/plant.py, or set premature_wide, premature_narrow and st_elevation of augment to 0."
+                f"it is not said what a planted change means for {', '.join(untold)}: set premature_wide, "
+                "premature_narrow and st_elevation of recipe.augment to 0 (for a task of tasks.py it can "
+                "be said in train/plant.py)."
             )
 
 
@@ -141,15 +146,15 @@ class Tuning(Objective):
         masks: MaskedCLEAR,
         labels: NDArray[np.float32],
         intervals: NDArray[np.float32],
-        targets: tuple[str, ...],
+        tasks: Sequence[Task],
         recipe: FinetuneConfig,
     ) -> None:
         super().__init__()
         self.model, self.masks, self.recipe = model, masks, recipe
         self.labels, self.intervals = labels, intervals
         self.average: Average = Average(model, recipe.average)
-        self.targets = targets
-        mixes = [not time for time in of_time(targets)]  # time stays a record's own
+        self.targets = targets_of(tasks)
+        mixes = [not time for time in of_time(tasks)]  # time stays a record's own
         self.register_buffer("mixes", torch.tensor(mixes), persistent=False)
         still = recipe.augment.off and not recipe.steady and not recipe.additive
         self.once = recipe.frozen and still  # each record is encoded once
