@@ -103,12 +103,13 @@ class Layout:
     ----------
     found : (folder) -> bool
     table : (folder) -> the fields of `Item` by column; fields left out take their defaults
-    read : (folder, item) -> the ECG, and the item with what its file adds
+    read : (folder, item) -> the ECG, and the item with what its file adds; of those in FILES also what
+        `read_ecg` may be told, by name
     """
 
     found: Callable[[Path], bool]
     table: Callable[[Path], Mapping[str, Iterable[Any]]]
-    read: Callable[[Path, Item], tuple[ECG, Item]]
+    read: Callable[..., tuple[ECG, Item]]
 
 
 def list_records(folder: Path) -> pd.DataFrame:
@@ -157,14 +158,16 @@ def in_words(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def read_record(folder: Path, item: Item) -> tuple[ECG, Item]:
+def read_record(folder: Path, item: Item, **told: Any) -> tuple[ECG, Item]:
     """One record, and all that is known of it: its fold from 1 to 10 (0 without), its patient by name.
+
+    told : what the caller says of a file, as `read_ecg` takes it; of the layouts in FILES alone
 
     Raises
     ------
     ECGError, OSError : it cannot be read
     """
-    ecg, item = LAYOUTS[item.layout].read(folder, item)
+    ecg, item = LAYOUTS[item.layout].read(folder, item, **told)
     patient = item.patient or item.record
     fold = fold_of(patient) if item.fold == BY_PATIENT else item.fold
     return ecg, replace(item, patient=patient, fold=fold)
@@ -414,9 +417,9 @@ def _files_table(folder: Path, without: str = "") -> dict[str, list[Any]]:
     return {"record": [f"{set_name(folder)}/{name}" for name in names], "where": _below(folder, paths)}
 
 
-def _file_read(folder: Path, item: Item) -> tuple[ECG, Item]:
+def _file_read(folder: Path, item: Item, **told: Any) -> tuple[ECG, Item]:
     path = folder / item.where
-    ecg = read_ecg(path)
+    ecg = read_ecg(path, **told)
     notes = header_notes(path.with_suffix(".hea"))
     patient = notes.get("patient id", "")
     if not item.patient and patient:
@@ -457,8 +460,8 @@ def _own_table(folder: Path) -> dict[str, list[Any]]:
     }
 
 
-def _own_read(folder: Path, item: Item) -> tuple[ECG, Item]:
-    ecg, item = _file_read(folder, item)
+def _own_read(folder: Path, item: Item, **told: Any) -> tuple[ECG, Item]:
+    ecg, item = _file_read(folder, item, **told)
     age, sex = (or_none(item.age) if ecg.age is None else ecg.age), ecg.sex or item.sex or None
     return replace(ecg, age=age, sex=sex), item
 
@@ -517,3 +520,5 @@ LAYOUTS: dict[str, Layout] = {
     "files": Layout(lambda folder: True, _files_table, _file_read),
 }
 """Layout -> how it is read; the first found in a folder is taken."""
+
+FILES = ("own", "files")  # of ECG files that nobody published: what they do not say may be told

@@ -307,6 +307,36 @@ def test_a_task_is_asked_only_in_the_words_of_its_data_set(
     assert list(hypertrophy) == [1, 0, 0]
 
 
+def test_what_files_do_not_say_may_be_told(source: Path, tmp_path: Path, simulated: Simulated) -> None:
+    """Counts of 1 uV at 250 Hz, turned over in aVR, without a word beside them: told, they are the ECG."""
+    folder, out = tmp_path / "arrays", tmp_path / "out"
+    folder.mkdir()
+    ecg = simulated("normal", 3, fs=250.0, seconds=7.3)  # no length that tells a rate
+    counts = np.round(ecg.signal * 1000).astype(np.int16)
+    counts[3] *= -1
+    np.save(folder / "a.npy", counts.T)
+    with pytest.raises(CorpusError, match=r"none of the 1 records .*; arrays/a: .*rate"):
+        prepare([folder], out, workers=1)
+    leads = ["I", "II", "III", "-aVR", *ch.LEADS[4:]]
+    told = {"fs": 250.0, "unit": "uV", "leads": leads, "orientation": "columns"}
+    prepare([folder], out, workers=1, **told)
+    data, direct = Corpus(out), ch.tokenize_beats(ecg)
+    assert data.units_known.tolist() == [True]
+    np.testing.assert_allclose(data.lead_scale[0], direct.lead_scale, rtol=0.02)
+    np.testing.assert_allclose(data.tokens(0).r_peaks, direct.r_peaks, atol=0.011)
+    prepare([folder], out, workers=1, **{**told, "fs": 200.0})  # told otherwise, read anew
+    assert Corpus(out).tokens(0).duration == pytest.approx(1.25 * direct.duration)
+    for wrong, said in (
+        ({"unit": "kg"}, "unit 'kg' is not a voltage"),
+        ({"orientation": "diagonal"}, "orientation 'diagonal'"),
+        ({"fs": 0.0}, "fs = 0.0; expected Hz, above 0"),
+    ):
+        with pytest.raises(CorpusError, match=said):
+            prepare([folder], out, workers=1, **wrong)
+    with pytest.raises(CorpusError, match="fs is for folders of ECG files; ptbxl is a published data set"):
+        prepare([folder, source], out, workers=1, fs=250.0)
+
+
 def own_set(folder: Path, simulated: Simulated, tasks: str, *said: str) -> Path:
     """ECG files with labels of a label set of one's own."""
     for i in range(len(said)):

@@ -17,12 +17,19 @@ from clear_hug.io.long import LongRecord, held, open_ecg
 from clear_hug.io.online import read_physionet
 from clear_hug.io.open import EXTENSIONS, READERS, find_records, read_ecg, read_ecg_upload
 from clear_hug.io.private import remove_left_folders
-from clear_hug.io.recording import NeedsAnswer, NoSample, Reader, without_calls, without_doubted_voltage
+from clear_hug.io.recording import (
+    Asked,
+    NeedsAnswer,
+    NoSample,
+    Reader,
+    without_calls,
+    without_doubted_voltage,
+)
 from clear_hug.io.standard import cure
 from clear_hug.io.write import WRITERS
 
 __all__ = [
-    "EXTENSIONS", "LIMITS", "READERS", "WRITERS", "Limit", "LongRecord", "NeedsAnswer", "NoSample",
+    "Asked", "EXTENSIONS", "LIMITS", "READERS", "WRITERS", "Limit", "LongRecord", "NeedsAnswer", "NoSample",
     "Reader", "cure", "find_records", "held", "open_ecg", "read_ecg", "read_ecg_upload",
     "read_physionet", "remove_left_folders", "without_calls", "without_doubted_voltage",
 ]  # fmt: skip

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from clear_hug.beats import tokens_and_trace
-from clear_hug.datasets import CorpusError, Item, list_records, read_record, set_name
+from clear_hug.datasets import FILES, CorpusError, Item, layout_of, list_records, read_record, set_name
 from clear_hug.ecg import ECGError
-from clear_hug.io import without_doubted_voltage
+from clear_hug.io import Asked, without_doubted_voltage
 from clear_hug.labels import OWN, read_tasks
 from clear_hug.leads import N_LEADS
 from clear_hug.tasks import TASKS, told_of, vocabulary_of
@@ -47,7 +47,15 @@ _OF_ITEM = ("record", "fold", "patient", "vocabulary", "statements")
 _OLD = ("trace.npy", "trace.raw", "beats.npy", "valid.npy", "records.csv")  # of format 1
 
 
-def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None = None) -> None:
+def prepare(
+    sources: list[Path],
+    out: Path = Path("corpus"),
+    workers: int | None = None,
+    fs: float | None = None,
+    unit: str | None = None,
+    leads: list[str] | None = None,
+    orientation: str | None = None,
+) -> None:
     """Read data sets into shards; parts that are already there are kept.
 
     Under torchrun or `accelerate launch` each process prepares its share of the parts. To read a source
@@ -58,11 +66,18 @@ def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None
             arrays (signals.npz), or any folder of ECG files, with a labels.csv of one's own or without
         out: where the shards go, a folder a source
         workers: processes; the number of cores when not given
+        fs: Hz, of every file of folders of ECG files, over what these say
+        unit: mV, uV or V, likewise
+        leads: of the channels, in the files' order, likewise; -aVR is aVR turned over
+        orientation: columns or rows, where the leads of arrays and tables are, likewise
     """
     folders = [Path(os.path.abspath(source)) for source in sources]
     names = [set_name(folder) for folder in folders]
     if twice := {name for name in names if names.count(name) > 1}:
         raise CorpusError(f"two sources are called {twice.pop()}; rename one, a shard is named after it.")
+    said = {"fs": fs, "unit": unit, "leads": leads, "orientation": orientation}
+    told = {key: value for key, value in said.items() if value is not None}
+    _check_told(folders, told)
     rank, ranks = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     workers = workers or max(1, cores() // here)
@@ -73,11 +88,28 @@ def prepare(sources: list[Path], out: Path = Path("corpus"), workers: int | None
                 f"the shard of {name} would lie in its own source; name an --out outside of it."
             )
         try:
-            _prepare(source, shard, workers, rank, ranks)
+            _prepare(source, shard, workers, rank, ranks, told)
         except (OSError, BrokenProcessPool) as error:  # a full disk; a worker killed for its memory
             raise CorpusError(f"{name}: {error}. The parts prepared so far are kept; {AGAIN}.") from error
     if rank == 0:
         _tell_twice(Path(out))
+
+
+def _check_told(folders: Sequence[Path], told: Mapping[str, Any]) -> None:
+    """Refuse what is told of files that cannot be, or of a data set that was published with it."""
+    if not told:
+        return
+    try:
+        Asked(**told)
+    except ECGError as error:
+        raise CorpusError(str(error)) from error
+    if not told.get("fs", 1.0) > 0:
+        raise CorpusError(f"fs = {told['fs']!r}; expected Hz, above 0.")
+    if published := [folder for folder in folders if folder.is_dir() and layout_of(folder) not in FILES]:
+        raise CorpusError(
+            f"{', '.join(told)} is for folders of ECG files; {published[0].name} is a published data set "
+            "that says so itself. Prepare it alone."
+        )
 
 
 def _tell_twice(out: Path) -> None:
@@ -93,7 +125,7 @@ def _tell_twice(out: Path) -> None:
         )
 
 
-def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> None:
+def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int, told: Mapping[str, Any]) -> None:
     table = list_records(source)
     if set(table["layout"]) & {"files", "own", "csn", "mimic"}:
         for path in sorted(source.rglob(OWN)):
@@ -102,14 +134,14 @@ def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> 
                     f"{shard.name}: {path.relative_to(source)} is not read. Expected columns record and "
                     "statements, in the folder that is named as the source, which is of no published layout."
                 )
-    plan = _plan(table, source)
+    plan = _plan(table, source, told)
     if table["layout"].iloc[0] == "own" and (own := told_of(read_tasks(source).values())):
         plan["tasks"] = own
     _start(shard, plan)
     parts = part_names(plan)
     size = plan["part_records"]
     mine = [k for k in range(rank, len(parts), ranks) if not (shard / parts[k]).is_dir()]
-    work = partial(_write_part, source, shard)
+    work = partial(_write_part, source, shard, told)
     lots = ((parts[k], table.iloc[k * size : (k + 1) * size]) for k in mine)
     total = sum(min(size, len(table) - k * size) for k in mine)
     workers = min(workers, len(mine))
@@ -128,7 +160,11 @@ def _prepare(source: Path, shard: Path, workers: int, rank: int, ranks: int) -> 
         for name, columns in (("failures.csv", FAILURE), ("warnings.csv", WARNING))
     )
     if failures == len(table):
-        raise CorpusError(f"none of the {len(table)} records of {shard.name} could be tokenised.")
+        first = _read_rows(shard / "failures.csv")[0]
+        raise CorpusError(
+            f"none of the {len(table)} records of {shard.name} could be tokenised; {first['record']}: "
+            f"{first['reason']}"
+        )
     labelled = _labelled(shard, parts, {*map(vocabulary_of, (*TASKS, *plan.get("tasks", ())))})
     if table["layout"].iloc[0] == "own":
         _check_patients(shard, parts)
@@ -177,9 +213,11 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _plan(table: pd.DataFrame, source: Path) -> dict[str, Any]:
-    """What a shard will hold, from its source's list alone: the same in every process and run."""
+def _plan(table: pd.DataFrame, source: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a shard will hold, from its source's list and what is told: the same in every process and run."""
     content = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
+    if told:
+        content += json.dumps(told, sort_keys=True).encode()
     size = max(PART_RECORDS, math.ceil(len(table) / MAX_PARTS))
     return {
         "format": FORMAT,
@@ -188,6 +226,7 @@ def _plan(table: pd.DataFrame, source: Path) -> dict[str, Any]:
         "parts": math.ceil(len(table) / size),
         "list": hashlib.sha256(bytes([FORMAT]) + content).hexdigest(),
         "source": str(source),
+        **({"told": dict(told)} if told else {}),
     }
 
 
@@ -222,7 +261,7 @@ def _write_aside(path: Path, text: str) -> None:
     aside.replace(path)
 
 
-def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int:
+def _write_part(source: Path, shard: Path, told: Mapping[str, Any], lot: tuple[str, pd.DataFrame]) -> int:
     """Read, tokenise and write the records of one part; returns how many were tried."""
     name, table = lot
     rows: list[dict[str, Any]] = []
@@ -234,7 +273,7 @@ def _write_part(source: Path, shard: Path, lot: tuple[str, pd.DataFrame]) -> int
     for fields in table.to_dict("records"):
         item = Item(**fields)
         try:
-            ecg, item = read_record(source, item)
+            ecg, item = read_record(source, item, **told)
             ecg = without_doubted_voltage(ecg)
             tokens, trace = tokens_and_trace(ecg)
             narrow = in_float16(trace.T, tokens.units_known)
