@@ -241,9 +241,9 @@ def _read_log(path: Path, notes: list[str]) -> dict[str, NDArray[np.float64]]:
             continue
         try:
             row = _parse(line)
-            epoch = row.pop("step")
+            epoch = row.pop("epoch" if "epoch" in row else "step")  # as runs of before 0.19 call it
             if _number(epoch) is None or epoch != int(epoch):
-                raise ValueError("step is no epoch")
+                raise ValueError("it is no epoch")
             numbers = {name: _number(value) for name, value in row.items()}
         except (ValueError, KeyError, AttributeError, TypeError):
             torn += 1

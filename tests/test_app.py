@@ -818,7 +818,7 @@ def test_a_run_that_goes_on_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert app.session_state["training_live"] and "**a_b** is running: step 30 of 90" in plain(app)
     assert table(app)["Epoch"] == ["3 of 9"]
     with (folder / "log.jsonl").open("a") as file:
-        file.write(f"{json.dumps(log_row('pretrain', 4))}\n" + '{"step": 5, "tr')
+        file.write(f"{json.dumps(log_row('pretrain', 4))}\n" + '{"epoch": 5, "tr')
     app.run()
     assert table(app)["Epoch"] == ["4 of 9"] and not app.exception and not app.error
     assert "a_b: log.jsonl: 1 line passed over" in plain(app)

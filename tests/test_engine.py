@@ -440,7 +440,7 @@ def test_run_json_tells_how_far_it_is(whole) -> None:
         2,
     )
     assert told["ecg_per_second"] > 0 and told["seconds_left"] == 0 and np.isfinite(told["loss"])
-    assert [row["step"] for row in log(whole / "finetune")] == [1, 2]
+    assert [row["epoch"] for row in log(whole / "finetune")] == [1, 2]
 
 
 def test_every_record_comes_once_an_epoch_and_processes_share_it(corpus) -> None:

@@ -75,8 +75,8 @@ def test_a_growing_log(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ['{"step": 3, "tra', "[1, 2]", "null", '{"lr": 1}', '{"step": "x"}', '{"step": true}', '{"step": 2.5}',
-     '{"step": 1' + "0" * 5000 + "}", "[" * 100_000, "\x00\xff", '{"step": null}'],
+    ['{"epoch": 3, "tra', "[1, 2]", "null", '{"lr": 1}', '{"epoch": "x"}', '{"epoch": true}', '{"epoch": 2.5}',
+     '{"epoch": 1' + "0" * 5000 + "}", "[" * 100_000, "\x00\xff", '{"epoch": null}'],
 )  # fmt: skip
 def test_a_torn_line_is_passed_over(tmp_path: Path, line: str) -> None:
     folder = write_run(tmp_path / "one", epochs=4)
@@ -89,8 +89,8 @@ def test_a_torn_line_is_passed_over(tmp_path: Path, line: str) -> None:
 
 def test_values_that_are_no_numbers_are_not_known(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "one", epochs=1)
-    rows = ['{"step": 2, "lr": null, "train/loss": NaN, "probe/r2": 1e999}', '{"step": 3, "lr": "x"}',
-            '{"step": 4, "lr": 1' + "0" * 400 + "}"]  # fmt: skip
+    rows = ['{"epoch": 2, "lr": null, "train/loss": NaN, "probe/r2": 1e999}', '{"epoch": 3, "lr": "x"}',
+            '{"epoch": 4, "lr": 1' + "0" * 400 + "}"]  # fmt: skip
     with (folder / "log.jsonl").open("a") as file:
         file.write("\n".join(rows) + "\n")
     run = read_run(folder)
@@ -102,9 +102,21 @@ def test_values_that_are_no_numbers_are_not_known(tmp_path: Path) -> None:
 def test_an_epoch_that_was_written_again_counts_once(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "one", epochs=3)
     with (folder / "log.jsonl").open("a") as file:
-        file.write('{"step": 2, "lr": 7}\n')
+        file.write('{"epoch": 2, "lr": 7}\n')
     run = read_run(folder)
     assert run.log[EPOCH].tolist() == [1, 2, 3] and run.log["lr"][1] == 7
+
+
+def test_a_log_that_calls_an_epoch_a_step_is_read_as_well(tmp_path: Path) -> None:
+    """As runs of before 0.19 do; one of them that went on later holds both."""
+    folder = write_run(tmp_path / "one", epochs=3)
+    log = folder / "log.jsonl"
+    before = read_run(folder).log
+    log.write_text(log.read_text().replace('"epoch"', '"step"', 2))
+    after = read_run(folder)
+    assert before.keys() == after.log.keys() and not after.notes
+    for name, values in before.items():
+        np.testing.assert_array_equal(after.log[name], values)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "7", '{"state": "runn'])

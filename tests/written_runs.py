@@ -50,7 +50,7 @@ def write_run(
 
 def log_row(stage: str, epoch: int) -> dict[str, float]:
     learned = 1 - np.exp(-epoch / 3)
-    row = {"step": epoch, "lr": 1e-3 / epoch, "train/loss": 1 - 0.7 * learned}
+    row = {"epoch": epoch, "lr": 1e-3 / epoch, "train/loss": 1 - 0.7 * learned}
     if stage == "pretrain":
         return row | {"train/mse": 1 - 0.7 * learned, "train/r2": 0.8 * learned, "probe/r2": 0.87 * learned}
     return row | {"watch/superdiagnostic": 0.5 + 0.43 * learned}

@@ -251,10 +251,10 @@ class Run:
         if not self.main:
             return
         self._about["epoch"] = epoch
-        row = {"step": epoch} | {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+        row = {"epoch": epoch} | {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         with self._log.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        self._accelerator.log({k: v for k, v in row.items() if v is not None and k != "step"}, step=epoch)
+        self._accelerator.log({k: v for k, v in row.items() if v is not None and k != "epoch"}, step=epoch)
         self.say(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
 
     def progress(self, **values: Any) -> None:
