@@ -75,8 +75,8 @@ def test_a_growing_log(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ['{"epoch": 3, "tra', "[1, 2]", "null", '{"lr": 1}', '{"epoch": "x"}', '{"epoch": true}', '{"epoch": 2.5}',
-     '{"epoch": 1' + "0" * 5000 + "}", "[" * 100_000, "\x00\xff", '{"epoch": null}'],
+    ['{"epoch": 3, "tra', "[1, 2]", "null", '{"lr": 1}', '{"epoch": "x"}', '{"epoch": true}',
+     '{"epoch": 2.5}', '{"epoch": 1' + "0" * 5000 + "}", "[" * 100_000, "\x00\xff", '{"epoch": null}'],
 )  # fmt: skip
 def test_a_torn_line_is_passed_over(tmp_path: Path, line: str) -> None:
     folder = write_run(tmp_path / "one", epochs=4)
