@@ -5,11 +5,13 @@ import streamlit as st
 from clear_hug import ui
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.answer import show_gate, show_normal
+from clear_hug.ui.printed import ON_SCREEN
 from clear_hug.ui.reading import answer_hidden
 
 page = open_page("Home")
 
-built_in, folder, upload, online = st.columns([3, 3, 3, 2], gap="medium")
+pickers = st.container(key=f"{ON_SCREEN}_pickers")
+built_in, folder, upload, online = pickers.columns([3, 3, 3, 2], gap="medium")
 with built_in:
     ui.pick_built_in(page)
 with folder, guard():

@@ -17,6 +17,7 @@ from clear_hug.plots import (
 )
 from clear_hug.ui import ecg as view
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.printed import ON_SCREEN
 from clear_hug.ui.reading import answer_hidden
 
 page = open_page("ECG")
@@ -135,7 +136,8 @@ def show_over(other: ui.Page) -> None:
 
 with guard(stop=True):
     ecg = page.ecg
-    first = st.columns([1.7, 2, 1.4, 1.1, 1.4, 1.8])
+    controls = st.container(key=f"{ON_SCREEN}_controls")
+    first = controls.columns([1.7, 2, 1.4, 1.1, 1.4, 1.8])
     with first[0]:
         seen = ui.menu("View", [ONE, BESIDE, OVER], "view")
     with first[1]:
@@ -158,7 +160,7 @@ with guard(stop=True):
         gain = ui.choices("Gain, mm/mV", [5, 10, 20], "gain", default=10)
     seconds = (10.0 if speed == 25 else 5.0) / (2 if pair else 1)
 
-    second = st.columns([3.6, 1.3, 1.3, 2.2, 1.4], vertical_alignment="bottom")
+    second = controls.columns([3.6, 1.3, 1.3, 2.2, 1.4], vertical_alignment="bottom")
     with second[0]:
         signal = ui.choices("Signal", list(SIGNALS), "signal")
     how = None

@@ -24,6 +24,7 @@ from clear_hug.removal import TooManyParts
 from clear_hug.ui.edits import say_edited
 from clear_hug.ui.long import places_in_links, where_in_record
 from clear_hug.ui.menus import NOTICES, linked_menu
+from clear_hug.ui.printed import PRINT_CSS, fit_prints
 from clear_hug.ui.records import (
     DEFAULT_RECORD,
     KINDS,
@@ -51,7 +52,7 @@ def open_page(title: str) -> Page:
     """The first line of every page: look, navigation, notice, and the record that it is about."""
     st.set_page_config(f"{title} · {APP}", layout="wide", initial_sidebar_state=230)
     dark = st.context.theme.type == "dark"
-    st.html(_CSS + (_ON_LIGHT if dark else ""))
+    st.html(_CSS + PRINT_CSS + (_ON_LIGHT if dark else ""))
     remove_left_folders(tempfile.gettempdir())  # of a server that was killed while it read an upload
     records = list_records()
     uploaded = st.session_state.get(UPLOAD_SHOWN["record"])
@@ -71,6 +72,7 @@ def open_page(title: str) -> Page:
     st.html(
         f'<div class="head"><h1>{title}</h1><p>{html(what + record.title)}</p><small>{NOTICE}</small></div>'
     )
+    fit_prints()
     st.session_state[NOTICES] = st.container()
     warn_of_lost_file()
     warn_of("record", records)
@@ -170,6 +172,7 @@ _CSS = """<style>
 .stApp [data-testid="stCaptionContainer"] {opacity: .8}
 .stApp button kbd {opacity: .85}
 .stApp code .token {color: inherit}
+[class*="st-key-fit_prints"] {position: absolute}
 [data-testid="stButtonGroup"] [role="radiogroup"] {flex-wrap: wrap; overflow: visible}
 .stApp a:focus-visible {outline: 2px solid #8a2c2c; outline-offset: -2px}
 [data-testid="stCheckbox"] label * {white-space: normal; overflow: visible}
