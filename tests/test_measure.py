@@ -350,11 +350,26 @@ def test_beats_that_the_record_cuts_off_are_of_no_other_shape(simulated):
 
 @pytest.mark.data
 @needs_data
-@pytest.mark.parametrize(("record", "n"), [("ptbxl/records500/00000/00256_hr", 3), ("cinc2021/JS45543", 10)])
-def test_ectopic_beats_are_counted_where_the_others_are_regular(record, n):
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [("ptbxl/records500/00000/00256_hr", "regular between usual beats; 3 of 13 beats of another shape"),
+     ("cinc2021/JS45543", "regularity unknown; 10 of 26 beats of another shape")],
+)  # fmt: skip
+def test_beats_of_another_shape_are_counted_and_a_tachycardia_with_many_is_not_called_regular(record, told):
     ecg = read_ecg(Path(DATA) / f"{record}.hea")
-    found = measure(ecg, tokenize_beats(ecg).r_peaks)
-    assert f"regular between usual beats; {n} of {found.n_beats} beats" in rhythm_words(found)
+    assert rhythm_words(measure(ecg, tokenize_beats(ecg).r_peaks)).partition(", ")[2] == told
+
+
+@pytest.mark.parametrize(("rate", "regular"), [(80, True), (140, None)])
+def test_a_tachycardia_with_many_beats_of_another_shape_is_not_called_regular(rate, regular):
+    n = rate // 6
+    other = range(n // 2, n // 2 + n // 3)  # in a row, so that most intervals lie between usual beats
+    ecg = simulate_ecg(seed=2, heart_rate=rate, rr_sd=0.0, pvc_at=other)
+    found = measure(ecg, ecg.truth["r_peaks"])
+    assert found.regular is regular and found.n_other == len(other)
+    assert ("of another shape" in found.reasons.get("regular", "")) == (regular is None)
+    few = simulate_ecg(seed=2, heart_rate=rate, rr_sd=0.0, pvc_at=other[:2])
+    assert measure(few, few.truth["r_peaks"]).regular is True
 
 
 @pytest.mark.parametrize("fs", [100.0, 128.0, 250.0, 360.0, 1000.0])

@@ -50,6 +50,8 @@ PACING_MAX_FS = 1000.0  # Hz; a finer record tells no more of a spike
 QRS_NEAR = 0.08  # s on each side of the R peak, in which a lead's span is told
 LOW_LEAD = 0.2  # of the usual lead's span; a lower lead counts less
 USABLE = 0.5  # of the stretch, at least, that a lead holds, and of the beats in which it moves
+TACHYCARDIA = 100  # beats/min
+MANY_OTHER = 0.25  # of the beats; in a tachycardia with more of another shape nothing is the usual rhythm
 IRREGULAR = 0.08  # SD of the RR intervals over their mean, from which a rhythm is irregular
 P_ALIKE = 0.5  # correlation with the median P wave in all leads, from which a beat has one
 COMES_AGAIN_P, COMES_AGAIN_T = 0.75, 0.6  # correlation of a wave between the odd and the even beats
@@ -131,7 +133,7 @@ def measure(ecg: ECG, r_peaks: Floats | None = None) -> Measurements:
     values: dict[str, Any] = {"span": span, "pacing_spikes": start + spikes}
     values |= _kinds(beats, piece.duration, premature_beats(peaks))
     seen = ~over_gaps(~np.isfinite(signal).any(axis=0), WORK_FS, beats.r_peaks)
-    values |= _rhythm(beats, peaks, seen, reasons)
+    values |= _rhythm(beats, peaks, seen, values["n_other"], reasons)
     whole, zero = _whole(median(beats.values), beats.zero)
     rr = float(np.median(np.diff(beats.r_peaks)[seen])) if seen.any() else 1.0  # of a usual beat
     waves = _waves(whole, zero, beats, rr, spikes, reasons)
@@ -238,13 +240,17 @@ def _spikes(signal: Floats, fs: float, peaks: Floats) -> Floats:
     return pacing_spikes(signal, fs, peaks)
 
 
-def _rhythm(beats: Beats, peaks: Floats, seen: Bools, reasons: dict[str, str]) -> dict[str, Any]:
+def _rhythm(
+    beats: Beats, peaks: Floats, seen: Bools, n_other: int, reasons: dict[str, str]
+) -> dict[str, Any]:
     """Intervals in ms; those that begin or end at a beat of another shape are left out of the scatter.
 
-    Where fewer than half of the intervals remain, the rhythm is not called regular.
+    Where fewer than half of the intervals remain, the rhythm is not called regular; nor is a tachycardia of
+    several shapes of beats, which may be ventricular.
 
     peaks : (beat,) s, the R peaks as they are marked, of which the rate is told on every page
     seen : (interval,) those without a gap in the record
+    n_other : beats of another shape
     """
     gaps = np.diff(beats.r_peaks) * 1000
     if not seen.any():
@@ -263,7 +269,11 @@ def _rhythm(beats: Beats, peaks: Floats, seen: Bools, reasons: dict[str, str]) -
     if kept.sum() >= 3:
         out["rr_sd"] = float(np.std(gaps[kept], ddof=1))
         regular = bool(out["rr_sd"] <= IRREGULAR * gaps[kept].mean())
-        if not regular or 2 * kept.sum() >= seen.sum():
+        if regular and rate >= TACHYCARDIA and n_other >= MANY_OTHER * len(beats.r_peaks):
+            reasons["regular"] = (
+                f"A tachycardia in which {n_other} of {len(beats.r_peaks)} beats are of another shape."
+            )
+        elif not regular or 2 * kept.sum() >= seen.sum():
             out["regular"] = regular
         else:
             reasons["regular"] = "Fewer than half of the RR intervals lie between usual beats."
