@@ -1,10 +1,12 @@
 """Home: pick or open a record, and see it at a glance."""
 
+import numpy as np
 import streamlit as st
 
 from clear_hug import ui
+from clear_hug.operating import operate
 from clear_hug.ui import guard, open_page
-from clear_hug.ui.answer import show_gate, show_normal
+from clear_hug.ui.answer import operating_point, point_words, show_gate, show_normal
 from clear_hug.ui.printed import ON_SCREEN
 from clear_hug.ui.reading import answer_hidden
 
@@ -27,6 +29,9 @@ with guard(stop=True):  # the pickers above stay, for a record that can be read
 answer = None
 with guard():
     answer = page.diagnosis
+    kind, level = operating_point(page)
+    called = operate(answer, page.checkpoint, kind, level).diagnosis.called
+    targets = np.array(page.checkpoint.targets)
     show_gate(page, brief=True)
     words, to_labels, to_why = st.columns([6, 1, 1])
     if answer_hidden(page):
@@ -36,7 +41,7 @@ with guard():
             f"**Most probable ({page.checkpoint.tasks[0].name}):** "
             + " · ".join(
                 ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}")
-                + (" (called)" if answer.called[row] else "")
+                + (" (called)" if called[row] else "")
                 for row in page.ranking[:3]
             )
         )
@@ -44,9 +49,8 @@ with guard():
         first = page.checkpoint.tasks[0].name
         others = [
             row
-            for task, rows in page.called().items()
-            for row in rows
-            if task != first and page.words(row) not in said
+            for row in page.ranking
+            if called[row] and answer.tasks[row] != first and page.words(row) not in said
         ]
         if others:
             words.markdown(
@@ -54,7 +58,9 @@ with guard():
                 + " · ".join(ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}") for row in others)
             )
         with words:
-            show_normal(page, page.called_targets)
+            show_normal(page, targets[called].tolist())
+            if at := point_words(kind, level):
+                st.caption(f"Called at a {at}, as chosen on the Diagnosis page.")
     with to_labels:
         ui.link("4_Diagnosis", "All labels")
     with to_why:

@@ -261,6 +261,38 @@ def rhythm_words(measured: Measurements) -> str:
     return "; ".join([f"{rate}, {regular}", *kinds])
 
 
+def apart_words(first: Measurements, second: Measurements) -> str:
+    """How far QRS axis and QTc of two recordings lie apart, and what of QTc to doubt, in sentences."""
+    parts = []
+    axes = first.qrs_axis, second.qrs_axis
+    turned = (axes[1] - axes[0] + 180) % 360 - 180  # the shorter way round
+    qtcs = first.qtc_bazett, second.qtc_bazett
+    for name, unit, (a, b), apart in (
+        ("QRS axis", "°", axes, turned),
+        ("QTc (Bazett)", " ms", qtcs, qtcs[1] - qtcs[0]),
+    ):
+        if np.isfinite(apart):
+            said = f"{name} {_signed_only(a)} and {_signed_only(b)}{unit}, {_signed(apart, 0)}{unit}"
+        else:
+            gone = [n for n, value in (("1st", a), ("2nd", b)) if not np.isfinite(value)]
+            said = f"{name} not measured in the {_and(gone)}"
+        parts.append(said)
+    doubts = [
+        f" QTc of the {name}: {one.qtc_doubt}"
+        for name, one in (("1st", first), ("2nd", second))
+        if one.qtc_doubt and np.isfinite(one.qtc_bazett)
+    ]
+    return (
+        f"Measured in two different recordings, which need not be of one person: {'; '.join(parts)}."
+        + "".join(doubts)
+    )
+
+
+def _signed_only(value: float) -> str:
+    """A whole number with a true minus sign."""
+    return f"{value:.0f}".replace("-", "−")
+
+
 def qtc_words(read: float, measured: float) -> str:
     """The QTc that the model reads, and that of the trace, each in s and by Bazett; NaN where unknown."""
     one, other = (f"{1000 * value:.0f} ms" if np.isfinite(value) else "unknown" for value in (read, measured))

@@ -17,11 +17,12 @@ from clear_hug.plots import (
 )
 from clear_hug.ui import ecg as view
 from clear_hug.ui import guard, open_page
+from clear_hug.ui.menus import VIEWS
 from clear_hug.ui.printed import ON_SCREEN
 from clear_hug.ui.reading import answer_hidden
 
 page = open_page("ECG")
-ONE, BESIDE, OVER = "one ECG", "two side by side", "two laid over"
+ONE, BESIDE, OVER = VIEWS
 PULSE = "the pulse on the left is 1 mV high and 0.2 s long"
 READ_PAPER = (
     "How to read this: a small square is 1 mm, a large one 5 mm; {pulse}. Drag to move, zoom with the "
@@ -139,7 +140,7 @@ with guard(stop=True):
     controls = st.container(key=f"{ON_SCREEN}_controls")
     first = controls.columns([1.7, 2, 1.4, 1.1, 1.4, 1.8])
     with first[0]:
-        seen = ui.menu("View", [ONE, BESIDE, OVER], "view")
+        seen = ui.menu("View", VIEWS, "view")
     with first[1]:
         pair = seen == BESIDE
         usual = "6x2" if pair else roomy_layout(ecg)

@@ -26,6 +26,7 @@ from clear_hug.plots.diagnosis import TOO_RARE
 from clear_hug.sheet import explanation_page, pdf_of, png_of
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.answer import care_of, show_gate
+from clear_hug.ui.menus import GROUPED, TABS
 from clear_hug.ui.reading import wait_for_reading
 from clear_hug.words import (
     ATTENTION_WORDS,
@@ -83,9 +84,7 @@ with guard():
     st.markdown(sum_words(lead) + ("" if against else f" · probability {known:.0%}"))
 
     # only the tab that is open is computed and sent
-    names = ["On the trace", "Leads × beats", "Groups", "Waterfall", "Left out", "Samples", "Attention",
-             "Trust", "Export"]  # fmt: skip
-    tabs = dict(zip(names, st.tabs(names, key="view", on_change="rerun", bind="query-params"), strict=True))
+    tabs = ui.tabs(TABS, "view")
     if tabs["On the trace"].open:
         with tabs["On the trace"], guard():
             by = ui.choices("Painted by", ["lead", "beat"] if ablated else ["lead"], "paint")
@@ -114,7 +113,7 @@ with guard():
             st.caption(LEFT_OUT_WORDS)
     if tabs["Groups"].open:
         with tabs["Groups"], guard():
-            level = ui.choices("Contributions by", ["lead", "beat", "group", "pair", "level"], "level")
+            level = ui.choices("Contributions by", GROUPED, "level")
             alt = f"What each {level} adds to the logit of {words}, or takes from it"
             if level == "beat":
                 by_lead, by_beat = (

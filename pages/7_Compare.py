@@ -7,7 +7,7 @@ from clear_hug import ui
 from clear_hug.plots import plot_compare, plot_painted_ecg, roomy_layout
 from clear_hug.ui import guard, open_page
 from clear_hug.ui.reading import wait_for_reading
-from clear_hug.words import COMPARE_WORDS
+from clear_hug.words import COMPARE_WORDS, apart_words
 
 page = open_page("Compare")
 METHODS = {
@@ -42,6 +42,8 @@ with guard():
         ui.show_missing(one)
     if other_page is not page:
         ui.show_quality(other_page)
+        if other_page.ecg.digest != page.ecg.digest:
+            st.markdown(ui.say(apart_words(page.measurements, other_page.measurements)))
     a = page.explain(target, methods[0], "lead")
     b = other_page.worth(other, methods[1], "lead")
     if b is not None:

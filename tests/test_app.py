@@ -190,6 +190,44 @@ def test_what_one_page_asks_of_a_link_is_not_held_against_another(name: str) -> 
     assert not app.warning and not app.exception
 
 
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("pages/1_ECG.py", {"view": "none"}), ("pages/5_Explanation.py", {"view": "none"}),
+     ("pages/5_Explanation.py", {"view": "Groups", "level": "none"}),
+     ("pages/4_Diagnosis.py", {"point": "sensitivity", "level": "none"})],
+)  # fmt: skip
+def test_what_neither_of_two_pages_knows_of_a_shared_key_is_said(
+    name: str, address: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")  # the one that ships has operating points
+    app = page(name, record="simulated-normal", **address)
+    for _ in range(2):
+        assert not app.exception and not app.error and n_figures(app)
+        assert ["'none'" in said.value.replace("\\", "") for said in app.warning].count(True) == 1
+        app.run()
+
+
+def test_home_calls_at_the_operating_point_of_the_diagnosis_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")
+
+    def called(**address: str) -> tuple[int, str]:
+        home = page("app.py", record="real", **address)
+        said = plain(page("pages/4_Diagnosis.py", record="real", **address)).split("#### Called")[1]
+        diagnosis = re.findall(r"(?:: |; )([^:;]+?) \(\d+%", said.split("**Planted")[0].split("*")[0])
+        glance = [part for part in plain(home).split("**") if "%" in part]
+        first = re.findall(r"([^·]+) \d+% \(called\)", glance[0])
+        others = re.findall(r"([^·]+) \d+%", glance[1]) if len(glance) > 1 else []
+        assert {name.strip() for name in [*first, *others]} == {name.strip() for name in diagnosis}
+        return len(first) + len(others), plain(home)
+
+    usual, said = called()
+    assert "as chosen on the Diagnosis page" not in said
+    for way in ({"level": "98%"}, {"level": "none"}):
+        more, said = called(point="sensitivity", **way)
+        level = "98%" if way["level"] == "98%" else "95%"
+        assert more > usual and f"Called at a sensitivity of at least {level}" in said
+
+
 RECONSTRUCTION = "pages/3_Reconstruction.py"
 WAYS: list[dict[str, str]] = [
     {},
@@ -764,6 +802,8 @@ def test_two_are_compared_side_by_side(kind: str) -> None:
     app = page(COMPARE, record="simulated-premature", compare=kind)
     assert not app.exception and not app.error
     assert n_figures(app) == 3
+    apart = "Measured in two different recordings, which need not be of one person: QRS axis"
+    assert (apart in plain(app)) == (kind == "records")
 
 
 # Training

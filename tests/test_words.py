@@ -10,8 +10,9 @@ from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG
 from clear_hug.explain import explain
 from clear_hug.known import Person
-from clear_hug.measure import BeatFacts
+from clear_hug.measure import BeatFacts, Measurements
 from clear_hug.words import (
+    apart_words,
     beat_marks,
     beat_words,
     coverage,
@@ -233,3 +234,20 @@ def test_both_qtcs_are_told():
     said = qtc_words(0.492, 0.5421)
     assert "492 ms" in said and "542 ms" in said and "unknown" not in said
     assert qtc_words(float("nan"), float("nan")).count("unknown") == 2
+
+
+@pytest.mark.parametrize(
+    ("axes", "qtcs", "told"),
+    [
+        ((49, -30), (423, 460), "QRS axis 49 and −30°, −79°; QTc (Bazett) 423 and 460 ms, +37 ms."),
+        ((170, -170), (423, 423), "QRS axis 170 and −170°, +20°; QTc (Bazett) 423 and 423 ms, +0 ms."),
+        ((np.nan, 10), (np.nan, np.nan),
+         "QRS axis not measured in the 1st; QTc (Bazett) not measured in the 1st and 2nd."),
+    ],
+)  # fmt: skip
+def test_axis_and_qtc_of_two_recordings_are_held_against_each_other(axes, qtcs, told):
+    a, b = (Measurements(qrs_axis=axis, qtc_bazett=qtc) for axis, qtc in zip(axes, qtcs, strict=True))
+    said = apart_words(a, b)
+    assert said == f"Measured in two different recordings, which need not be of one person: {told}"
+    doubted = replace(b, qtc_doubt="Doubtful.")
+    assert ("QTc of the 2nd: Doubtful." in apart_words(a, doubted)) == bool(np.isfinite(qtcs[1]))

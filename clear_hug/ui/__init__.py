@@ -13,7 +13,7 @@ from clear_hug.ui.edits import (
     pick_in_table,
     time_to_add,
 )
-from clear_hug.ui.menus import choices, menu, number, other_menu, several
+from clear_hug.ui.menus import choices, menu, number, other_menu, several, tabs
 from clear_hug.ui.page import guard, open_page
 from clear_hug.ui.pick import (
     against_menu,
@@ -61,6 +61,6 @@ __all__ = [
     "pick_built_in", "pick_from_folder", "pick_in_strip", "pick_in_table", "pick_token",
     "pick_physionet", "pick_upload", "read_record", "say", "several", "show",
     "show_facts", "show_lead_quality", "show_missing", "show_overview",
-    "show_paper", "show_quality", "show_upload_error", "switches", "target_menu",
+    "show_paper", "show_quality", "show_upload_error", "switches", "tabs", "target_menu",
     "time_to_add", "training_runs", "trust_line", "upload",
 ]  # fmt: skip

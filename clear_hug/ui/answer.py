@@ -33,7 +33,7 @@ from clear_hug.operating import (
 )
 from clear_hug.plots import plot_trade
 from clear_hug.plots.diagnosis import PROBABILITY_ONLY, TOO_RARE, share_words
-from clear_hug.ui.menus import choices
+from clear_hug.ui.menus import AT_LEAST, choices
 from clear_hug.ui.reading import answer_hidden
 from clear_hug.ui.show import bullets, link, say, show
 from clear_hug.words import exclusion_words
@@ -195,8 +195,19 @@ def operating_menu(page: Page) -> tuple[str, float]:
     kind = choices("Operating point", KINDS, "point")
     if kind == DEFAULT:
         return kind, LEVELS[2]
-    options = [f"{share:.0%}" for share in LEVELS]
-    return kind, int(choices("At least", options, "level", options[2]).rstrip("%")) / 100
+    return kind, LEVELS[AT_LEAST.index(choices("At least", AT_LEAST, "level", AT_LEAST[2]))]
+
+
+def operating_point(page: Page) -> tuple[str, float]:
+    """The operating point that was chosen on the Diagnosis page, or that the address names."""
+    chosen = [st.session_state.get(key, st.query_params.get(key)) for key in ("point", "level")]
+    kind = chosen[0] if chosen[0] in KINDS and page.checkpoint.operating else DEFAULT
+    return kind, LEVELS[AT_LEAST.index(chosen[1]) if chosen[1] in AT_LEAST else 2]
+
+
+def point_words(kind: str, level: float) -> str:
+    """An operating point in words; "" for the default."""
+    return "" if kind == DEFAULT else f"{kind} of at least {level:.0%}"
 
 
 def prevalence_input(page: Page, target: str, learned: float) -> float:

@@ -7,25 +7,32 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from clear_hug.operating import LEVELS
 from clear_hug.ui.records import choice, choose
 from clear_hug.ui.show import say
 
 NOTICES = "notices"  # session_state: where this run of the page says what a link asks for in vain
 GONE = "link_gone"  # session_state: key -> what a link asked in vain, of which record; the widget's value
-OF_TWO = ("view", "level")  # keys that two pages have widgets of: what one does not know may be the other's
+VIEWS = ("one ECG", "two side by side", "two laid over")  # of the ECG page
+TABS = ("On the trace", "Leads × beats", "Groups", "Waterfall", "Left out", "Samples", "Attention", "Trust",
+        "Export")  # of the Explanation page  # fmt: skip
+GROUPED = ("lead", "beat", "group", "pair", "level")
+AT_LEAST = tuple(f"{share:.0%}" for share in LEVELS)  # of the Diagnosis page
+OF_TWO = {"view": (*VIEWS, *TABS), "level": (*GROUPED, *AT_LEAST)}
+"""Keys that two pages have widgets of -> what either knows."""
 T = TypeVar("T")
 
 
 def of_link(label: str, options: Sequence[Any], key: str, make: Callable[[], T]) -> T:
     """What a widget that is bound to the address holds; says, until it is set, what a link asked in vain."""
     fresh = key not in st.session_state
-    there = {str(option) for option in options}
+    there = {str(option) for option in (*options, *OF_TWO.get(key, ()))}
     asked = [name for name in st.query_params.get_all(key) if name and name not in there]
     held = make()
     record = st.query_params.get("record")
     told = st.session_state.setdefault(GONE, {})
     if fresh:
-        told[key] = ([] if key in OF_TWO else asked, record, held)
+        told[key] = (asked, record, held)
     gone, of, first = told.get(key, ([], None, None))
     if gone and (of, first) == (record, held):
         named = ", ".join(repr(name[:80]) for name in gone)
@@ -49,6 +56,19 @@ def menu(label: str, options: Sequence[str], key: str, default: str | None = Non
         label, options, key, lambda: st.selectbox(label, options, index, key=key, bind="query-params")
     )
     return chosen or options[index]
+
+
+def tabs(names: Sequence[str], key: str) -> dict[str, Any]:
+    """Name -> tab; only the one that is open need be drawn."""
+    how: dict[str, Any] = {"key": key, "on_change": "rerun", "bind": "query-params"}
+    made: dict[str, Any] = {}
+
+    def make() -> str:
+        made.update(zip(names, st.tabs(list(names), **how), strict=True))
+        return next((name for name in names if made[name].open), "")
+
+    of_link("Tabs", names, key, make)
+    return made
 
 
 def several(label: str, options: Sequence[str], key: str, default: Sequence[str], most: int) -> list[str]:

@@ -435,14 +435,6 @@ class Page:
         task = np.array([order.index(name) for name in self.diagnosis.tasks])
         return np.lexsort((-self.diagnosis.probabilities, task)).tolist()
 
-    def called(self) -> dict[str, list[int]]:
-        """Task -> rows of its called labels, the most probable first; a task without any is left out."""
-        rows: dict[str, list[int]] = {}
-        for row in self.ranking:
-            if self.diagnosis.called[row]:
-                rows.setdefault(self.diagnosis.tasks[row], []).append(row)
-        return rows
-
     @property
     def called_targets(self) -> list[str]:
         """task/label of each called label."""
