@@ -121,7 +121,7 @@ def check_input(ecg: ECG, tokens: BeatTokens, checkpoint: Checkpoint, quality: Q
     quality : of `assess_quality(ecg)`
     """
     said = missing(tokens) + _over_gaps(ecg, tokens) + _cut_off(ecg, tokens)
-    if quality is not None and (quality.doubtful or quality.reversal):
+    if quality is not None and (quality.doubtful or quality.reversal or quality.repeated):
         said += quality.reasons
     limits = checkpoint.operating.get("input", {})
     if limits:

@@ -22,6 +22,7 @@ PhysioNet/Computing in Cardiology Challenge 2011. Comput Cardiol 2011; 38:273-27
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ from clear_hug.leads import LEADS, N_LEADS
 from clear_hug.qrs import detect_qrs
 
 Floats = NDArray[np.float64]
+V1 = LEADS.index("V1")
 
 PARAMETERS = Path(__file__).with_suffix(".json")
 LOOK_FS = 100.0  # Hz; at which all but mains, clipping and flatness are looked at
@@ -60,6 +62,9 @@ FAINT = 0.02  # of the usual lead's QRS height: so is a lead that shows less
 LITTLE = 1 / 3  # of the usual lead's QRS height: noise in a lead that shows less is held against that
 DOUBTFUL = 0.5  # a lead or a record below that is warned of
 ALL_OF_IT = 0.9  # of a lead
+REPEATED = (
+    0.02  # SD of the difference of two chest leads over the larger SD, below which they are one trace twice
+)
 FEWEST_BEATS, FEWEST_LEADS = 3, 10  # that tell of an exchange of electrodes
 
 
@@ -94,6 +99,7 @@ class Quality:
         NaN where nothing was judged
     reasons : sentences, of the record
     lead_reasons : (12,) of what is wrong with each lead, in words
+    repeated : pairs of chest leads that hold nearly the same trace
     """
 
     acceptable: float
@@ -105,6 +111,7 @@ class Quality:
     odds: float
     reasons: tuple[str, ...]
     lead_reasons: tuple[tuple[str, ...], ...]
+    repeated: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -144,13 +151,14 @@ def assess_quality(ecg: ECG, r_peaks: NDArray[np.int64] | None = None) -> Qualit
         return Quality(value, np.full(N_LEADS, np.nan), nothing, windows, np.full(len(windows), value), None,
                        np.nan, (why,), ((),) * N_LEADS)  # fmt: skip
     r_peaks = detect_qrs(ecg.signal, ecg.fs) if r_peaks is None else r_peaks
-    all_measures, acceptable, medians = [], [], []
+    all_measures, acceptable, medians, apart = [], [], [], []
     for start, stop in np.rint(windows * ecg.fs).astype(int):
         inside = r_peaks[(r_peaks >= start) & (r_peaks < stop)] - start
         seen = see(ecg.signal[:, start:stop], ecg.fs, inside)
         measures = measure_leads(seen, ecg.units_known)
         measures[ecg.present & np.isnan(measures).all(axis=1)] = _GONE
         all_measures.append(measures)
+        apart.append(chest_apart(seen))
         recorded = np.isfinite(seen.raw).any()
         acceptable.append(_accepted(record_features(measures, len(inside))) if recorded else 0.0)
         if tells_exchange(measures, len(inside)):
@@ -160,8 +168,9 @@ def assess_quality(ecg: ECG, r_peaks: NDArray[np.int64] | None = None) -> Qualit
     leads = lead_quality(measures).min(axis=0)
     reversal, odds = suspect(medians, learnt_parameters()["reversal"])
     lead_reasons = _lead_reasons(measures, windows)
+    repeated = _repeated(np.array(apart))
     quality = Quality(float(by_window.min()), leads, measures, windows, by_window, reversal, odds, (),
-                      lead_reasons)  # fmt: skip
+                      lead_reasons, repeated)  # fmt: skip
     return replace(quality, reasons=_reasons(quality, len(r_peaks)))
 
 
@@ -438,6 +447,29 @@ def _accepted(features: Floats) -> float:
 # Are the leads in their places?
 
 
+def chest_apart(seen: _Seen) -> Floats:
+    """(6, 6) SD of the difference of two chest leads over the larger SD; NaN where one holds no signal.
+
+    Near 0 both their shape and their height are the same, noise and all, which no two places on a chest show.
+    Limb leads are not looked at: each follows from two others.
+    """
+    gone = ~seen.there[V1:] | (np.isfinite(seen.raw[V1:]).mean(axis=1) < 1 - FLAT)
+    chest = seen.shape[V1:]
+    size = chest.std(axis=1)
+    apart = np.full((len(chest), len(chest)), np.nan)
+    for a, b in itertools.combinations(np.flatnonzero(~gone & (size > 0)), 2):
+        apart[a, b] = (chest[a] - chest[b]).std() / max(size[a], size[b])
+    return apart
+
+
+def _repeated(apart: Floats) -> tuple[tuple[str, str], ...]:
+    """Pairs of leads that are one trace in at least half of the windows (window, 6, 6)."""
+    like = (apart < REPEATED).sum(axis=0)
+    told = np.isfinite(apart).sum(axis=0)
+    rows = np.argwhere((like > 0) & (2 * like >= told)) + V1
+    return tuple((LEADS[a], LEADS[b]) for a, b in rows.tolist())
+
+
 def tells_exchange(measures: Floats, n_beats: int) -> bool:
     """Enough beats in enough leads to tell an exchange of electrodes from."""
     good = lead_quality(np.nan_to_num(measures, nan=np.inf)) >= DOUBTFUL
@@ -488,6 +520,11 @@ def _reasons(quality: Quality, n_beats: int) -> tuple[str, ...]:
     if quality.reversal:
         also = "; dextrocardia looks alike" if quality.reversal == "LA/RA" else ""
         said.append(f"Suspected: {REVERSALS[quality.reversal].words}{also}.")
+    said += [
+        f"Suspected: {a} and {b} hold nearly the same trace, which no two places on the chest do: one lead "
+        "recorded twice?"
+        for a, b in quality.repeated
+    ]
     if not n_beats:
         said.append("No beat was found.")
     for measure in MEASURES.values():

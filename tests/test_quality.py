@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from clear_hug.ecg import ECG, resample
+from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.quality import MEASURES, assess_quality
 from clear_hug.simulate import PRESETS, simulate_ecg
+from tests.real_data import DATA, needs_data
 
 V3 = LEADS.index("V3")
 HEARTS = [
@@ -237,3 +239,37 @@ def test_what_people_found_unacceptable_is_foretold():
     p = cross_validated(x, y)
     assert roc_auc_score(y, p) >= 0.92
     assert interval(p, y)[0] >= 0.92
+
+
+@pytest.mark.parametrize("pair", [("V3", "V4"), ("V2", "V6")])
+@pytest.mark.parametrize("seconds", [10, 45])
+def test_a_chest_lead_recorded_twice_is_suspected(pair, seconds):
+    ecg = simulate_ecg("normal", 3, seconds=seconds)
+    assert assess_quality(ecg).repeated == ()
+    a, b = (LEADS.index(lead) for lead in pair)
+    signal = ecg.signal.copy()
+    signal[b] = signal[a] * np.float32(1.005)
+    quality = assess_quality(replace(ecg, signal=signal))
+    assert quality.repeated == (pair,)
+    assert f"{pair[0]} and {pair[1]} hold nearly the same trace" in " ".join(quality.reasons)
+    signal[b] = signal[a] * np.float32(1.1)  # alike, and of another height: neighbours may be
+    assert assess_quality(replace(ecg, signal=signal)).repeated == ()
+
+
+def test_limb_leads_and_leads_without_a_signal_are_no_repeated_ones():
+    ecg = simulate_ecg("normal", 3)
+    signal = ecg.signal.copy()
+    signal[0] = signal[1]
+    signal[V3 : V3 + 2] = 0.0
+    assert assess_quality(replace(ecg, signal=signal)).repeated == ()
+    signal[V3 : V3 + 2] = np.nan
+    assert assess_quality(replace(ecg, signal=signal)).repeated == ()
+
+
+@pytest.mark.data
+@needs_data
+def test_a_lead_recorded_twice_is_suspected_in_real_records():
+    known = {"03000/03961_hr": (("V3", "V4"),), "00000/00419_hr": (), "00000/00001_hr": ()}
+    for record, pairs in known.items():
+        ecg = read_ecg(Path(DATA) / f"ptbxl/records500/{record}.hea")
+        assert assess_quality(ecg).repeated == pairs, record
