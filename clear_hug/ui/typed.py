@@ -1,7 +1,8 @@
 """Text that is sent as it is written.
 
 Streamlit sends a text when its field loses the focus: a link that is clicked on may then open its page first,
-and the text is lost. A component without a face has it sent at each pause, as Ctrl+Enter does.
+and the text is lost. A component without a face has it sent at each pause, as Ctrl+Enter does; a click
+before the pause is over sends it at once and takes effect after it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,36 @@ PAUSE = 400  # ms without a letter
 
 _SEND = """
 export default function ({ data }) {
-  let timer = null;
-  const typed = ({ target }) => {
-    if (!target.closest?.(`.st-key-${data.key}`)) return;
+  let timer = null, waits = null, going = false;
+  const mine = target => target.closest?.(`.st-key-${data.key}`);
+  const send = () => {
     clearTimeout(timer);
+    const target = waits;
+    waits = null;
     const key = { key: 'Enter', ctrlKey: true, bubbles: true, cancelable: true };
-    timer = setTimeout(() => target.dispatchEvent(new KeyboardEvent('keydown', key)), data.pause);
+    target?.dispatchEvent(new KeyboardEvent('keydown', key));
   };
-  document.addEventListener('input', typed);
-  return () => document.removeEventListener('input', typed);
+  const typed = ({ target }) => {
+    if (!mine(target)) return;
+    clearTimeout(timer);
+    waits = target;
+    timer = setTimeout(send, data.pause);
+  };
+  const pressed = ({ target }) => {
+    if (!waits || mine(target)) return;
+    going = true;
+    send();
+  };
+  // a click that comes while the text is on its way is one with it to the server, and one of the two is lost
+  const clicked = event => {
+    if (!going || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.stopPropagation();
+    event.preventDefault();
+    setTimeout(() => { going = false; event.target.click(); }, data.pause);
+  };
+  const events = [['input', typed], ['pointerdown', pressed], ['click', clicked]];
+  events.forEach(([name, act]) => document.addEventListener(name, act, true));
+  return () => events.forEach(([name, act]) => document.removeEventListener(name, act, true));
 }
 """
 

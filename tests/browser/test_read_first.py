@@ -65,4 +65,13 @@ def test_a_draft_is_there_after_a_look_at_the_ecg(contexts: dict[str, BrowserCon
         expect(note).to_have_value("wide beats")
         settled(page)
         expect(main.get_by_role("button", name="hypertrophy")).to_have_attribute("aria-pressed", "true")
+    settled(page)
+    note.press("End")
+    note.press_sequentially(", the last letter")
+    side.get_by_role("link", name="ECG", exact=True).click()  # before the pause is over
+    main.get_by_role("heading", name="ECG").wait_for()
+    settled(page)
+    side.get_by_role("link", name="Diagnosis").click()
+    page.get_by_text("Your reading first").wait_for()
+    expect(note).to_have_value("wide beats, the last letter")
     page.close()
