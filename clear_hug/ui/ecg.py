@@ -87,7 +87,7 @@ def stretch(page: Page, seconds: float) -> float:
     last, step = page.last_start(seconds), int(seconds)
     if not last:
         return 0.0
-    back, slide, on = st.columns([1, 8, 1], vertical_alignment="bottom")
+    back, slide, on = st.columns([1, 8, 1], vertical_alignment="bottom", wrap=False)
     with slide:
         here = int(page.stretch(seconds)[0])
     back.button("Earlier", on_click=_go, args=(max(0, here - step),), disabled=here <= 0, width="stretch")
@@ -212,7 +212,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> N
     cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     names = "".join(f'<th scope="col">{html(name)}</th>' for name in head)
     st.html(
-        f"{_TABLE}<table class='plain'><caption>{html(caption)}</caption>"
+        f"{_TABLE}<table class='plain{' wide' if len(head) > 6 else ''}'><caption>{html(caption)}</caption>"
         f"<thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
     )
 

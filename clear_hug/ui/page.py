@@ -179,6 +179,18 @@ _CSS = """<style>
 [data-testid="stFileUploaderDropzone"] {padding: .25rem .4rem; min-height: 2.5rem}
 [data-testid="stFileUploaderDropzoneInstructions"] {display: none}
 [data-testid="stFileUploaderDropzone"] button {min-height: 1.9rem; padding: 0 .5rem}
+@container (max-width: 640px) {
+  .stColumn {min-width: 7.8rem}
+  .stColumn:has(table, .stPlotlyChart) {min-width: min(100%, 26rem)}
+  .js-plotly-plot .gtitle tspan[style*="font-size"] {font-size: 11.5px !important}
+  .stMainBlockContainer [role="tablist"] {gap: .45rem}
+  table.plain {font-size: .8rem}
+  table.plain th {font-size: .75rem}
+  table.plain.wide {font-size: .68rem}
+  table.plain.wide th {font-size: .68rem}
+  table.plain.wide :is(th, td) {padding-right: .15rem}
+  table.plain.wide td:first-child {min-width: 5em}
+}
 </style>"""
 
 # In the dark theme the main colour is a light one, on which Streamlit would write in white.

@@ -27,6 +27,33 @@ WORDS = """() => {
 }"""
 
 
+CUT = """() => {
+  const page = document.querySelector('.stMain').getBoundingClientRect(), gone = [];
+  const cells = '.stColumn p, table.plain :is(th, td)';
+  for (const e of document.querySelectorAll(cells)) {
+    const range = document.createRange();
+    range.selectNodeContents(e);
+    const words = range.getBoundingClientRect(), place = e.getBoundingClientRect();
+    if (words.right > Math.min(page.right, place.right) + 2) gone.push(e.innerText);
+  }
+  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+    const right = plot.getBoundingClientRect().right;
+    for (const t of plot.querySelectorAll('.gtitle, .xtitle'))
+      if (t.getBoundingClientRect().right > right + 1) gone.push(t.textContent);
+  }
+  return gone;
+}"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["Home", "ECG", "Beats", "Diagnosis", "Explanation", "Compare"])
+def test_no_word_is_cut(page: Page, address: str, name: str) -> None:
+    page.set_viewport_size(SIZE)
+    open_page(page, address, name, "?record=simulated-premature")
+    page.wait_for_timeout(500)
+    assert page.evaluate(CUT) == []
+
+
 @pytest.mark.parametrize("name", ["ECG", "Reconstruction", "Diagnosis"])
 def test_every_option_can_be_reached(page: Page, address: str, name: str) -> None:
     page.set_viewport_size({**SIZE, "height": 900})
