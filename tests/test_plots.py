@@ -803,3 +803,17 @@ def test_where_words_would_touch_each_window_has_initials():
     far = _reasons_of(plot_beat_strip(ecg, tokens, differing={k: fast[k] for k in (0, 2)})).text
     near = _reasons_of(plot_beat_strip(ecg, tokens, differing=fast)).text
     assert far == ("early<br>odd",) * 2 and near == ("EO",) * 4
+
+
+def test_the_name_of_a_lead_stands_clear_of_a_tall_wave_from_the_row_below(simulated):
+    ecg = simulated("normal")
+    signal = ecg.signal * np.float32(0.1)
+    at = round(0.15 * ecg.fs)  # III goes up into the row of II, where its name begins
+    signal[2, at - 50 : at + 50] += (8 * (1 - np.abs(np.linspace(-1, 1, 100)))).astype(np.float32)
+    paper = ecg_data(replace(ecg, signal=signal), 0, 10, "3x4", None, 25, 10)
+    names = {strip.lead: strip for strip in paper.strips}
+    two, three = names["II"], names["III"]
+    tall = three.mm[three.time <= 0.36]
+    assert two.base + 3 < tall.max() < two.base + 8
+    assert not ((tall > two.label_at) & (tall < two.label_at + 4)).any()
+    assert two.base + 3 <= two.label_at < two.base + 15

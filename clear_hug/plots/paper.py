@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ PULSE_MV, PULSE_SECONDS = 1.0, 0.2
 PULSE_EDGE = 2.0  # mm of base line on either side of the pulse
 MARGIN = 4.0  # mm, left of the pulse
 PAGE = 1180  # px, the width a wide page gives a print; sets the height alone, the aspect is locked
+NAME = 5.0  # mm, the height of a lead's name
 LETTER = 2.5  # mm, the width of a letter of a lead's name on a narrow page
 HALF = 150.0  # mm; a shorter print stands beside another
 NARROW, WIDE = 62, 130  # letters of a line under such a print, and under others
@@ -176,6 +177,12 @@ def ecg_data(
                 )
             )
     room = 3 * distance / 2
+    strips = [
+        replace(
+            strip, label_at=_clear(strip, strips, 4 + LETTER * (len(strip.lead) + letters), distance, speed)
+        )
+        for strip in strips
+    ]
     return Paper(
         strips=tuple(strips),
         rows=bases,
@@ -188,6 +195,19 @@ def ecg_data(
         speed=speed,
         unit=unit or ("mV" if ecg.units_known else "arbitrary units"),
     )
+
+
+def _clear(strip: Strip, strips: Sequence[Strip], wide: float, distance: float, speed: float) -> float:
+    """mm, where the name of a lead is crossed by no trace, nearest to where its own leaves it; else there.
+
+    wide : mm, of the name;  distance : mm between base lines
+    """
+    near = [s.mm[(s.time >= strip.start) & (s.time <= strip.start + wide / speed)] for s in strips]
+    traces = np.concatenate(near)
+    highest = max(strip.label_at, strip.base + 0.6 * distance)
+    places = [strip.label_at, *np.arange(strip.base + 3, highest + 0.5)]
+    free = [y for y in places if not ((traces > y - 0.5) & (traces < y + NAME)).any()]
+    return float(min(free, key=lambda y: abs(y - strip.label_at), default=strip.label_at))
 
 
 def _state(ecg: ECG, lead: str, named: Mapping[str, Any]) -> str:

@@ -80,7 +80,9 @@ def show_paper(
         f"<style>.st-key-paper_{key} "
         ':is(.stElementContainer, [data-testid="stFullScreenFrame"], .stPlotlyChart) '
         f"{{height: calc((100cqw - {sides}px) * {shape:.5f} + {ends}px) !important; flex: none !important}}"
-        "</style>"
+        # a name that a trace must cross, of a tall lead, is read all the same
+        f".st-key-paper_{key} .textpoint text {{paint-order: stroke; stroke: {figure.layout.plot_bgcolor}; "
+        "stroke-width: 3px; stroke-linejoin: round}</style>"
     )
     figure.update_layout(height=None, autosize=True)
     zoom = zoom_of(key, of) if of else None
