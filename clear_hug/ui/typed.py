@@ -41,7 +41,10 @@ export default function ({ data }) {
     if (!going || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.stopPropagation();
     event.preventDefault();
-    setTimeout(() => { going = false; event.target.click(); }, data.pause);
+    setTimeout(() => {
+      going = false;
+      event.target.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true, view: window }));
+    }, data.pause);  // not click(), which the picture of a button has not
   };
   const events = [['input', typed], ['pointerdown', pressed], ['click', clicked]];
   events.forEach(([name, act]) => document.addEventListener(name, act, true));
