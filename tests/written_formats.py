@@ -318,6 +318,31 @@ def dicom(path: Path, mv: np.ndarray, fs: float, split: bool = False) -> Path:
     return path
 
 
+def bdf(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """BDF+: 24 bits of 1/32 µV, with annotations and BioSemi's channel of triggers beside the leads."""
+    seconds = int(mv.shape[1] // fs)
+    n = int(fs)
+    labels = [*LEADS, "Status", "BDF Annotations"]
+
+    def field(width: int, *values: object) -> bytes:
+        return "".join(str(v)[:width].ljust(width) for v in values).encode()
+
+    head = b"\xffBIOSEMI" + field(80, f"{JANE['id']} F 03-FEB-1950 {JANE['name']}_{JANE['family']}")
+    head += field(80, f"Startdate 01-JAN-2020 {JANE['place']} X X") + field(8, "01.01.20", "10.00.00")
+    head += field(8, 256 * 15) + field(44, "BDF+C") + field(8, seconds, 1) + field(4, 14)
+    head += field(16, *labels) + field(80, *[""] * 14) + field(8, *["uV"] * 12, "Boolean", "")
+    head += field(8, *[-262144] * 14, *[262143] * 14, *[-8388608] * 14, *[8388607] * 14)
+    head += field(80, *[""] * 14) + field(8, *[n] * 13, 15) + field(32, *[""] * 14)
+    counts = np.round((mv * 1000 + 262_144) * 16_777_215 / 524_287 - 8_388_608).astype("<i4")
+    body = b""
+    for second in range(seconds):
+        block = np.ascontiguousarray(counts[:, second * n : (second + 1) * n])
+        body += block.view(np.uint8).reshape(-1, 4)[:, :3].tobytes() + b"\x03\x02\x10" * n
+        body += f"+{second}\x14\x14\0".encode().ljust(45, b"\0")
+    path.write_bytes(head + body)
+    return path
+
+
 _SCP_LEADS = {"I": 1, "II": 2, **{f"V{i}": i + 2 for i in range(1, 7)}, "I-cal": 31,
               "III": 61, "aVR": 62, "aVL": 63, "aVF": 64}  # fmt: skip
 
@@ -390,6 +415,7 @@ WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
     "GE Sapphire XML": ("x.xml", sapphire),
     "Schiller XML": ("x.xml", schiller),
     "EDF": ("x.edf", edf),
+    "BDF": ("x.bdf", bdf),
     "DICOM waveform": ("x.dcm", dicom),
     "SCP-ECG": ("x.scp", scp),
 }

@@ -1,6 +1,6 @@
-"""What ecgdatakit reads: HL7 aECG, GE MUSE, Philips, Mortara, SCP-ECG, EDF, ISHNE, MFER, Kardia; and DICOM.
+"""What ecgdatakit reads: HL7 aECG, GE MUSE, Philips, Mortara, SCP-ECG, ISHNE, MFER, Kardia; DICOM and EDF.
 
-DICOM has a room of its own (`dicom.py`), which begins from what is shared here.
+The last two have rooms of their own (`dicom.py`, `edf.py`), which begin from what is shared here.
 
 Its samples were compared with the raw files for DICOM, EDF, GE MUSE, HL7 aECG, Philips Sierra and SCP-ECG;
 the others rest on ecgdatakit's word.
@@ -75,13 +75,13 @@ def as_recording(source: str, record: Any, channels: list[Channel], said: list[s
         source, channels, years(record.patient.age), sex_of(record.patient.sex), tuple(said),
         stored=_stored(record), device=_device(source, device),
         filters=filter_words(filters.highpass, filters.lowpass, notch),
-        bare=source.startswith(("EDF", "DICOM", "GE MUSE")) and all(map(_is_scaled, record.leads)),
+        bare=source.startswith(("EDF", "BDF", "DICOM", "GE MUSE")) and all(map(_is_scaled, record.leads)),
     )  # fmt: skip
 
 
 def _device(source: str, device: Any) -> str:
     """Maker and model; formats whose field for them is free text may hold a name there, and are left out."""
-    if source in ("EDF", "ISHNE"):
+    if source in ("EDF", "BDF", "ISHNE"):
         return ""
     words = [str(w).strip() for w in (device.manufacturer, device.model) if w and str(w).strip()]
     return " ".join(dict.fromkeys(words))[:60]
@@ -262,44 +262,6 @@ def _read_mfer(path: Path, source: str) -> Recording:
     return replace(recording, warnings=(*recording.warnings, said))
 
 
-# Bytes of a signal's fields in an EDF header, in their order, and what a number in them may look like.
-_DECIMAL, _WHOLE = rb"[-+]?[\d.,]+(?:[eE][-+]?\d+)?", rb"[-+]?\d{1,5}"
-_EDF_FIELDS = ((16, b""), (80, b""), (8, b""), (8, _DECIMAL), (8, _DECIMAL), (8, _WHOLE), (8, _WHOLE),
-               (80, b""), (8, rb"\+?\d+"))  # fmt: skip
-
-
-def edf_fields(head: bytes, signals: int) -> list[list[bytes]]:
-    """What an EDF header says of its signals: (field, signal), from label to samples a data record."""
-    fields, at = [], 256
-    for size, _ in _EDF_FIELDS:
-        fields.append([head[at + i * size : at + (i + 1) * size] for i in range(signals)])
-        at += size * signals
-    return fields
-
-
-def _read_edf(path: Path, source: str) -> Recording:
-    """EDF; ecgdatakit makes a number of a broken field where it can."""
-    recording = _read(path, source)
-    if any("gaps between data records" in sentence for sentence in recording.warnings):
-        said = (
-            "The recording was interrupted (EDF+D): what was not recorded is left out, and the RR interval "
-            "across each pause is wrong."
-        )
-        rest = (sentence for sentence in recording.warnings if "gaps between data records" not in sentence)
-        recording = replace(recording, warnings=(*rest, said))
-    with path.open("rb") as file:
-        fixed = file.read(256)
-        signals = int(fixed[252:256].decode("ascii", errors="ignore").strip(" \0") or 0)
-        fields = edf_fields(fixed + file.read(256 * signals), signals)
-    for (_, number), rows in zip(_EDF_FIELDS, fields, strict=True):
-        if number and not all(re.fullmatch(number, row.lstrip().rstrip(b" \t\r\n\0")) for row in rows):
-            said = (
-                "The header holds a number that is none by EDF's rules: the scale or the leads may be wrong."
-            )
-            return replace(recording, warnings=(*recording.warnings, said))
-    return recording
-
-
 def _format(
     name: str,
     source: str,
@@ -325,7 +287,6 @@ KIT: Mapping[str, Reader] = {
     "Philips Sierra XML": _format("Philips Sierra XML", "Philips Sierra XML", ".xml", limit="text"),
     "Mortara ELI XML": _format("Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", limit="text"),
     "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp", read=_read_scp),
-    "EDF": _format("EDF/EDF+", "EDF", ".edf", read=_read_edf),
     "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
     "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr", read=_read_mfer),
     "Kardia JSON": _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"),

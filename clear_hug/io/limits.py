@@ -23,7 +23,7 @@ class Limit:
         return self.words.format(name=name, found=f"{found:,.0f}", most=f"{self.most:,}")
 
 
-_IN_PARTS = " From a folder, a WFDB, EDF or ISHNE record opens in parts (clear_hug.io.open_ecg)."
+_IN_PARTS = " From a folder, a WFDB, EDF, BDF or ISHNE record opens in parts (clear_hug.io.open_ecg)."
 LIMITS: dict[str, Limit] = {
     "bytes": Limit(250_000_000, "{name} is larger than the {most} bytes that are read at once." + _IN_PARTS),
     # A tree of XML takes ten times its text, a table of text four times.

@@ -1,8 +1,8 @@
 """Records of hours: opened, not read. A stretch of one is an ECG like any other.
 
 `open_ecg(path)` reads a record of up to an hour, and opens a longer one; `LongRecord.read` gives the
-stretch that is asked for. WFDB, EDF and ISHNE, the formats of long recordings, are opened by their headers:
-wfdb reads any part of a file, and of the two others a stretch is written out as a small file of the same
+stretch that is asked for. WFDB, EDF, BDF and ISHNE, the formats of long recordings, are opened by their
+headers: wfdb reads any part of a file, and of the others a stretch is written out as a small file of the same
 format, so that the usual reader reads it. Records of other formats are read whole, within the limits, and
 held.
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clear_hug.ecg import ECG, ECGError, clock, cut
-from clear_hug.io.kit import edf_fields
+from clear_hug.io.edf import BYTES_A_SAMPLE, edf_fields, is_bdf, number_of
 from clear_hug.io.limits import LONGEST_WHOLE
 from clear_hug.io.open import READERS, read_ecg, reader_of
 from clear_hug.io.physionet import read_wfdb, wfdb_frames
@@ -117,7 +117,7 @@ def held(ecg: ECG) -> LongRecord:
 
 
 def open_long(path: str | os.PathLike[str]) -> LongRecord:
-    """Open a WFDB, EDF or ISHNE record of any length by its header.
+    """Open a WFDB, EDF, BDF or ISHNE record of any length by its header.
 
     Raises
     ------
@@ -204,31 +204,27 @@ class _Blocks(NamedTuple):
     said: tuple[str, ...] = ()
 
 
-def _field(content: bytes) -> bytes:
-    """A number in a header; some recorders fill a field up with zero bytes."""
-    return content.replace(b"\0", b"")
-
-
 def _edf_blocks(path: Path) -> _Blocks:
     with path.open("rb") as file:
         fixed = file.read(256)
-        n_signals = int(_field(fixed[252:256]))
+        n_signals = number_of(fixed[252:256])
         if not 0 < n_signals <= 9999:
             raise ECGError(f"{path.name} describes {n_signals} signals.")
         head = fixed + file.read(256 * n_signals)
-    seconds, promised = float(_field(fixed[244:252])), int(_field(fixed[236:244]))
-    samples = [int(_field(field)) for field in edf_fields(head, n_signals)[-1]]
+    seconds, promised = float(fixed[244:252].replace(b"\0", b"")), number_of(fixed[236:244])
+    samples = [number_of(field) for field in edf_fields(head, n_signals)[-1]]
     if min(samples) <= 0 or not seconds > 0:
         raise ECGError(f"{path.name} states no length of its data records.")
-    size = 2 * sum(samples)
+    kind = "BDF" if is_bdf(path, fixed) else "EDF"
+    size = BYTES_A_SAMPLE[kind] * sum(samples)
     there = (path.stat().st_size - len(head)) // size
     said: tuple[str, ...] = ()
     if promised > there:
         said = (f"The header promises {promised:,} data records and {there:,} are there: cut short?",)
     elif promised < 0:
         said = (f"The recorder did not close the file; the {there:,} data records that are there are read.",)
-    if fixed[192:197] == b"EDF+D":
-        said += ("The recording may have been interrupted (EDF+D): times here leave its pauses out.",)
+    if fixed[192:197] == f"{kind}+D".encode():
+        said += (f"The recording may have been interrupted ({kind}+D): times here leave its pauses out.",)
     return _Blocks(head, size, min(promised, there) if promised >= 0 else there, seconds, said)
 
 
@@ -299,5 +295,6 @@ PARTS: dict[str, _Parts] = {
     "WFDB": _Parts(_wfdb_seconds, _wfdb_part),
     "EDF": _by_excerpt("EDF", _edf_blocks, _edf_head),
     "ISHNE": _by_excerpt("ISHNE", _ishne_blocks, _ishne_head),
+    "BDF": _by_excerpt("BDF", _edf_blocks, _edf_head),
 }
 """Format of `READERS` -> how a part of it is read."""

@@ -16,6 +16,7 @@ from clear_hug.ecg import ECG, ECGError
 from clear_hug.io import arrays, tables
 from clear_hug.io.cardiosoft import is_cardiosoft, is_sapphire, read_cardiosoft, read_sapphire
 from clear_hug.io.dicom import is_dicom, read_dicom
+from clear_hug.io.edf import is_bdf, is_edf, read_bdf, read_edf
 from clear_hug.io.fhir import is_fhir, read_fhir
 from clear_hug.io.jsons import begins_as_json, is_json, read_json, why_not_json
 from clear_hug.io.kit import KIT
@@ -31,6 +32,8 @@ READERS: dict[str, Reader] = {
     "CardioSoft XML": Reader(read_cardiosoft, (".xml",), is_cardiosoft),
     "GE Sapphire XML": Reader(read_sapphire, (".xml",), is_sapphire),
     "Schiller XML": Reader(read_schiller, (".xml",), is_schiller),
+    "EDF": Reader(read_edf, (".edf",), is_edf),
+    "BDF": Reader(read_bdf, (".bdf",), is_bdf),
     "DICOM waveform": Reader(read_dicom, (".dcm", ".dicom"), is_dicom),
     **KIT,
     "HDF5": Reader(arrays.read_hdf5, (".h5", ".hdf5", ".mat"), arrays.is_hdf5),

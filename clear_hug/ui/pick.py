@@ -149,8 +149,8 @@ def pick_upload() -> None:
         args=(key,),
         help=f"{', '.join(READERS)}, or a .zip of one record; a WFDB record needs its .hea and .dat, at once "
         "or one after the other. "
-        "The file stays in this session, and is in no link. A longer recording (WFDB, EDF, ISHNE) opens in "
-        "parts where it lies in the folder that CLEAR_HUG_DATA names.",
+        "The file stays in this session, and is in no link. A longer recording (WFDB, EDF, BDF, ISHNE) opens "
+        "in parts where it lies in the folder that CLEAR_HUG_DATA names.",
     )
 
 
