@@ -34,6 +34,7 @@ DEFAULT_FS = 250.0  # Hz, of a header that names none
 MOST_ODD = 5  # sentences about the segments of a record
 _BYTES_A_SAMPLE = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2,
                    "212": 1.5, "310": 4 / 3, "311": 4 / 3}  # fmt: skip
+_FLAC_BITS = {"508": 8, "516": 16, "524": 24}  # format -> the most bits of a sample
 _FORMAT = re.compile(r"^(\d+)(?:x0*([1-9]\d*))?(?::\d+)?(?:\+(\d+))?$")
 _GAIN = re.compile(r"^([-+]?[\d.]+(?:[eE][-+]?\d+)?)(?:\([-+]?\d+\))?(?:/(\S+))?$")
 
@@ -59,7 +60,7 @@ def is_wfdb(path: Path, head: bytes) -> bool:
 
 
 def is_lone_samples(path: Path, head: bytes) -> bool:
-    return path.suffix.lower() == ".dat"
+    return path.suffix.lower() == ".dat" or head.startswith(b"fLaC")
 
 
 def segments_of(head: bytes) -> set[str]:
@@ -142,11 +143,11 @@ def read_wfdb(path: Path, asked: Asked, span: tuple[int, int] | None = None) -> 
         return _read_segments(head, asked, span)
     rows = signals_of(head)
     within("values", (span[1] - span[0] if span else head.n) * head.n_signals, header.name)
-    _check_wfdb_data(header, rows, head.n, whole=span is None)
+    n = _check_wfdb_data(header, rows, head.n, whole=span is None)
     if span and any(re.match(r"8(\D|$)", row[1]) for row in rows):
         raise ECGError(f"{header.name} stores differences (WFDB format 8), which are read only as a whole.")
 
-    wave = _rdrecord(header, head.record, head.rows[: head.n_signals], span)
+    wave = _rdrecord(head, n, span)
     said = [] if head.fs else [f"{header.name} names no sampling rate; WFDB's default, 250 Hz, is taken."]
     no_unit = False
     channels: list[Channel] = []
@@ -183,7 +184,8 @@ def read_wfdb(path: Path, asked: Asked, span: tuple[int, int] | None = None) -> 
 
 # The count that stands for "no sample" in each storage format; wfdb gives NaN for it.
 _NO_SAMPLE = {"80": -128, "212": -2048, "310": -512, "311": -512, "16": -32768, "61": -32768, "160": -32768,
-              "24": -8_388_608, "32": -2_147_483_648}  # fmt: skip
+              "24": -8_388_608, "32": -2_147_483_648, "508": -128, "516": -32768,
+              "524": -8_388_608}  # fmt: skip
 
 
 def _unlike_checksum(wave: Any, rows: list[list[str]]) -> list[str]:
@@ -309,18 +311,36 @@ def _wfdb() -> Any:
     return wfdb
 
 
-def _rdrecord(header: Path, record: re.Match[str], signals: list[str], span: tuple[int, int] | None) -> Any:
+def _rdrecord(head: Header, n: int, span: tuple[int, int] | None) -> Any:
+    """Samples and gains, by wfdb.
+
+    n : frames that there are
+    """
     wfdb = _wfdb()
+    header, record, signals = head.path, head.record, head.rows[: head.n_signals]
     part = {"sampfrom": span[0], "sampto": span[1]} if span else {}
-    if "." not in record[1] and header.suffix == ".hea":
-        return wfdb.rdrecord(str(header.with_suffix("")), smooth_frames=False, **part)
-    # "A0001.mat 12 500 ...": a slip of the challenges' own headers, which wfdb refuses.
-    with private_folder() as folder:
-        first = f"record {record[2]} {record[3] or ''} {record[4] or ''}"
-        (folder / "record.hea").write_text("\n".join([first, *signals]) + "\n")
-        for file in {line.split()[0] for line in signals}:
-            _lay_beside(header.parent / file, folder / file)
-        return wfdb.rdrecord(str(folder / "record"), smooth_frames=False, **part)
+    flac = any(row.split()[1].startswith(tuple(_FLAC_BITS)) for row in signals)
+    if flac:
+        from soundfile import SoundFileError as Broken
+    else:
+        Broken = ()
+    try:
+        if "." not in record[1] and header.suffix == ".hea" and (head.n or not flac):
+            return wfdb.rdrecord(str(header.with_suffix("")), smooth_frames=False, **part)
+        # "A0001.mat 12 500 ...": a slip of the challenges' own headers, which wfdb refuses.
+        with private_folder() as folder:
+            length = str(n) if flac else record[4] or ""  # the other formats tell it by the size of the file
+            rate = record[3] or (f"{DEFAULT_FS:g}" if length else "")
+            first = f"record {record[2]} {rate} {length}"
+            (folder / "record.hea").write_text("\n".join([first, *signals]) + "\n")
+            for file in {line.split()[0] for line in signals}:
+                _lay_beside(header.parent / file, folder / file)
+            return wfdb.rdrecord(str(folder / "record"), smooth_frames=False, **part)
+    except Broken:
+        raise ECGError(
+            f"the FLAC files of {header.name} cannot be unpacked: broken or cut short; export or copy them "
+            "again."
+        ) from None
 
 
 def _lay_beside(file: Path, there: Path) -> None:
@@ -351,23 +371,60 @@ def _check_wfdb_data(header: Path, rows: list[list[str]], n: int, whole: bool) -
         if whole:
             within("bytes", size, file)
         frame, offset = 0.0, 0  # bytes
-        for row in rows:
+        stream = _flac_stream(header, data, rows)
+        for row in () if stream is not None else rows:
             if row[0] == file:
                 spec = _FORMAT.match(row[1])
                 if spec is None or spec[1] not in _BYTES_A_SAMPLE:
                     raise ECGError(f"{header.name} stores {file} in WFDB format {row[1]}, which is not read.")
                 frame += int(spec[2] or 1) * _BYTES_A_SAMPLE[spec[1]]
                 offset = int(spec[3] or 0)
-        there = max(0, size - offset) / frame
+        there = max(0, size - offset) / frame if stream is None else stream
         frames = min(frames, there)
         if not n and whole:
             within("values", there * len(rows) / 2, header.name)
-        if math.ceil(there) < n:
+        if stream == 0 and not n:
+            raise ECGError(f"neither {header.name} nor {file} says how many samples there are; export again.")
+        if math.ceil(there) < n and stream != 0:
             raise ECGError(
                 f"{file} is cut short: it holds {math.floor(there):,} of the {n:,} samples "
                 f"that {header.name} promises."
             )
     return n or int(frames)
+
+
+def _flac_stream(header: Path, data: Path, rows: list[list[str]]) -> float | None:
+    """How many frames a FLAC file says it holds (0 = it does not say), or None for another format.
+
+    Raises
+    ------
+    ECGError : it is no FLAC file, or not of the header's channels and bits
+    """
+    specs = [_FORMAT.match(row[1]) for row in rows if row[0] == data.name]
+    formats = {spec[1] for spec in specs if spec}
+    if not formats & set(_FLAC_BITS):
+        return None
+    each = {int(spec[2] or 1) for spec in specs if spec}  # samples a frame
+    if len(formats) > 1 or len(each) > 1 or None in specs:
+        raise ECGError(
+            f"{header.name} stores signals of unlike formats or rates in {data.name}, which FLAC cannot hold."
+        )
+    with data.open("rb") as file:
+        begin = file.read(42)
+    if len(begin) < 42 or begin[:4] != b"fLaC" or begin[4] & 0x7F:
+        raise ECGError(
+            f"{data.name} is no FLAC file, which {header.name} says it is (WFDB format {min(formats)}): "
+            "export or copy it again."
+        )
+    # STREAMINFO: 20 bits of a rate, 3 of channels - 1, 5 of bits - 1, 36 of samples
+    word = int.from_bytes(begin[18:26], "big")
+    channels, bits, samples = (word >> 41 & 7) + 1, (word >> 36 & 31) + 1, word & (1 << 36) - 1
+    if channels != len(specs) or bits > _FLAC_BITS[formats.pop()]:
+        raise ECGError(
+            f"{data.name} holds {channels} channels of {bits} bits, and {header.name} says otherwise."
+        )
+    offset = max(int(spec[3] or 0) for spec in specs if spec)  # samples, not bytes
+    return max(0, samples - offset) / each.pop()
 
 
 def _age_sex_comments(comments: str) -> tuple[float | None, str | None]:
