@@ -12,11 +12,14 @@ from pydicom.data import get_testdata_file
 from clear_hug.ecg import ECGError
 from clear_hug.io import READERS, read_ecg, read_ecg_upload
 from clear_hug.io.open import reader_of
+from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from tests.real_data import DATA, needs_data
 from tests.written_formats import JANE, WRITTEN, bare_dicom, dicom
 
-MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
+FS = 250.0
+STEP = 1.26e-3  # mV
+MV = simulate_ecg("normal", fs=FS).signal.astype(np.float64)
 FORMS = ("meta", "explicit", "implicit")
 
 
@@ -103,3 +106,124 @@ def test_no_real_file_is_taken_for_a_new_format():
             assert READERS["DICOM waveform"].recognise(path, head) == (path.suffix == ".dcm"), path
             n += 1
     assert n > 10
+
+
+# What channels say of themselves
+
+
+def changed(path, change):
+    """A file of one rhythm group, of which `change` alters the group."""
+    dicom(path, MV, FS)
+    ds = pydicom.dcmread(path)
+    ds.WaveformSequence = ds.WaveformSequence[1:]
+    change(ds.WaveformSequence[0])
+    ds.save_as(path)
+    return path
+
+
+def lead_of(group, lead):
+    rows = [c for c in group.ChannelDefinitionSequence if f"({lead})" in f"({_named(c)})"]
+    return rows[0]
+
+
+def _named(channel):
+    return channel.ChannelSourceSequence[0].CodeMeaning.removeprefix("Lead").split("(")[0].strip()
+
+
+@pytest.mark.parametrize("count", [11, 13])
+def test_channels_that_are_not_as_many_as_counted_are_no_leads(tmp_path, count):
+    """A channel too few, and each sample of every lead is of another: nothing in the values need tell."""
+
+    def recount(group):
+        group.NumberOfWaveformChannels = count
+        group.WaveformData = group.WaveformData + bytes(2 * group.NumberOfWaveformSamples)
+
+    with pytest.raises(ECGError, match="which sample is of which lead"):
+        read_ecg(changed(tmp_path / "x.dcm", recount))
+
+
+def test_samples_beyond_those_that_are_counted_are_told(tmp_path):
+    def shorten(group):
+        group.NumberOfWaveformSamples -= 500
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", shorten))
+    assert any("12,000 bytes more" in said for said in ecg.warnings)
+    np.testing.assert_allclose(ecg.signal, MV[:, :-500], atol=STEP)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "moved"),
+    [
+        ("ChannelSampleSkew", "25", 25),
+        ("ChannelTimeSkew", "0.05", 0.05 * FS),
+        ("ChannelOffset", "0.1", 0.1 * FS),
+    ],
+)
+def test_a_skewed_channel_stands_where_it_was_recorded(tmp_path, key, value, moved):
+    def skew(group):
+        setattr(lead_of(group, "V3"), key, value)
+
+    ecg, n = read_ecg(changed(tmp_path / "x.dcm", skew)), round(moved)
+    np.testing.assert_allclose(ecg.signal[8, n:], MV[8], atol=STEP)
+    np.testing.assert_allclose(ecg.signal[7, :-n], MV[7], atol=STEP)
+    assert np.isnan(ecg.signal[8, :n]).all() and np.isnan(ecg.signal[7, -n:]).all()
+
+
+def test_a_skew_of_less_than_a_sample_moves_nothing_and_an_absurd_one_is_told(tmp_path):
+    def skew(seconds):
+        return lambda group: setattr(lead_of(group, "V3"), "ChannelTimeSkew", seconds)
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", skew("0.0001")))
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+    ecg = read_ecg(changed(tmp_path / "x.dcm", skew("100")))
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+    assert any("skew" in said for said in ecg.warnings)
+
+
+def test_a_channel_of_two_names_is_told(tmp_path):
+    def rename(group):
+        lead_of(group, "V3").ChannelLabel = "V4"
+        lead_of(group, "II").ChannelLabel = "Lead II"  # the same, and a label that is none
+        lead_of(group, "V1").ChannelLabel = "7"
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", rename))
+    (said,) = [said for said in ecg.warnings if "contradict" in said]
+    assert "V3 and V4" in said and "II" not in said.replace("III", "")
+
+
+def test_what_the_device_says_of_a_channel_is_told(tmp_path):
+    def doubt(group):
+        lead_of(group, "V3").ChannelStatus = ["DISCONNECTED", "QUESTIONABLE"]
+        lead_of(group, "V2").ChannelStatus = "OK"
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", doubt))
+    assert "The device calls lead V3 disconnected, questionable." in ecg.warnings
+    assert not any("V2" in said for said in ecg.warnings)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(("unit", "per_mv"), [("uV", 1000.0), ("mV", 1.0), ("V", 1e-3), ("nV", 1e6)])
+def test_samples_of_any_width_sign_scale_and_unit(tmp_path, bits, signed, unit, per_mv):
+    count = 0.03 if bits == 8 else 0.0025  # mV
+    zero = 0.0 if signed else -count * 2 ** (bits - 1)
+
+    def restate(group):
+        rows = [next(i for i, lead in enumerate(LEADS) if lead.lower() == _named(c).lower())
+                for c in group.ChannelDefinitionSequence]  # fmt: skip
+        for channel in group.ChannelDefinitionSequence:
+            channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor = (
+                f"{count * per_mv / 2:g}",
+                2,
+            )
+            channel.ChannelBaseline = f"{zero * per_mv:.12g}"
+            channel.ChannelSensitivityUnitsSequence[0].CodeValue = unit
+        counts = np.round((MV[rows] - zero) / count).T
+        group.pop("WaveformPaddingValue", None)  # 0x8000, which is 0 mV here
+        group.WaveformBitsAllocated = bits
+        group.WaveformSampleInterpretation = ("S" if signed else "U") + {8: "B", 16: "S", 32: "L"}[bits]
+        group.WaveformData = counts.astype(f"<{'i' if signed else 'u'}{bits // 8}").tobytes()
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", restate))
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.51 * count)
+    assert ecg.units_known and ecg.fs == FS

@@ -34,13 +34,104 @@ def _read(path: Path) -> Recording:
             "export the waveform itself."
         )
     record, said = parse(path)
+    waves = _waves(path)
+    for wave in waves:
+        _check_channels(path, wave, said)
     groups = record.raw_metadata.get("multiplex_groups", [])
     seconds = [g["samples"] / g["sampling_frequency"] for g in groups]
     if len(groups) < 2 and (not seconds or seconds[0] >= SHORTEST_RHYTHM):
-        return as_recording(SOURCE, record, as_channels(record), said)
+        skews = _skews(waves[0], said) if waves else []
+        parts = [(at, [c]) for at, c in zip(skews, as_channels(record), strict=True)]
+        channels, apart = in_time([(at - min(skews), cs) for at, cs in parts])
+        return as_recording(SOURCE, record, channels, said + apart)
     channels, said, averaged = _join_groups(path, said)
     # the device's own mean beats are no part of the record: told, and no warning
     return as_recording(SOURCE + AVERAGED * averaged, record, channels, said)
+
+
+def _waves(path: Path) -> list[Any]:
+    """The multiplex groups that hold samples."""
+    import pydicom
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they may quote the file
+        ds = pydicom.dcmread(path)
+    return [w for w in ds.get("WaveformSequence") or () if w.get("WaveformData") is not None and _frames(w)]
+
+
+def _frames(wave: Any) -> int:
+    """Samples a group counts in all its channels."""
+    return int(wave.get("NumberOfWaveformChannels") or 0) * int(wave.get("NumberOfWaveformSamples") or 0)
+
+
+def _check_channels(path: Path, wave: Any, said: list[str]) -> None:
+    """What a group says of its channels: as many as it counts, each by one name, and none out of order.
+
+    Samples lie channel beside channel, so that one channel too few shifts every lead into the next.
+
+    Raises
+    ------
+    ECGError : it describes another number of channels than it counts
+    """
+    channels = list(wave.get("ChannelDefinitionSequence") or ())
+    counted = int(wave.NumberOfWaveformChannels)
+    if channels and len(channels) != counted:
+        raise ECGError(
+            f"{path.name} describes {len(channels)} channels and counts {counted}: which sample is of which "
+            "lead is not known. Export it again."
+        )
+    over = len(wave.WaveformData) - _frames(wave) * int(wave.get("WaveformBitsAllocated") or 8) // 8
+    if over > 1:  # one byte fills up to an even number
+        said.append(
+            f"The file holds {over:,} bytes more than the samples it counts: they are left out. Is its "
+            "header damaged?"
+        )
+    unlike: list[str] = []
+    for channel in channels:
+        lead, *others = _names(channel)
+        unlike += [f"{lead} and {name}" for name in others if lead and name not in (None, lead)]
+        status = [str(word).strip() for word in _several(channel.get("ChannelStatus"))]
+        if lead and (odd := [word.lower()[:30] for word in status if word not in ("", "OK")]):
+            said.append(f"The device calls lead {lead} {some(odd)}.")
+    if unlike:
+        said.append(
+            f"The file gives a channel's lead in two ways that contradict each other ({some(unlike, 4)}); "
+            "the first of each, by its code, is taken: leads may be misnamed."
+        )
+
+
+def _several(value: Any) -> list[Any]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def _names(channel: Any) -> tuple[str | None, str | None, str | None]:
+    """The lead of a channel by the code of its source, by that code's words, and by its label."""
+    from ecgdatakit.parsing.parsers.dicom_waveform import _lead_from_code, _lead_from_meaning
+
+    source = next(iter(channel.get("ChannelSourceSequence") or ()), None)
+    code, scheme, words = (
+        str(source.get(key) or "").strip() if source is not None else ""
+        for key in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+    )
+    found = (_lead_from_code(scheme, code), _lead_from_meaning(words), str(channel.get("ChannelLabel") or ""))
+    by_code, by_words, by_label = (canonical_lead(name) if name else None for name in found)
+    return by_code or by_words or by_label, by_words, by_label
+
+
+def _skews(wave: Any, said: list[str]) -> list[int]:
+    """By channel, how many samples after the group's own first one its first sample was taken."""
+    fs, n = float(wave.SamplingFrequency), int(wave.NumberOfWaveformSamples)
+    skews = []
+    for channel in wave.get("ChannelDefinitionSequence") or [{}] * int(wave.NumberOfWaveformChannels):
+        seconds = float(channel.get("ChannelTimeSkew") or 0) + float(channel.get("ChannelOffset") or 0)
+        skew = round(float(channel.get("ChannelSampleSkew") or 0) or seconds * fs)
+        if abs(skew) >= n:
+            said.append(
+                "A channel begins later than it lasts, by what the file says of its skew: not applied."
+            )
+            skew = 0
+        skews.append(skew)
+    return skews
 
 
 _PRINT = "1.2.840.10008.5.1.4.1.1.104"  # classes of DICOM that carry a PDF or another document
@@ -106,7 +197,8 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
     for i, wave in enumerate(ds.WaveformSequence):
         if (group := parser._read_group(wave, i, little)) is not None:
             offset = float(wave.get("MultiplexGroupTimeOffset", "nan"))  # ms
-            found.append(group | {"offset": offset if np.isfinite(offset) else None})
+            skews = dict(zip(map(id, group["leads"]), _skews(wave, said), strict=True))
+            found.append(group | {"offset": offset if np.isfinite(offset) else None, "skews": skews})
     length = [g["num_samples"] / g["sampling_frequency"] for g in found]
     longest = max(length)
     rhythm = [
@@ -129,9 +221,9 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
         at = round(((base if untold else group)["offset"] or 0.0) / 1000 * fs)
         own: dict[str, list[tuple[int, Any]]] = {"": places.get("", [])}
         for lead in group["leads"]:
-            name = canonical_lead(lead.label) or ""
-            if all(_covers(at, lead, *other) for other in places.get(name, ()) if name):
-                own.setdefault(name, []).append((at, lead))
+            name, begins = canonical_lead(lead.label) or "", at + group["skews"][id(lead)]
+            if all(_covers(begins, lead, *other) for other in places.get(name, ()) if name):
+                own.setdefault(name, []).append((begins, lead))
         places |= own
     parts = [part for several in places.values() for part in several]
     taken = {id(lead) for _, lead in parts}
