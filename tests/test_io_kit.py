@@ -200,3 +200,17 @@ def test_rates_are_not_rounded(tmp_path):
     path.write_bytes(content.replace(in_hertz, in_seconds))
     assert read_ecg(path).fs == pytest.approx(1000 / 7.8)
     assert read_ecg(scp(tmp_path / "x.scp", MV, 1e6 / 3000)).fs == pytest.approx(1e6 / 3000)
+
+
+# GE MUSE
+
+
+@pytest.mark.parametrize("tag", ["LeadTimeOffset", "FirstSampleBaseline", "LeadOffsetFirstSample"])
+def test_what_muse_says_of_a_lead_and_nobody_explains_is_told(tmp_path, tag):
+    text = muse(tmp_path / "x.xml", MV, FS).read_text()
+    at = text.rindex("<LeadID>V1")
+    (tmp_path / "y.xml").write_text(text[:at] + f"<{tag}>100</{tag}>" + text[at:])
+    (said,) = read_ecg(tmp_path / "y.xml").warnings
+    assert said.startswith(f"The file gives V1 a {tag}: it is not applied")
+    (tmp_path / "y.xml").write_text(text[:at] + f"<{tag}>0</{tag}>" + text[at:])
+    assert not read_ecg(tmp_path / "y.xml").warnings

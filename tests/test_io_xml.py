@@ -10,7 +10,7 @@ from clear_hug.io import NeedsAnswer, read_ecg_upload
 from clear_hug.io.markup import number_in
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
-from tests.written_formats import sapphire, schiller
+from tests.written_formats import aecg, sapphire, schiller
 
 MV = simulate_ecg("normal", fs=250.0).signal.astype(np.float64)
 COUNTS = np.round(MV * 200).astype(int)  # of 5 µV
@@ -354,3 +354,58 @@ def test_hostile_xml_is_refused(texts):
 ])  # fmt: skip
 def test_a_number_is_read_as_written_or_not_at_all(text, number):
     assert number_in(text) == number
+
+
+# HL7 aECG in several sets of sequences
+
+
+def in_sets(path, heads, leads, pieces=1):
+    """A set for each group of leads, that says when it begins, of a stretch of its own or of all."""
+    text = aecg(path, MV, 250.0).read_text()
+    n = MV.shape[1] // pieces
+    sets = []
+    for i, (head, group) in enumerate(zip(heads, leads, strict=True)):
+        aecg(path, MV[:, i * n : (i + 1) * n] if pieces > 1 else MV, 250.0)
+        time, *rows = re.findall(r"<component><sequence>.*?</sequence></component>", path.read_text())
+        keep = [row for row in rows if any(f'LEAD_{lead.upper()}"' in row for lead in group)]
+        inside = "".join([time.replace('<head value="0" unit="s"/>', head), *keep])
+        sets.append(f"<component><sequenceSet>{inside}</sequenceSet></component>")
+    return re.sub("<component><sequenceSet>.*</sequenceSet></component>", lambda _: "".join(sets), text)
+
+
+COLUMNS = (LEADS[:3], LEADS[3:6], LEADS[6:9], LEADS[9:])
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_columns_of_an_aecg_stand_where_they_say_they_begin(tmp_path, unit):
+    heads = [f'<head value="{2.5 * i * (1 if unit == "s" else 1000)}" unit="{unit}"/>' for i in range(4)]
+    ecg = read(in_sets(tmp_path / "x.xml", heads, COLUMNS, 4))
+    assert ecg.n_samples == MV.shape[1] and any("different times" in said for said in ecg.warnings)
+    for i, group in enumerate(COLUMNS):
+        rows = [LEADS.index(lead) for lead in group]
+        there = slice(625 * i, 625 * (i + 1))
+        np.testing.assert_allclose(ecg.signal[rows, there], MV[rows, there], atol=0.6e-3)
+        assert np.isnan(np.delete(ecg.signal[rows], there, axis=1)).all()
+
+
+def test_sets_that_begin_at_once_are_one_record(tmp_path):
+    heads = ['<head value="20200101100000.000"/>'] * 4
+    ecg = read(in_sets(tmp_path / "x.xml", heads, COLUMNS).replace("TIME_RELATIVE", "TIME_ABSOLUTE"))
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.6e-3)
+    assert not ecg.warnings
+
+
+@pytest.mark.parametrize("why", ["a lead twice", "no head", "another rate"])
+def test_of_sets_that_cannot_be_joined_the_first_is_read_and_it_is_told(tmp_path, why):
+    heads = ['<head value="0" unit="s"/>'] * 2
+    groups = [LEADS[:6], LEADS[6:]] if why != "a lead twice" else [LEADS[:6], ("I", *LEADS[6:])]
+    if why == "no head":
+        heads[1] = ""
+    text = in_sets(tmp_path / "x.xml", heads, groups)
+    if why == "another rate":
+        at = text.rindex('increment value="0.004"')
+        text = text[:at] + text[at:].replace("0.004", "0.002", 1)
+    ecg = read(text)
+    np.testing.assert_allclose(ecg.signal[:6], MV[:6], atol=0.6e-3)
+    assert any("only the first is read" in said for said in ecg.warnings)
+    assert set(ecg.absent_leads) == set(LEADS[6:])

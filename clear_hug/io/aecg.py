@@ -6,7 +6,11 @@ is no number.
 
 from __future__ import annotations
 
+import copy
 import math
+import re
+from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,11 +50,38 @@ def aecg_parser() -> Any:
 
         def _read_sequence_set(self, series: Any, kind: str, file_path: Path) -> Any:
             found = super()._read_sequence_set(series, kind, file_path)
+            sets = series.findall("component/sequenceSet")
+            if kind == "rhythm" and len(sets) > 1:
+                found = self._join_sets(sets, series, file_path) or found
             kept = [w for w in self._warnings if "sequences ignored" not in w]
             if kind == "rhythm" and len(kept) < len(self._warnings):
                 kept.append("Sequences by no name of a lead that is known are left out.")
             self._warnings = kept
             return found
+
+        def _join_sets(self, sets: Sequence[Any], series: Any, file_path: Path) -> Any:
+            """Leads of several sets (a print's columns, say), each told its first sample, or None.
+
+            Joined are only sets of one rate that say when they begin, and no lead of which stands in two.
+            """
+            before, times = list(self._warnings), []
+            for one in sets:
+                alone = copy.copy(series)  # a series of this set alone
+                alone[:] = [c for c in series if c.find("sequenceSet") in (None, one)]
+                some, about = super()._read_sequence_set(alone, "rhythm", file_path)
+                if some:
+                    times.append((_head_of(about), about, some))
+            leads = [lead for _, _, some in times for lead in some]
+            begins = [at for at, *_ in times if at is not None]
+            rates = {about["sampling_rate_exact"] for _, about, _ in times}
+            if len({x.label for x in leads}) < len(leads) or len(begins) < len(times) or len(rates) != 1:
+                self._warnings = before
+                return None
+            self._warnings = [w for w in self._warnings if "sequence sets in the rhythm" not in w]
+            for at, _, some in times:
+                for lead in some:
+                    lead.annotations["first_sample"] = str(round(((at or 0.0) - min(begins)) * min(rates)))
+            return leads, times[0][1]
 
         @staticmethod
         def _make_lead(label: str, samples: Any, value: Any, rate: int) -> Any:
@@ -64,6 +95,21 @@ def aecg_parser() -> Any:
             return HL7aECGParser._make_lead(label, samples, value, rate)
 
     return Parser()
+
+
+def _head_of(about: dict[str, Any]) -> float | None:
+    """When a set begins, in s of the file's own clock; None where it does not say."""
+    head, unit = about.get("head") or "", about.get("head_unit") or "s"
+    if about.get("code", "").upper() == "TIME_RELATIVE":
+        factor = {"s": 1.0, "ms": 1e-3, "us": 1e-6}.get(unit)
+        return float(head) * factor if factor and _is_number(head, False) else None
+    found = re.match(r"(\d{14})(\.\d+)?", head)
+    if not found:
+        return None
+    try:
+        return datetime.strptime(found[1], "%Y%m%d%H%M%S").timestamp() + float(found[2] or 0)
+    except ValueError:
+        return None
 
 
 def _code(series: Any) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from clear_hug.ecg import ECGError
 from clear_hug.io.aecg import aecg_parser
 from clear_hug.io.recording import (
     Asked,
@@ -185,26 +186,58 @@ def _read(path: Path, source: str) -> Recording:
 
 def _read_muse(path: Path, source: str) -> Recording:
     """GE MUSE XML; the rate stands in up to three places, and they need not agree."""
-    recording = _read(path, source)
+    record, said = parse(path)
+    said = [sentence for sentence in said if "was not applied" not in sentence]  # said in our words
+    recording = as_recording(source, record, as_channels(record), said + _muse_offsets(record))
     stated = re.findall(rb"<(?:ECG)?SampleBase>\s*(\d+)\s*<", path.read_bytes())
     rates = sorted({int(rate[:9]) for rate in stated})
     if len(rates) < 2 or not recording.channels:
         return recording
-    said = (
+    twice = (
         f"The file contradicts itself on the sampling rate ({' and '.join(map(str, rates))} Hz); "
         f"the waveform's own, {recording.channels[0].fs:g} Hz, is used."
     )
-    return replace(recording, warnings=(*recording.warnings, said))
+    return replace(recording, warnings=(*recording.warnings, twice))
+
+
+def _muse_offsets(record: Any) -> list[str]:
+    """What MUSE says of a lead's time or zero beside its samples, which no public description explains."""
+    said = []
+    for tag, words in (
+        ("LeadTimeOffset", "they may belong at another time"),
+        ("FirstSampleBaseline", "their zero may be another"),
+        ("LeadOffsetFirstSample", "their zero may be another"),
+    ):
+        if names := [lead.label for lead in record.leads if lead.annotations.get(tag)]:
+            said.append(f"The file gives {', '.join(names)} a {tag}: it is not applied, and {words}.")
+    return said
 
 
 def _read_aecg(path: Path, source: str) -> Recording:
+    """HL7 aECG: each lead where its set of sequences stands in time."""
     record, said = parse(path, aecg_parser())
-    return as_recording(source, record, as_channels(record), said)
+    starts = [int(lead.annotations.get("first_sample", 0)) for lead in record.leads]
+    channels, apart = in_time([(at, [c]) for at, c in zip(starts, as_channels(record), strict=True)])
+    return as_recording(source, record, channels, said + apart)
 
 
 def _read_scp(path: Path, source: str) -> Recording:
-    """SCP-ECG: each lead where it stands in time; ecgdatakit leaves its first sample beside it."""
-    record, said = parse(path)
+    """SCP-ECG: each lead where it stands in time; ecgdatakit leaves its first sample beside it.
+
+    Raises
+    ------
+    ECGError : the rhythm is stored at another rate between beats (bimodal compression), or beside section 6
+    """
+    from ecgdatakit.exceptions import UnsupportedFormatError
+
+    try:
+        record, said = parse(path)
+    except UnsupportedFormatError as error:
+        what = re.sub(r"^SCP-ECG: | is not supported$", "", str(error))
+        raise ECGError(
+            f"{path.name} is SCP-ECG with {what}, which is not read. Export it again without compression, or "
+            "as DICOM, HL7 aECG or CSV."
+        ) from None
     for lead in record.leads:  # the pulse of a lead is no lead
         lead.label = re.sub(r"^(.*)-cal$", r"calibration of \1", lead.label, flags=re.IGNORECASE)
     channels = as_channels(record)
