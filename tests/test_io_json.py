@@ -324,3 +324,50 @@ def test_packed_by_gzip(tmp_path, name):
     with pytest.raises(ECGError, match="cut short") as caught:
         read_ecg_upload({"Doe.json.gz": packed[:-100]})
     assert "Doe" not in str(caught.value)
+
+
+# JSON lines
+
+
+def lines(*trees: Any, end: str = "\n") -> bytes:
+    return "".join(json.dumps(tree) + end for tree in trees).encode()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_line_a_record_of_which_one_is_asked_for(tmp_path, end):
+    turned = {lead: (-MV[i]).tolist() for i, lead in enumerate(LEADS)}
+    file = tmp_path / "x.ndjson"
+    file.write_bytes(
+        b"\xef\xbb\xbf" * (end == "\r\n")
+        + lines({**SAID, "leads": NAMED}, {**SAID, "leads": turned}, end=end)
+    )
+    with pytest.raises(NeedsAnswer, match="2 lines, a record each") as error:
+        read_ecg(file)
+    assert (error.value.asks, error.value.records) == (("record",), 2)
+    for record, sign in ((1, 1), (2, -1)):
+        ecg = read_ecg(file, record=record)
+        np.testing.assert_allclose(ecg.signal, sign * MV, atol=1e-6)
+        assert ecg.warnings == (f"Record {record} of the 2 in the file is read.",)
+    with pytest.raises(ECGError, match="holds 2 records"):
+        read_ecg(file, record=3)
+    assert find_records(tmp_path) == [file]
+    with pytest.raises(NeedsAnswer):
+        read_ecg_upload({"x.bin": file.read_bytes()})
+
+
+def test_one_line_is_json_and_a_broken_line_is_told(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(lines({**SAID, "leads": NAMED}))
+    np.testing.assert_allclose(read_ecg(file).signal, MV, atol=1e-6)
+    file.write_bytes(lines({**SAID, "leads": NAMED}, {**SAID, "leads": NAMED})[:-100])
+    with pytest.raises(ECGError, match="line 2 is broken"):
+        read_ecg(file, record=1)
+    file.write_bytes(lines({**SAID, "leads": NAMED}, {"note": "none"}))
+    with pytest.raises(ECGError, match="no ECG in line 2"):
+        read_ecg(file, record=2)
+
+
+def test_fhir_in_lines_is_the_bundle_of_them(tmp_path):
+    file = tmp_path / "x.ndjson"
+    file.write_bytes(lines(*(entry["resource"] for entry in a_lead_each()["entry"])))
+    np.testing.assert_allclose(read_ecg(file).signal, MV, atol=0.6e-3)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from clear_hug.ecg import ECGError
-from clear_hug.io.jsons import begins_as_json, tree_of
+from clear_hug.io.jsons import begins_as_json, lines_of, tree_of
 from clear_hug.io.kit import in_time
 from clear_hug.io.limits import LIMITS
 from clear_hug.io.recording import Asked, Channel, Recording, asked_row, millivolt, sex_of, years
@@ -64,7 +64,7 @@ def _parts(node: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def read_fhir(path: Path, asked: Asked) -> Recording:
     """One ECG: the components of an observation, or observations of a lead each that begin together."""
-    tree = tree_of(path)
+    tree = lines_of(path) or tree_of(path)
     observations = [node for node in _nodes(tree) if _sampled(node)]
     said: list[str] = []
     if errors := sum(one.get("status") == "entered-in-error" for one in observations):

@@ -6,6 +6,8 @@ JSON says nothing of what its names mean, and apps lay samples out in any number
 only be guessed: the rate may be of something else, the leads of two patients. Hence one form. The object of
 leads holds leads by their names alone, all of one length; `fs` (Hz) and `unit` stand beside it. What stands
 there too and may change what the samples mean is refused.
+
+JSON lines (NDJSON) hold one such object a line, each a record.
 """
 
 from __future__ import annotations
@@ -20,7 +22,17 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.limits import LIMITS
-from clear_hug.io.recording import Asked, Channel, Recording, millivolt, sex_of, some, within, years
+from clear_hug.io.recording import (
+    Asked,
+    Channel,
+    Recording,
+    asked_row,
+    millivolt,
+    sex_of,
+    some,
+    within,
+    years,
+)
 from clear_hug.leads import canonical_lead, lead_number
 
 FEWEST = 100  # samples of a lead
@@ -54,6 +66,28 @@ def tree_of(path: Path) -> Any:
         raise ECGError(f"{path.name} is no JSON that can be read: broken, cut short or too deep.") from None
 
 
+def lines_of(path: Path) -> list[Any]:
+    """What each line of a file of JSON lines holds; nothing where it has fewer than two, or is one JSON text.
+
+    Raises
+    ------
+    ECGError : the first line is JSON by itself, and a later one is none
+    """
+    within("text", path.stat().st_size, path.name)
+    lines = [line for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
+    trees: list[Any] = []
+    for i, line in enumerate(lines, 1):
+        try:
+            trees.append(json.loads(line, object_pairs_hook=_each_once))
+        except (ValueError, RecursionError, OverflowError):
+            if not trees or not isinstance(trees[0], dict):
+                return []
+            raise ECGError(
+                f"{path.name} holds JSON in lines, of which line {i} is broken or cut short; export it again."
+            ) from None
+    return trees if len(trees) > 1 and isinstance(trees[0], dict) else []
+
+
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, each of its names once: of two the last would win in silence."""
     out = dict(pairs)
@@ -63,19 +97,26 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_json(path: Path, head: bytes) -> bool:
-    """JSON with an object of leads by their names."""
+    """JSON with an object of leads by their names, or a line of it that is."""
     if not begins_as_json(head) or path.stat().st_size > LIMITS["text"].most:
         return False
     try:
         return _leads_of(tree_of(path)) is not None
     except ECGError:
+        pass
+    with path.open("rb") as file:
+        first = next((line for line in file if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
+    try:
+        return _leads_of(json.loads(first.removeprefix(b"\xef\xbb\xbf"))) is not None
+    except (ValueError, RecursionError, OverflowError):
         return False
 
 
 def why_not_json(path: Path) -> str:
     """Why a file that begins as JSON is not read, in a sentence."""
     try:
-        tree_of(path)
+        if not lines_of(path):
+            tree_of(path)
     except ECGError as error:
         return str(error)
     return (
@@ -105,10 +146,16 @@ def read_json(path: Path, asked: Asked) -> Recording:
     ------
     ECGError : something beside them may change what they mean, or they are not all leads of one length
     """
-    tree = tree_of(path)
+    trees, note = lines_of(path), []
+    if trees:
+        row = asked_row(path, f"{len(trees):,} lines, a record each", len(trees), asked)
+        note = [f"Record {row + 1:,} of the {len(trees):,} in the file is read."]
+    tree = trees[row] if trees else tree_of(path)
     leads = _leads_of(tree)
     if leads is None:
-        raise ECGError(why_not_json(path))
+        raise ECGError(
+            f"{path.name} holds no ECG in line {row + 1:,}; expected {FORM}." if trees else why_not_json(path)
+        )
     known = {*_RATES, *_UNITS, "leads"}
     if odd := [name for name in tree if name not in known and _CHANGES.search(name)]:
         raise ECGError(
@@ -133,7 +180,8 @@ def read_json(path: Path, asked: Asked) -> Recording:
         else []
     )
     return Recording(
-        "JSON", channels, years(tree.get("age")), sex_of(tree.get("sex")), tuple(said), bare=True
+        "JSON", channels, years(tree.get("age")), sex_of(tree.get("sex")), (*note, *said), bare=True,
+        records=max(1, len(trees)),
     )  # fmt: skip
 
 

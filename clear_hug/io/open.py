@@ -43,7 +43,7 @@ READERS: dict[str, Reader] = {
     "Parquet": Reader(arrays.read_parquet, (".parquet",), arrays.is_parquet),
     "XLSX": Reader(tables.read_xlsx, (".xlsx",), tables.is_xlsx),
     "FHIR": Reader(read_fhir, (".json",), is_fhir),
-    "JSON": Reader(read_json, (".json",), is_json),
+    "JSON": Reader(read_json, (".json", ".ndjson", ".jsonl"), is_json),
     "CSV": Reader(tables.read_table, (".csv", ".tsv", ".txt"), tables.is_table),
 }
 """Format -> reader; the first that recognises a file reads it."""
@@ -69,6 +69,8 @@ _LISTED_BY_CONTENT = {
     ".tsv",
     ".txt",
     ".json",
+    ".ndjson",
+    ".jsonl",
     ".npz",
     ".npy",
     ".h5",
