@@ -63,9 +63,11 @@ _MODIFIED = {
 _PREFIX = re.compile(
     r"^(MDC[_ ]ECG[_ ](ELEC[_ ]POTL[_ ]|LEAD[_ ])?|(LEAD|ECG|EKG|ABL(EITUNG)?|CHANNEL|CHAN|CH|FRANK|SIGNAL"
     r"|D[EÉ]RIV(ACI[OÓ]N|AZIONE|ATION|A[CÇ][AÃ]O|ASYON)?|AFLEIDING|AVLEDNING|ODPROWADZENIE|SVOD|ОТВЕДЕНИЕ"
-    r"|导联|導聯|通道|誘導|유도)[\s_.:-]*)+"
+    r"|导联|導聯|通道|誘導|유도)[\s_.:-]*"
+    # not without a sign between: "canali" is no lead I
+    r"|(KAN(AA|A)[LŁ]|CANALE?|VOIE|КАНАЛ|ELVEZETÉS|KYTKENTÄ|AFLEDNING|DERYWACJA|ΑΠΑΓΩΓ[ΉΗ])[\s_.:-]+)+"
 )
-_SUFFIX = re.compile(r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$")
+_SUFFIX = re.compile(r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF|WCT)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$")
 _LONGEST = 100  # characters; no name is longer, and a search in one would take long
 _NUMBERED = re.compile(r"\W{0,4}LEADS?[\s_-]*(\d{1,3})", re.IGNORECASE)
 

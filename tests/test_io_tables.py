@@ -1035,3 +1035,22 @@ def test_a_resolution_beside_counts_is_a_doubt(tmp_path, key):
     for value, signal in ((16.0, counts), (1.0, counts), (4.88, MV * 1000)):  # bits; itself; no counts
         sure = read_ecg(npz(tmp_path, signal=signal, fs=FS, units="uV", **{key: value}))
         assert not any("resolution" in said for said in sure.warnings)
+
+
+@pytest.mark.parametrize("key", ["resolution_uV", "uV_per_bit", "lsb_uV", "resolution_mV"])
+def test_a_resolution_of_a_unit_is_what_a_count_is_worth(tmp_path, key):
+    size = 4.88 if "uV" in key else 4.88e-3
+    counts = np.round(MV / 4.88e-3)
+    np.savez(tmp_path / "x.npz", ecg=counts.astype(np.int16), fs=FS, **{key: size})  # type: ignore[arg-type]
+    ecg = read_ecg(tmp_path / "x.npz")
+    np.testing.assert_allclose(ecg.signal, counts * 4.88e-3, atol=1e-5)
+    assert ecg.units_known
+
+
+@pytest.mark.parametrize("form", [np.round, lambda x: x])
+def test_a_resolution_is_not_applied_to_what_is_a_voltage_already(tmp_path, form):
+    micro = form(np.round(MV / 4.88e-3) * 4.88)
+    np.savez(tmp_path / "x.npz", ecg=micro, fs=FS, resolution_uV=4.88)
+    ecg = read_ecg(tmp_path / "x.npz")
+    np.testing.assert_allclose(ecg.signal, micro / 1000, atol=1e-5)
+    assert any("not applied" in said for said in ecg.warnings) and "unit" in ecg.guessed

@@ -46,6 +46,20 @@ def test_synonyms(name, lead):
     assert canonical_lead(name) == lead
 
 
-@pytest.mark.parametrize("name", ["", "PLETH", "V10", "V0", "IV", "EEG Fp1", "MCL", "RESP", "aVX"])
+@pytest.mark.parametrize(
+    "spelling",
+    ["Kanal {}", "kanaal_{}", "Kanał {}", "Canal {}", "Canale: {}", "Voie {}", "Канал {}", "Elvezetés {}",
+     "Kytkentä {}", "Afledning {}", "Derywacja {}", "Απαγωγή {}", "{}-WCT", "ECG {}-WCT"],
+)  # fmt: skip
+def test_a_lead_is_known_in_other_languages(spelling):
+    for lead in LEADS:
+        assert canonical_lead(spelling.format(lead)) == lead
+    assert canonical_lead(spelling.format("1")) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "PLETH", "canali", "Kanali", "Voiei", "WCT", "V10", "V0", "IV", "EEG Fp1", "MCL", "RESP", "aVX"],
+)
 def test_what_is_no_lead_is_none(name):
     assert canonical_lead(name) is None

@@ -128,6 +128,7 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
     plain = [without_absent(x)[0] for x in leads.values()]
     span = median_span(plain)
     stated = low <= span * (millivolt(known.unit) or 1.0) <= high
+    stated |= known.by_step and not _counts(plain, known.step or 1.0)
     unit, steps = known.unit, np.ones(len(leads))
     if gains.all() and not asked.unit:
         in_mv = median_span(x / gain for x, gain in zip(plain, gains, strict=True))
@@ -165,6 +166,14 @@ def _not_applied(gains: Sequence[float]) -> str:
 def _whole(leads: Iterable[NDArray[Any]]) -> bool:
     """Whether all samples are whole numbers, as counts are."""
     return all(np.array_equal(x, np.round(x), equal_nan=True) for x in leads)
+
+
+def _counts(leads: Sequence[NDArray[Any]], step: float) -> bool:
+    """Whether samples are whole numbers, and not such as have been multiplied by `step` already."""
+    if not _whole(leads):
+        return False
+    sizes = np.unique(np.abs(np.concatenate([x[np.isfinite(x)] for x in leads])))
+    return step <= 1 or bool((np.abs(sizes / step - np.round(sizes / step)) * step >= 1).any())
 
 
 _EACH = re.compile(r"^((adc_?)?(gain|baseline)|adc_?zero|samplerate)$", re.IGNORECASE)
@@ -492,4 +501,6 @@ def is_parquet(path: Path, head: bytes) -> bool:
 def read_parquet(path: Path, asked: Asked) -> Recording:
     arrays, said = arrays_apart("Parquet", path)
     columns = {place.lstrip("/"): values for place, values in arrays.items()}
-    return from_columns(path, "Parquet", columns, facts(said), asked)
+    known = facts(said)
+    known = replace(known, gain=None) if known.by_step else known  # whether columns are counts is not told
+    return from_columns(path, "Parquet", columns, known, asked)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import MAX_FS, MIN_FS, ECGError
 from clear_hug.io.identities import LIMB, OFF, misfit
-from clear_hug.io.recording import Asked, NeedsAnswer, sex_of, without_absent, years
+from clear_hug.io.recording import Asked, NeedsAnswer, millivolt, sex_of, without_absent, years
 from clear_hug.leads import LEADS, canonical_lead
 
 _CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
@@ -49,6 +49,7 @@ class Facts:
     age: float | None = None
     sex: str | None = None
     baseline: float = 0.0  # the count of 0 mV
+    by_step: bool = False  # the gain follows from `step`, whose unit the file names
 
 
 _FS = re.compile(  # "ecg_rate" is a heart's
@@ -57,6 +58,9 @@ _FS = re.compile(  # "ecg_rate" is a heart's
 )
 _UNIT = re.compile(r"^((ecg|signal|lead)?units?|unittext)$")
 _STEP = re.compile(r"^((adc|amplitude)?(resolution|lsb)|(u?v|units?)per(bit|lsb|count)|scale(factor)?)$")
+_STEP_IN = re.compile(  # the same with its unit
+    r"^(?:(?:adc|amplitude)?(?:resolution|lsb)(?:in)?([unm]v)|([unm]v)per(?:bit|lsb|count))$"
+)
 _NAMES = re.compile(
     r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns|"
     r"labels|titles|desc)$"
@@ -65,7 +69,7 @@ _NAMES = re.compile(
 
 def facts(said: Mapping[str, Any]) -> Facts:
     """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
-    fs = unit = gain = step_of = age = sex = baseline = None
+    fs = unit = gain = step_of = counts_a_mv = age = sex = baseline = None
     names: tuple[str, ...] = ()
     step: dict[str, Any] = {}
     for place, value in said.items():
@@ -81,6 +85,9 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 unit = unit or str(texts[0]).strip()
         elif key in ("gain", "adcgain"):
             gain = gain or _number(value)
+        elif (with_unit := _STEP_IN.match(key)) and (size := _number(value)):
+            step_of = step_of or size
+            counts_a_mv = 1 / (size * (millivolt(with_unit[1] or with_unit[2]) or 1.0))
         elif _STEP.match(key):
             step_of = step_of or _number(value)
         elif key in ("baseline", "adczero", "adcbaseline"):
@@ -96,10 +103,15 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 age = years(value)
             else:
                 sex = sex_of(value)
+    by_step = counts_a_mv is not None and not (unit or gain)  # beside a unit it may be done with
+    gain = counts_a_mv if by_step else gain
     unit_of_step = {"ms": 1000.0, "s": 1.0}.get(str(step.get("isiunits")), 0.0)
     if not fs and unit_of_step and (length := _number(step.get("isi"))):
         fs = unit_of_step / length
-    return Facts(fs, unit or "", gain, step=step_of, names=names, age=age, sex=sex, baseline=baseline or 0.0)
+    return Facts(
+        fs, unit or "", gain, step=step_of, names=names, age=age, sex=sex, baseline=baseline or 0.0,
+        by_step=by_step,
+    )  # fmt: skip
 
 
 def _number(value: Any) -> float | None:

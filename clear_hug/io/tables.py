@@ -111,7 +111,10 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
         lines = text.splitlines()
     layout = layout_of(lines)
     if layout is None:
-        raise ECGError(f"{path.name} holds no table of numbers.")
+        raise ECGError(
+            f"{path.name} holds no table of numbers: save it with a column a lead and a line a sample, "
+            "the leads' names above."
+        )
     before = lines[: layout.skip]
     notes: list[str] = []
     known = Facts(**stated_above(before, notes))
