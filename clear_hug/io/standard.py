@@ -169,7 +169,9 @@ def _rate(path: Path, leads: dict[str, Channel], asked: Asked, said: list[str], 
     rates = {leads[lead].fs for lead in leads if lead in LEADS}
     if len(rates) > 1:
         stated = ", ".join(f"{lead} {leads[lead].fs:g} Hz" for lead in leads if leads[lead].fs)
-        raise ECGError(f"leads of {path.name} differ in sampling rate ({stated}); all need one.")
+        raise ECGError(
+            f"leads of {path.name} differ in sampling rate ({stated}); all need one: export them alike."
+        )
     rate = rates.pop()
     other = [lead for lead in leads if leads[lead].fs != rate]
     if other:  # one of V7-V9, X, Y, Z: shown, so that it may as well be missing
