@@ -333,15 +333,16 @@ def _task_figures(
                 )
                 for name, several in runs.items()
             }
+    beside = out["field"].pop("against") if "field" in out else {}
     out["baselines"] = {
         name: {
             "runs": len(several),
             "how": [run.how for run in several],
             "folds_known": all(run.train_folds is not None for run in several),
-            **out["field"]["against"][name],
+            **beside[name],
         }
         for name, several in runs.items()
-        if field.any()
+        if beside
     }
     out["calibration"] = _calibration(probabilities(sliced, logits)[:, counted], truth[:, counted])
     out["subgroups"] = {
