@@ -419,6 +419,19 @@ def test_a_recording_has_one_fold_wherever_it_stands(
     assert data.twice == 3 and [fold[f"ptbxl/{i}"] for i in (0, 9, 19)] == [1, 5, 10]
 
 
+def test_a_challenge_has_the_fold_of_ptbxl_beside_files_of_the_same_name(
+    source: Path, tmp_path: Path, simulated: Simulated
+) -> None:
+    (tmp_path / "z").symlink_to(source)  # PTB-XL, whose records are called ptbxl/3 wherever it lies
+    for name in ("ptbxl/3", "challenge/HR00003"):
+        write_wfdb(simulated("normal", 70, fs=100.0, seconds=len(name)), tmp_path / name)
+    prepare([tmp_path / name for name in ("challenge", "ptbxl", "z")], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    names, at = data.records.column("record").tolist(), data.in_challenges
+    assert names.count("ptbxl/3") == 2 and list(at.values()) == ["ptbxl/3"]
+    assert [int(data.fold[i]) for i, name in enumerate(names) if name == "ptbxl/3" or i in at] == [2, 0, 2]
+
+
 def test_another_set_of_the_same_name_does_not_take_its_place(tmp_path: Path, simulated: Simulated) -> None:
     for where in ("a", "b"):
         write_wfdb(simulated("normal", len(where)), tmp_path / where / "ward" / f"{where}1")

@@ -53,3 +53,9 @@ def test_words_are_held_once(tables: list[pd.DataFrame]) -> None:
     assert kept.words("vocabulary")[0].dtype == np.uint16  # 301 of them
     with pytest.raises(IndexError):
         kept[len(kept)]
+
+
+def test_a_name_is_found_at_the_first_of_its_rows_in_an_order() -> None:
+    kept = Records([pd.DataFrame({"record": ["a", "b"]}), pd.DataFrame({"record": ["b", "a", "c"]})])
+    assert kept.rows_of(["a", "b", "none"]) == {"a": 0, "b": 1}
+    assert kept.rows_of(["a", "b", "c"], np.array([2, 3, 1])) == {"a": 3, "b": 2}

@@ -444,10 +444,10 @@ def _one_fold(
         place = np.searchsorted(traces, recording).clip(max=traces.size - 1)
         same = traces[place] == recording
         fold[same] = own[told[first[place[same]]]]
-    rows = records.rows_of(published.values())
+    rows = records.rows_of(published.values(), told)
     for i, name in published.items():
-        if (there := rows.get(name)) is not None and own[there] > 0:
-            fold[i] = own[there]
+        if name in rows:
+            fold[i] = own[rows[name]]
     fold[official] = own[official]
     return fold
 

@@ -77,11 +77,15 @@ class Records(Sequence[dict[str, Any]]):
         found = pc.match_substring_regex(self._names["record"], pattern).to_numpy(zero_copy_only=False)
         return {int(i): self._names["record"][i].as_py() for i in np.flatnonzero(found)}
 
-    def rows_of(self, names: Iterable[str]) -> dict[str, int]:
-        """Name -> its first row, of the records that are there."""
+    def rows_of(self, names: Iterable[str], order: NDArray[np.int64] | None = None) -> dict[str, int]:
+        """Name -> its first row, of the records that are there.
+
+        order : rows, of which the first is taken; all as they stand when not given
+        """
         asked = pa.array(sorted(set(names)), pa.large_string())
         found = pc.is_in(self._names["record"], value_set=asked).to_numpy(zero_copy_only=False)
-        return {self._names["record"][i].as_py(): int(i) for i in np.flatnonzero(found)[::-1]}
+        rows = np.flatnonzero(found) if order is None else order[found[order]]
+        return {self._names["record"][i].as_py(): int(i) for i in rows[::-1]}
 
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
