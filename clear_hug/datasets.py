@@ -33,6 +33,7 @@ from clear_hug.ecg import ECG, ECGError, ecg_from_leads
 from clear_hug.io import find_records, read_ecg
 from clear_hug.labels import FOLDS, OWN, LabelsError, Told, is_own, read_labels, row_of
 from clear_hug.leads import LEADS
+from clear_hug.tasks import LUDB, REPORT, UNTOLD
 
 
 class ArraySet(NamedTuple):
@@ -56,7 +57,6 @@ ARRAYS: dict[str, ArraySet] = {
 ARRAY_ABSENT = -32768  # int16 that marks "no sample"
 NO_FOLD, BY_PATIENT = 0, -1
 LUDB_TABLE = "ludb.csv"
-UNTOLD = "untold"  # the vocabulary of a record of which a labels.csv says that nothing is known
 
 # CPSC2018's REFERENCE.csv numbers its labels; the challenges write the same ones as SNOMED CT codes.
 CPSC2018_CODES = {"1": "426783006", "2": "164889003", "3": "270492004", "4": "164909002", "5": "59118001",
@@ -378,7 +378,7 @@ def _mimic_table(folder: Path) -> dict[str, Iterable[Any]]:
         [json.dumps([line for line in row if isinstance(line, str)]) for row in lines], reports["study_id"]
     )
     statements = records["study_id"].map(told).fillna("")
-    return {**columns, "statements": statements, "vocabulary": np.where(statements == "", "", "report")}
+    return {**columns, "statements": statements, "vocabulary": np.where(statements == "", "", REPORT)}
 
 
 # LUDB: ludb.csv (diagnoses in words, a line each), data/1.hea
@@ -404,7 +404,7 @@ def _ludb_table(folder: Path) -> dict[str, list[Any]]:
         "record": [f"ludb/{name}" for name in names],
         "where": _below(folder, paths),
         "statements": said,
-        "vocabulary": ["LUDB" if one else "" for one in said],
+        "vocabulary": [LUDB if one else "" for one in said],
     }
 
 

@@ -250,6 +250,8 @@ TASKS: dict[str, Task] = {
 }
 
 
+UNTOLD = "untold"  # the vocabulary of a record of which a labels.csv says that nothing is known
+REPORT, LUDB = "report", "LUDB"  # of the data sets whose statements no task here is told in
 NO_LABEL = "none"  # the statement, in a label set of one's own, that a record has none of its labels
 
 
@@ -273,7 +275,8 @@ def own_tasks(told: Any) -> dict[str, Task]:
 
 
 def _own_task(name: str, told: Any) -> Task:
-    if name in TASKS or name.upper() in {task.vocabulary for task in TASKS.values()}:
+    taken = {UNTOLD, REPORT, LUDB, *(task.vocabulary for task in TASKS.values())}
+    if name in TASKS or name in map(str.lower, taken):
         raise TaskError(f"{name!r} is the name of a label set of another data set; choose one of its own.")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
         raise TaskError(f"{name!r} is no name; expected lower-case letters, digits and _, a letter first.")
