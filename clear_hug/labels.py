@@ -29,6 +29,11 @@ OWN_TASKS = "tasks.json"
 VOCABULARIES = ("SCP", "SNOMED")
 FOLDS = 10
 _COLUMNS = ("record", "statements", "vocabulary", "patient", "fold", "age", "sex")
+_FORMS = {
+    "fold": rf"(({'|'.join(map(str, range(1, FOLDS + 1)))})(\.0)?)?",
+    "age": r"(\d{1,3}(\.\d+)?)?",
+    "sex": r"(?i:F|M|FEMALE|MALE)?",
+}
 _SCP = frozenset(TASKS["all"].labels)
 _CODES = _SCP.union(*(of for task in TASKS.values() for of in task.statements.values()))
 
@@ -181,15 +186,17 @@ def _row(line: str, names: list[str], cells: list[str], own: Mapping[str, Task])
             )
         if vocabulary == "SNOMED" and not is_snomed(code):
             raise LabelsError(f"{line}: {code!r} is no SNOMED CT code: its check digit is not right.")
-    others = [cell for name, cell in by_name.items() if name not in ("record", "statements")]
+    fit = {name: bool(re.fullmatch(form, value[name])) for name, form in _FORMS.items()}
+    in_place = ("record", "statements", "vocabulary", *(name for name in fit if fit[name]))
+    others = [cell for name, cell in by_name.items() if name not in in_place]
     if strange := [cell for cell in others if cell in _CODES.union(*(task.labels for task in own.values()))]:
         raise LabelsError(f"{line}: {strange[0]} is a statement; statements between commas need quotes.")
-    if value["sex"].upper() not in ("", "F", "M", "FEMALE", "MALE"):
+    if not fit["sex"]:
         raise LabelsError(f"{line}: sex {value['sex']!r}; expected F or M, or nothing.")
-    if value["age"] and not re.fullmatch(r"\d{1,3}(\.\d+)?", value["age"]):
+    if not fit["age"]:
         raise LabelsError(f"{line}: age {value['age']!r}; expected years, or nothing.")
     fold = value["fold"].removesuffix(".0")
-    if fold not in ("", *map(str, range(1, FOLDS + 1))):
+    if not fit["fold"]:
         raise LabelsError(f"{line}: fold {fold!r}; expected 1 to {FOLDS}, or nothing.")
     patient = value["patient"].removesuffix(".0")
     said = vocabulary if codes else ""

@@ -125,6 +125,21 @@ def test_labels_of_a_label_set_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tasks", "row"),
+    [
+        ('{"af": {"labels": {"af": "atrial fibrillation"}}}', "one,af,af,,,,"),
+        ('{"said": {"labels": {"F": "female", "M": "male"}}}', "one,F,said,p,,,F"),
+        ('{"grade": {"labels": {"1": "mild", "2": "severe", "60": "worst"}}}', "one,2,grade,p,1,60,M"),
+        ('{"grade": {"labels": {"1": "mild"}}}', "one,NORM,SCP,p,1,,"),
+    ],
+)
+def test_a_code_may_be_what_another_column_says(tmp_path: Path, tasks: str, row: str) -> None:
+    (tmp_path / "tasks.json").write_text(tasks)
+    (told,) = read_labels(table(tmp_path, f"{COLUMNS}\n{row}\n")).values()
+    assert (told.statements, told.vocabulary) == ((row.split(",")[1],), row.split(",")[2])
+
+
+@pytest.mark.parametrize(
     ("row", "said"),
     [
         ("one,LOW,,,,,", "line 2: no vocabulary; .* SCP, SNOMED, lvef"),
