@@ -313,6 +313,11 @@ def told_of(tasks: Iterable[Task]) -> dict[str, Any]:
     }
 
 
+def alike(one: Task, other: Task) -> bool:
+    """Whether two label sets of one name are the same, in whatever order their labels stand."""
+    return told_of([one]) == told_of([other])
+
+
 def vocabulary_of(name: str) -> str:
     """What a task is told in, by its name alone: one's own is its own."""
     return TASKS[name].vocabulary if name in TASKS else name

@@ -385,6 +385,22 @@ def test_two_label_sets_of_one_name_are_refused(tmp_path: Path, simulated: Simul
     assert Corpus(tmp_path / "out", ["one"]).labels_digest != before
 
 
+def test_labels_in_another_order_are_the_same_set_and_another_order_of_logits(
+    tmp_path: Path, simulated: Simulated
+) -> None:
+    turned = '{"lvef": {"labels": {"MID": "35 to 49 %", "LOW": "below 35 %"}}}'
+    one = own_set(tmp_path / "one", simulated, LVEF, "LOW", "none")
+    two = own_set(tmp_path / "two", simulated, turned, "MID", "LOW")
+    prepare([one, two], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    assert data.labels(data.tasks_of(["lvef"]), np.arange(4)).tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]
+    there = Corpus(tmp_path / "out", ["two"])
+    assert there.labels(data.tasks_of(["lvef"]), np.arange(2)).tolist() == [[0, 1], [1, 0]]
+    (two / "tasks.json").write_text(LVEF)
+    prepare([two], tmp_path / "anew", workers=1)  # a run on the one must not go on upon the other
+    assert there.labels_digest != Corpus(tmp_path / "anew", ["two"]).labels_digest
+
+
 def test_a_corpus_goes_to_another_process_without_its_data(shard: Path) -> None:
     import pickle
 

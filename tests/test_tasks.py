@@ -7,6 +7,7 @@ import pytest
 from clear_hug.tasks import (
     TASKS,
     TaskError,
+    alike,
     of_superclass,
     of_time,
     own_tasks,
@@ -103,6 +104,14 @@ def test_label_sets_of_ones_own_come_back_as_they_were_told():
     assert low.encode(["MID"]) == [0, 1] and low.encode(["none"]) == [0, 0]
     assert of_time(list(found.values())) == [False, False, True]
     assert [vocabulary_of(name) for name in ("lvef", "form", "csn")] == ["lvef", "SCP", "SNOMED"]
+
+
+def test_label_sets_are_alike_in_any_order_and_not_by_other_words():
+    (low,) = own_tasks({"lvef": {"labels": {"LOW": "below 35 %", "MID": "35 to 49 %"}}}).values()
+    (turned,) = own_tasks({"lvef": {"labels": {"MID": "35 to 49 %", "LOW": "below 35 %"}}}).values()
+    (other,) = own_tasks({"lvef": {"labels": {"MID": "35 to 49 %", "LOW": "below 50 %"}}}).values()
+    assert alike(low, turned) and low != turned and not alike(low, other)
+    assert alike(TASKS["form"], TASKS["form"])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens, cut_tokens, win
 from clear_hug.datasets import CorpusError
 from clear_hug.ecg import window_edges
 from clear_hug.leads import N_LEADS
-from clear_hug.tasks import TASKS, Task, TaskError, own_tasks, told_of
+from clear_hug.tasks import TASKS, Task, TaskError, alike, own_tasks, told_of
 from clear_hug.train.records import Records
 
 FORMAT = 4  # of a shard; another one is prepared anew
@@ -197,8 +197,8 @@ class Corpus:
             self.statements,
             strict=True,
         )
-        own = told_of(self.tasks.values())
-        content = hashlib.sha256(json.dumps(own, sort_keys=True).encode() if own else b"")
+        own = sorted(told_of(self.tasks.values()).items())  # their labels in the order of the logits
+        content = hashlib.sha256(json.dumps(own).encode() if own else b"")
         for row in told:
             content.update(repr(tuple(map(str, row))).encode())
         return content.hexdigest()
@@ -360,7 +360,7 @@ class Corpus:
         """
         rows = np.asarray(rows)
         for task in tasks:
-            if self.tasks.get(task.name, task) != task:
+            if not alike(self.tasks.get(task.name, task), task):
                 raise CorpusError(
                     f"{task.name} is another label set in {self.shards[0].parent} than the one asked for: "
                     f"{_labels_of(self.tasks[task.name])}, not {_labels_of(task)}."
@@ -416,7 +416,7 @@ def _own_tasks(shards: Sequence[Path]) -> dict[str, Task]:
         except TaskError as error:
             raise CorpusError(f"shard {shard.name}: {error} It is torn; {AGAIN}.") from error
         for name, task in mine.items():
-            if found.setdefault(name, task) != task:
+            if not alike(found.setdefault(name, task), task):
                 raise CorpusError(
                     f"{name} is another label set in {shard.name} than in other sources of the corpus; give "
                     f"both the same tasks.json, or one another name, and {AGAIN}."
