@@ -389,9 +389,9 @@ def _truth(checkpoint: Checkpoint, told: Sequence[Known]) -> NDArray[np.int8]:
     asked: dict[str, list[int]] = {task: [] for task in column}
     there: list[tuple[int, int]] = []
     for row, one in enumerate(told):
-        for task in one.labels.keys() & column.keys():
+        for task, labels in one.of(checkpoint.tasks).items():
             asked[task].append(row)
-            there += [(row, column[task][label]) for label in one.labels[task]]
+            there += [(row, column[task][label]) for label in labels]
     truth = np.full((len(told), len(checkpoint.targets)), UNKNOWN, dtype=np.int8)
     for task, rows in asked.items():
         truth[np.ix_(rows, list(column[task].values()))] = 0

@@ -31,6 +31,7 @@ from clear_hug.cohort import Cohort, Described, Entry, describe, list_entries, m
 from clear_hug.ecg import ECGError
 from clear_hug.io import read_ecg
 from clear_hug.known import Known, known, label_tables
+from clear_hug.tasks import own_tasks, told_of
 
 FORMAT = 2  # of an index; another one is built anew
 SILENT = 120.0  # s without a sign of life, after which a builder is taken for dead
@@ -280,7 +281,7 @@ def _nameless(sentence: str, entry: Entry) -> str:
 
 def _row(key: str, stamp: str, found: Described | str, told: Known) -> tuple[object, ...]:
     labels = {name: list(labels) for name, labels in told.labels.items()}
-    facts = {"labels": labels, "age": told.age, "sex": told.sex}
+    facts = {"labels": labels, "age": told.age, "sex": told.sex, "own": told_of(told.own)}
     head = (key, stamp, found if isinstance(found, str) else "", json.dumps(facts))
     if isinstance(found, str):
         return (*head, *[None] * (len(_COLUMNS) - len(head)))
@@ -307,7 +308,8 @@ def _from_row(row: tuple[Any, ...], entry: Entry) -> tuple[Described | str, Know
     kept = dict(zip(_COLUMNS, row, strict=True))
     told = json.loads(str(kept["known"]))
     labels = {name: tuple(labels) for name, labels in told["labels"].items()}
-    what = Known(labels, age=told["age"], sex=told["sex"])
+    own = tuple(own_tasks(told["own"]).values()) if told.get("own") else ()
+    what = Known(labels, age=told["age"], sex=told["sex"], own=own)
     if kept["said"]:
         return str(kept["said"]).replace(NAME, entry.path.name), what
     numbers = {

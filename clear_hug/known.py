@@ -31,7 +31,7 @@ from clear_hug.datasets import (
 )
 from clear_hug.ecg import ECGError
 from clear_hug.labels import OWN, OWN_TASKS, is_own, read_labels, read_tasks, row_of
-from clear_hug.tasks import TASKS, Task
+from clear_hug.tasks import TASKS, Task, alike
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Known:
     vocabulary : what they are written in (SCP, SNOMED, a label set of one's own), "" without labels
     source : the file that says so, by name, "" without labels
     age : years or None;  sex : "F", "M" or None
+    own : the label sets of one's own among those of `labels`
     """
 
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -53,6 +54,17 @@ class Known:
     source: str = ""
     age: float | None = None
     sex: str | None = None
+    own: tuple[Task, ...] = ()
+
+    def of(self, tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
+        """The labels of some tasks, by name; not those of one's own set that only bears the same name."""
+        own = {task.name: task for task in self.own}
+        there = (task for task in tasks if task.name in self.labels)
+        return {
+            task.name: self.labels[task.name]
+            for task in there
+            if task.name in TASKS or (task.name in own and alike(own[task.name], task))
+        }
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,9 @@ def _told(table: Path, stamps: tuple[tuple[int, int], ...]) -> tuple[dict[str, I
             items = [Item(**row) for row in table_of(folder, "cpsc2018").to_dict("records")]
             return {Path(item.where).with_suffix("").as_posix(): item for item in items}, ()
         if table.name == OWN:  # beside a published data set's it says nothing: those labels are its own
-            own = read_labels(table) if layout_of(folder) == "own" else {}
+            if layout_of(folder) != "own":
+                return {}, ()
+            own = read_labels(table)
             found = {key: Item(key, "own", "", **own_facts(folder, one)) for key, one in own.items()}
             return found, tuple(read_tasks(folder).values())
         rows = rows_of(table)
@@ -163,5 +177,7 @@ def _known_of(item: Item, source: str, own: Sequence[Task] = ()) -> Known:
         )
         for task in tasks
     }
-    vocabulary = item.vocabulary if tasks else ""
-    return Known(labels, statements, vocabulary, source if tasks else "", or_none(item.age), item.sex or None)
+    return Known(
+        labels, statements, item.vocabulary if tasks else "", source if tasks else "", or_none(item.age),
+        item.sex or None, tuple(task for task in tasks if task in own),
+    )  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,16 @@ import pytest
 
 from clear_hug import index as index_module
 from clear_hug.beats import tokenize_beats
-from clear_hug.checkpoint import Checkpoint
+from clear_hug.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clear_hug.cohort import UNKNOWN, Cohort, list_entries
 from clear_hug.diagnosis import diagnose
 from clear_hug.ecg import ECG, ECGError
 from clear_hug.index import ask, build, index_path, open_cohort, progress, stamps, waiting
 from clear_hug.io import read_ecg
+from clear_hug.model import CLEARHUG
+from clear_hug.tasks import own_tasks
 from clear_hug.ui.records import folder_records
+from tests.simulated_ptbxl import write_wfdb
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -60,6 +65,24 @@ def test_every_record_stands_in_the_index(folder: Path, checkpoint: Checkpoint) 
     assert cohort.labels[row] == "IVCD, PVC" and cohort.age[row] == 50 and cohort.sex[row] == "F"
     torn = cohort.titles.tolist().index("Doe_Jane")
     assert (cohort.truth[torn] == UNKNOWN).all() and np.isnan(cohort.probabilities[torn]).all()
+
+
+def test_the_truth_of_a_label_set_of_ones_own_is_that_of_the_same_set(
+    tmp_path: Path, simulated: Callable[..., ECG], random_model: Callable[..., CLEARHUG]
+) -> None:
+    folder, told = tmp_path / "echo", {"lvef": {"labels": {"LOW": "below 35 %", "MID": "35 to 49 %"}}}
+    for name in ("a", "b"):
+        write_wfdb(simulated("normal", fs=100.0), folder, name)
+    (folder / "labels.csv").write_text("record,statements,vocabulary\na,LOW,lvef\nb,none,lvef\n")
+    (folder / "tasks.json").write_text(json.dumps(told))
+    other = {"lvef": {"labels": {"MID": "20 to 34 %", "VERYLOW": "below 20 %"}}}
+    for seed, (sets, truth) in enumerate(((told, [[1, 0], [0, 0]]), (other, [[UNKNOWN] * 2] * 2))):
+        tasks = tuple(own_tasks(sets).values())
+        path = save_checkpoint(tmp_path / f"c{seed}", random_model("tiny", 2, seed=seed), tasks)
+        checkpoint = load_checkpoint(path)
+        build(folder, checkpoint)
+        cohort = opened(folder, checkpoint)
+        assert cohort.truth.tolist() == truth and cohort.labels.tolist() == ["LOW", ""]
 
 
 def test_the_records_list_and_the_index_agree_on_keys(folder: Path) -> None:

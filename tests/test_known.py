@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from clear_hug.known import (
     label_tables,
     person_of,
 )
-from clear_hug.tasks import TASKS
+from clear_hug.tasks import TASKS, own_tasks
 
 
 def header(path: Path, *notes: str) -> Path:
@@ -110,6 +111,26 @@ def test_a_label_set_of_ones_own_tells_labels(tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text('{"lvef": {"labels": {"VERYLOW": "below 25 %"}}}')
     with pytest.raises(ECGError, match=r"labels\.csv around the record .* 'LOW' is no label of lvef"):
         known(tmp_path / "one.hea")
+
+
+def test_labels_of_a_set_that_only_bears_the_same_name_are_not_held_against_an_answer(tmp_path: Path) -> None:
+    told = {"lvef": {"labels": {"LOW": "below 35 %", "MID": "35 to 49 %"}}}
+    (tmp_path / "labels.csv").write_text("record,statements,vocabulary\none,LOW,lvef\n")
+    (tmp_path / "tasks.json").write_text(json.dumps(told))
+    said = known(tmp_path / "one.hea")
+    (same,), (form,) = own_tasks(told).values(), (TASKS["form"],)
+    assert said.own == (same,) and said.of([form, same]) == {"lvef": ("LOW",)}
+    turned = {"lvef": {"labels": dict(reversed(told["lvef"]["labels"].items()))}}
+    assert said.of(list(own_tasks(turned).values())) == {"lvef": ("LOW",)}
+    for labels in ({"LOW": "below 50 %", "MID": "35 to 49 %"}, {"VERYLOW": "below 20 %"}):
+        assert said.of(list(own_tasks({"lvef": {"labels": labels}}).values())) == {}
+
+
+def test_beside_a_published_data_set_a_tasks_json_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("record,statements\none,NORM\n")
+    (tmp_path / "ConditionNames_SNOMED-CT.csv").write_text("Acronym Name,Full Name,Snomed_CT\n")
+    (tmp_path / "tasks.json").write_text('{"version": "2.0.0", "tasks": []}')  # of an editor
+    assert known_labels(tmp_path / "one.hea") == {}
 
 
 def test_a_labels_csv_of_other_columns_is_none_of_ours(tmp_path: Path) -> None:

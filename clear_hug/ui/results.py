@@ -279,7 +279,7 @@ class Page:
     @cached_property
     def known(self) -> dict[str, bool]:
         """task/label -> whether the record has it, for the checkpoint's labels that its data set tells."""
-        told = self.told.labels
+        told = self.told.of(self.checkpoint.tasks)
         tasks = [task for task in self.checkpoint.tasks if task.name in told]
         return {f"{t.name}/{label}": label in told[t.name] for t in tasks for label in t.labels}
 
