@@ -573,6 +573,13 @@ def test_a_label_set_of_ones_own_is_learned_judged_and_told(
     for subset in ("field", "all_records"):  # those without a label are told to be so, and judged
         assert told[subset]["records"] == (data.fold == 9).sum() == 2
     assert list(told["baselines"]) == ["ResNet"]
+    (folder / "tasks.json").write_text('{"lvef": {"labels": {"LOW": "above 35 %"}, "of_time": ["LOW"]}}')
+    prepare([folder], tmp_path / "other", workers=1)  # told otherwise since
+    for one in ("run", "resnet"):
+        with pytest.raises(
+            CorpusError, match=f"{one} learned another label set lvef than that of the corpus"
+        ):
+            answers(tmp_path / one, Corpus(tmp_path / "other"), rows, opened.targets)
     evaluate(str(tmp_path / "run" / "checkpoint"), tmp_path / "corpus", write=True)
     card = (tmp_path / "run" / "checkpoint" / "README.md").read_text()
     assert "### lvef" in card and "every record, which a label set of one's own" in card

@@ -20,7 +20,7 @@ from clear_hug.beats import split_windows
 from clear_hug.checkpoint import Checkpoint, load_checkpoint
 from clear_hug.diagnosis import collate, pick_device
 from clear_hug.model import CLEARHUG
-from clear_hug.tasks import TASKS, vocabulary_of
+from clear_hug.tasks import TASKS, Task, alike, own_tasks, vocabulary_of
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.fractions import label_fraction
 
@@ -79,6 +79,7 @@ class Kept:
     name : of the run, for sentences;  logits : (record, label);  records, targets : what the axes stand for
     how : what made them, in a few words;  learned : as of `Answers`
     train_folds : None where it is not known what it learned from
+    own : the label sets of one's own that it learned, where that is told
     """
 
     name: str
@@ -90,6 +91,7 @@ class Kept:
     label_fraction: float = 1.0
     how: str = ""
     learned: tuple[Learned, ...] = ()
+    own: tuple[Task, ...] = ()
 
 
 Source = Path | Kept
@@ -100,7 +102,8 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
 
     Raises
     ------
-    CorpusError : it holds no answers, not its folds, or not all targets
+    CorpusError : it holds no answers, not its folds, or not all targets; a label set of one's own that it
+        learned is another one in `data`
 
     """
     kept = (
@@ -111,6 +114,7 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
         name, names = kept.name, kept.targets
         folds: tuple[tuple[int, ...] | None, tuple[int, ...]] = (kept.train_folds, kept.watch_folds)
         share, how, learned = kept.label_fraction, kept.how, kept.learned
+        _check_own(name, kept.own, data)
         place = {record: k for k, record in enumerate(kept.records)}
         at = np.array([place.get(data.records[i]["record"], -1) for i in rows], dtype=np.int64)
         logits = np.where(at[:, None] >= 0, kept.logits[at], np.nan).astype(np.float32)
@@ -120,10 +124,20 @@ def answers(run: Source, data: Corpus, rows: NDArray[np.int64], targets: Sequenc
         name, names, folds = str(run), opened.targets, folds_of(opened)
         share, how = share_of(opened), _how("finetune", opened.training.get("config", {}))
         learned = tuple(learned_labels(opened.training))
+        _check_own(name, opened.tasks, data)
         logits = predict(opened.model.to(pick_device()), data, rows)
     if missing := [target for target in targets if target not in names]:
         raise CorpusError(f"{name} does not answer {', '.join(missing)}; train it on the same tasks.")
     return Answers(logits[:, [names.index(target) for target in targets]], *folds, share, learned, how)
+
+
+def _check_own(run: str, tasks: Sequence[Task], data: Corpus) -> None:
+    """Refuse answers to other labels of the same names."""
+    if other := [task.name for task in tasks if not alike(data.tasks.get(task.name, task), task)]:
+        raise CorpusError(
+            f"{run} learned another label set {other[0]} than that of the corpus, whose labels are called or "
+            "mean otherwise; train it on the same."
+        )
 
 
 def _table(path: Path, asked: Sequence[str]) -> Kept:
@@ -187,6 +201,7 @@ def _predictions(run: Path) -> Kept | None:
                 label_fraction=float(saved["label_fraction"]) if "label_fraction" in saved else 1.0,
                 how=_how("baseline", about),
                 learned=(learned_of(about),) if "data_sets" in about else (),
+                own=tuple(own_tasks(about["own_tasks"]).values()) if about.get("own_tasks") else (),
             )
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise CorpusError(f"{path} cannot be read ({error}); run `baseline` again.") from error

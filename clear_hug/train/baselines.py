@@ -23,7 +23,7 @@ from clear_hug.checkpoint import load_checkpoint
 from clear_hug.diagnosis import computes_bf16, pick_device
 from clear_hug.leads import N_LEADS
 from clear_hug.model import CLEAR, PRESETS
-from clear_hug.tasks import Task, targets_of
+from clear_hug.tasks import Task, targets_of, told_of
 from clear_hug.train.answers import learned_labels, learned_rows
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.criteria import evidence, usual_r_and_s, weigh_criteria
@@ -216,6 +216,7 @@ def baseline(
         "data_sets": sorted(set(data.data_set[np.concatenate([rows["train"], rows["watch"]])].tolist())),
         "data": data.digest,
         "labels": data.labels_digest,
+        "own_tasks": told_of(tasks),
         "revision": git_revision(),
     }
     run.mkdir(parents=True, exist_ok=True)
