@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import category
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,7 @@ TASKS: dict[str, Task] = {
 
 UNTOLD = "untold"  # the vocabulary of a record of which a labels.csv says that nothing is known
 REPORT, LUDB = "report", "LUDB"  # of the data sets whose statements no task here is told in
+_NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's controls, halves of characters and ends of lines
 NO_LABEL = "none"  # the statement, in a label set of one's own, that a record has none of its labels
 
 
@@ -289,8 +291,8 @@ def _own_task(name: str, told: Any) -> Task:
                 f"{name}: {code!r} is no code of a label; expected letters and digits without blanks, and "
                 f"not {NO_LABEL!r}, which says that a record has no label."
             )
-        if not isinstance(words, str) or not words.strip():
-            raise TaskError(f"{name}: {code} has no words; say what it means.")
+        if not isinstance(words, str) or not words.strip() or {*map(category, words)} & _NO_TEXT:
+            raise TaskError(f"{name}: {code} has no words; say what it means, in one line.")
     alike = {code.lower() for code in labels}
     if len(alike) < len(labels):
         raise TaskError(

@@ -131,6 +131,8 @@ def test_label_sets_are_alike_in_any_order_and_not_by_other_words():
         ({"lvef": {"labels": {"None": "a"}}}, "'None' is no code"),
         ({"lvef": {"labels": {"LOW": " "}}}, "LOW has no words"),
         ({"lvef": {"labels": {"LOW": 35}}}, "LOW has no words"),
+        ({"lvef": {"labels": {"LOW": "below\n35 %"}}}, "LOW has no words; .* in one line"),
+        ({"lvef": {"labels": {"LOW": "\ud800"}}}, "LOW has no words; .* in one line"),
         ({"lvef": {"labels": {"LOW": "a", "Low": "b"}}}, "differ in capitals alone"),
         ({"lvef": {"labels": {"LOW": "a"}, "of_time": ["MID"]}}, "of_time"),
         ({"lvef": {"labels": {"LOW": "a"}, "of_time": "LOW"}}, "of_time"),

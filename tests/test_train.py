@@ -555,7 +555,7 @@ def test_a_label_set_of_ones_own_is_learned_judged_and_told(
         write_wfdb(simulated("premature" if low else "normal", 200 + i, fs=100.0), folder, f"r{i}")
         rows.append(f"r{i},{'LOW' if low else 'none'},lvef,{i // 2 + 1}")
     (folder / "labels.csv").write_text("\n".join(rows))
-    (folder / "tasks.json").write_text('{"lvef": {"labels": {"LOW": "below 35 %"}, "of_time": ["LOW"]}}')
+    (folder / "tasks.json").write_text('{"lvef": {"labels": {"LOW": "35 % | <"}, "of_time": ["LOW"]}}')
     prepare([folder], tmp_path / "corpus", workers=1)
     recipe = FinetuneConfig(tasks=("lvef",), epochs=2, batch_size=8, precision="no", preset="tiny")
     with pytest.raises(RunError, match="what a planted change means for lvef: set premature_wide"):
@@ -566,7 +566,7 @@ def test_a_label_set_of_ones_own_is_learned_judged_and_told(
     against = BaselineConfig(tasks=("lvef",), epochs=1, test_folds=(9,))
     baseline(tmp_path / "resnet", tmp_path / "corpus", recipe=against)
     opened, data = ch.load_checkpoint(tmp_path / "run" / "checkpoint"), Corpus(tmp_path / "corpus")
-    assert opened.targets == ("lvef/LOW",) and opened.description["lvef/LOW"] == "below 35 %"
+    assert opened.targets == ("lvef/LOW",) and opened.description["lvef/LOW"] == "35 % | <"
     rows = judged(opened, data, (9,))
     beside = baseline_answers({"ResNet": tmp_path / "resnet"}, opened, data, rows)
     told = measure(opened, data, rows, beside)["tasks"]["lvef"]
@@ -582,6 +582,7 @@ def test_a_label_set_of_ones_own_is_learned_judged_and_told(
             answers(tmp_path / one, Corpus(tmp_path / "other"), rows, opened.targets)
     evaluate(str(tmp_path / "run" / "checkpoint"), tmp_path / "corpus", write=True)
     card = (tmp_path / "run" / "checkpoint" / "README.md").read_text()
+    assert r"| LOW | 35 % \| &lt; | " in card
     assert "### lvef" in card and "every record, which a label set of one's own" in card
     said = ch.diagnose(opened, ch.tokenize_beats(ch.read_ecg(folder / "r1.hea")))
     assert (said.tasks, said.labels) == (("lvef",), ("LOW",)) and np.isfinite(said.logits).all()

@@ -67,6 +67,11 @@ def _interval(row: Mapping[str, Any], key: str, sign: str = "") -> str:
     return f"{value:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if low is not None else "")
 
 
+def _text(words: str) -> str:
+    """What somebody has written, as one cell of a table."""
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
 def _table(header: str, rows: Iterable[str]) -> list[str]:
     return [header, "|" + "---|" * (header.count("|") - 1), *rows, ""]
 
@@ -284,7 +289,8 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[s
             "| label | in words | in training | here | AUROC (95 %) | average precision (95 %) | F1 at "
             "threshold (95 %) | sensitivity | specificity | ECE (95 %) |",
             [
-                f"| {label} | {words[f'{name}/{label}']} | {trained[label]} | {r['positives']} | "
+                f"| {_text(label)} | {_text(words[f'{name}/{label}'])} | {trained[label]} | "
+                f"{r['positives']} | "
                 f"{_interval(r, 'auroc')} | {_interval(r, 'average_precision')} | {_interval(r, 'f1')} | "
                 f"{_cell(r['sensitivity'])} | {_cell(r['specificity'])} | {_interval(r, 'ece')} |"
                 for label, r in field.items()
@@ -297,8 +303,8 @@ def _task(name: str, row: Mapping[str, Any], counted_from: int, words: Mapping[s
             f"| fewer than {counted_from} positives in training | in words | in training | here | AUROC (95 "
             "%) |",
             [
-                f"| {label} | {words[f'{name}/{label}']} | {trained[label]} | {field[label]['positives']} | "
-                f"{_interval(field[label], 'auroc')} |"
+                f"| {_text(label)} | {_text(words[f'{name}/{label}'])} | {trained[label]} | "
+                f"{field[label]['positives']} | {_interval(field[label], 'auroc')} |"
                 for label in rare
             ],
         )
