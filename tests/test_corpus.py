@@ -520,6 +520,7 @@ def test_a_report_of_a_device_is_no_label(tmp_path: Path, simulated: Simulated) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+@pytest.mark.long
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path, simulated: Simulated) -> None:
     for i in range(80):
         write_wfdb(simulated("normal", 0), tmp_path / "ward" / f"{i:03d}")

@@ -51,6 +51,7 @@ def left(temp: Path) -> list[Path]:
     return sorted(temp.glob(f"{PREFIX}*"))
 
 
+@pytest.mark.long
 def test_after_a_kill_the_next_start_cleans_up(start, tmp_path):
     killed, other = start(SLOW_READ), start(SLOW_READ)
     files = [Path(server.stdout.readline().strip()) for server in (killed, other)]

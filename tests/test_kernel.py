@@ -172,6 +172,7 @@ def test_records_that_teach_nothing_leave_it_silent(fitted):
     assert all(buffer.isfinite().all() for buffer in kernel.buffers())
 
 
+@pytest.mark.long
 def test_a_lead_that_is_flat_but_for_what_is_hidden_does_not_rule_the_others(fitted):
     made = [records(200, seed=1), records(200, seed=2, units_known=False)]
     for beats in made:

@@ -104,6 +104,7 @@ def test_hidden_beats_are_rebuilt_in_millivolt(shipped, real):
 
 
 @needs_data
+@pytest.mark.long
 def test_the_kernel_rebuilds_chest_leads_of_records_it_has_not_seen(shipped):
     """Of 40 records of fold 9 each chest lead from the other eleven: by both regressions, and by one."""
     folder = Path(DATA) / "ptbxl"
