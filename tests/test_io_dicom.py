@@ -180,6 +180,34 @@ def test_a_skew_of_less_than_a_sample_moves_nothing_and_an_absurd_one_is_told(tm
     assert any("skew" in said for said in ecg.warnings)
 
 
+def test_the_offset_of_a_channel_comes_on_top_of_its_skew(tmp_path):
+    def skew(group):
+        channel = lead_of(group, "V3")
+        channel.ChannelSampleSkew, channel.ChannelTimeSkew, channel.ChannelOffset = "5", "0.02", "0.1"
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", skew))
+    np.testing.assert_allclose(ecg.signal[8, 30:], MV[8], atol=STEP)
+
+
+@pytest.mark.parametrize("written", [b"late", b"NaN ", b"0.1\\0 ", b""])
+def test_a_skew_that_is_no_number_hinders_no_reading(tmp_path, written):
+    path = changed(tmp_path / "x.dcm", lambda group: setattr(lead_of(group, "V3"), "ChannelTimeSkew", "9753"))
+    content = path.read_bytes()
+    assert content.count(b"9753") == 1
+    path.write_bytes(content.replace(b"9753", written.ljust(4)[:4]))
+    ecg = read_ecg(path)
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+    assert any("no number" in said for said in ecg.warnings) == bool(written)
+
+
+def test_groups_whose_time_is_empty_run_side_by_side(tmp_path):
+    ds = pydicom.dcmread(dicom(tmp_path / "x.dcm", MV, FS, split=True))
+    for group in ds.WaveformSequence:
+        group.MultiplexGroupTimeOffset = None
+    ds.save_as(tmp_path / "x.dcm")
+    np.testing.assert_allclose(read_ecg(tmp_path / "x.dcm").signal, MV, atol=STEP)
+
+
 def test_a_channel_of_two_names_is_told(tmp_path):
     def rename(group):
         lead_of(group, "V3").ChannelLabel = "V4"

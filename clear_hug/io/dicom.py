@@ -5,14 +5,13 @@ Samples, scales and what stands beside them come from ecgdatakit (`kit.py`), the
 
 from __future__ import annotations
 
+import math
 import shutil
 import struct
 import warnings
 import zlib
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.kit import as_channel, as_channels, as_recording, in_time, parse, parsers
@@ -121,17 +120,32 @@ def _names(channel: Any) -> tuple[str | None, str | None, str | None]:
 def _skews(wave: Any, said: list[str]) -> list[int]:
     """By channel, how many samples after the group's own first one its first sample was taken."""
     fs, n = float(wave.SamplingFrequency), int(wave.NumberOfWaveformSamples)
-    skews = []
+    skews, told = [], len(said)
     for channel in wave.get("ChannelDefinitionSequence") or [{}] * int(wave.NumberOfWaveformChannels):
-        seconds = float(channel.get("ChannelTimeSkew") or 0) + float(channel.get("ChannelOffset") or 0)
-        skew = round(float(channel.get("ChannelSampleSkew") or 0) or seconds * fs)
-        if abs(skew) >= n:
+        by_sample, by_time, more = (
+            _number(channel, key) for key in ("ChannelSampleSkew", "ChannelTimeSkew", "ChannelOffset")
+        )
+        # sample and time say the same in two units; the offset comes on top of either
+        late = (by_sample or (by_time or 0.0) * fs) + (more or 0.0) * fs
+        if None in (by_sample, by_time, more) and len(said) == told:
+            said.append("What the file says of a channel's skew is no number: it is passed over.")
+        if abs(late) >= n:
             said.append(
                 "A channel begins later than it lasts, by what the file says of its skew: not applied."
             )
-            skew = 0
-        skews.append(skew)
+            late = 0.0
+        skews.append(round(late))
     return skews
+
+
+def _number(item: Any, key: str) -> float | None:
+    """A number of a data set: 0 where it is missing or empty, None where it is none."""
+    try:
+        value = item.get(key)
+        number = 0.0 if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 _PRINT = "1.2.840.10008.5.1.4.1.1.104"  # classes of DICOM that carry a PDF or another document
@@ -196,9 +210,10 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
     found = []
     for i, wave in enumerate(ds.WaveformSequence):
         if (group := parser._read_group(wave, i, little)) is not None:
-            offset = float(wave.get("MultiplexGroupTimeOffset", "nan"))  # ms
+            untold = wave.get("MultiplexGroupTimeOffset") in (None, "")
+            offset = None if untold else _number(wave, "MultiplexGroupTimeOffset")  # ms
             skews = dict(zip(map(id, group["leads"]), _skews(wave, said), strict=True))
-            found.append(group | {"offset": offset if np.isfinite(offset) else None, "skews": skews})
+            found.append(group | {"offset": offset, "skews": skews})
     length = [g["num_samples"] / g["sampling_frequency"] for g in found]
     longest = max(length)
     rhythm = [
