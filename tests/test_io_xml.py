@@ -1,6 +1,7 @@
 """XML of hospitals with a known truth: Sapphire, CardioSoft and Schiller."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -395,12 +396,14 @@ def test_sets_that_begin_at_once_are_one_record(tmp_path):
     assert not ecg.warnings
 
 
-@pytest.mark.parametrize("why", ["a lead twice", "no head", "another rate"])
+@pytest.mark.parametrize("why", ["a lead twice", "no head", "another rate", "a year between"])
 def test_of_sets_that_cannot_be_joined_the_first_is_read_and_it_is_told(tmp_path, why):
     heads = ['<head value="0" unit="s"/>'] * 2
     groups = [LEADS[:6], LEADS[6:]] if why != "a lead twice" else [LEADS[:6], ("I", *LEADS[6:])]
     if why == "no head":
         heads[1] = ""
+    if why == "a year between":
+        heads[1] = '<head value="31536000" unit="s"/>'
     text = in_sets(tmp_path / "x.xml", heads, groups)
     if why == "another rate":
         at = text.rindex('increment value="0.004"')
@@ -409,3 +412,22 @@ def test_of_sets_that_cannot_be_joined_the_first_is_read_and_it_is_told(tmp_path
     np.testing.assert_allclose(ecg.signal[:6], MV[:6], atol=0.6e-3)
     assert any("only the first is read" in said for said in ecg.warnings)
     assert set(ecg.absent_leads) == set(LEADS[6:])
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC"])
+def test_the_clock_of_an_aecg_is_its_own_and_not_this_machines(tmp_path, monkeypatch, zone):
+    times = ("20200329015957.500+0100", "20200329030000.000+0200", "20200329030002.500+0200")
+    heads = [f'<head value="{at}"/>' for at in (times[0], *times[1:], "20200329010005.000+0000")]
+    text = in_sets(tmp_path / "x.xml", heads, COLUMNS, 4).replace("TIME_RELATIVE", "TIME_ABSOLUTE")
+    plain = [f'<head value="202003290{at}"/>' for at in ("15957.5", "20000.0", "20002.5", "20005.0")]
+    unzoned = in_sets(tmp_path / "x.xml", plain, COLUMNS, 4).replace("TIME_RELATIVE", "TIME_ABSOLUTE")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        found = [read(text), read(unzoned)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    for ecg in found:
+        assert ecg.n_samples == MV.shape[1]
+        np.testing.assert_allclose(ecg.signal[9:, 1875:], MV[9:, 1875:], atol=0.6e-3)

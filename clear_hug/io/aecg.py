@@ -18,6 +18,8 @@ from typing import Any
 from clear_hug.ecg import ECGError
 from clear_hug.leads import canonical_lead
 
+FURTHEST = 600.0  # s between the first samples of two sets of one record
+
 
 @cache
 def aecg_parser() -> Any:
@@ -62,7 +64,8 @@ def aecg_parser() -> Any:
         def _join_sets(self, sets: Sequence[Any], series: Any, file_path: Path) -> Any:
             """Leads of several sets (a print's columns, say), each told its first sample, or None.
 
-            Joined are only sets of one rate that say when they begin, and no lead of which stands in two.
+            Joined are only sets of one rate that say when they begin, not far from each other, and no lead of
+            which stands in two.
             """
             before, times = list(self._warnings), []
             for one in sets:
@@ -74,7 +77,9 @@ def aecg_parser() -> Any:
             leads = [lead for _, _, some in times for lead in some]
             begins = [at for at, *_ in times if at is not None]
             rates = {about["sampling_rate_exact"] for _, about, _ in times}
-            if len({x.label for x in leads}) < len(leads) or len(begins) < len(times) or len(rates) != 1:
+            unlike = len({x.label for x in leads}) < len(leads) or len(rates) != 1
+            # what a clock that was set anew tells apart by days is no axis of time
+            if unlike or len(begins) < len(times) or max(begins) - min(begins) > FURTHEST:
                 self._warnings = before
                 return None
             self._warnings = [w for w in self._warnings if "sequence sets in the rhythm" not in w]
@@ -103,11 +108,12 @@ def _head_of(about: dict[str, Any]) -> float | None:
     if about.get("code", "").upper() == "TIME_RELATIVE":
         factor = {"s": 1.0, "ms": 1e-3, "us": 1e-6}.get(unit)
         return float(head) * factor if factor and _is_number(head, False) else None
-    found = re.match(r"(\d{14})(\.\d+)?", head)
+    found = re.match(r"(\d{14})(\.\d+)?([-+]\d{4})?", head)
     if not found:
         return None
-    try:
-        return datetime.strptime(found[1], "%Y%m%d%H%M%S").timestamp() + float(found[2] or 0)
+    try:  # as if in UTC, where the file names no zone: the zone of this machine is not the file's
+        at = datetime.strptime(found[1] + (found[3] or "+0000"), "%Y%m%d%H%M%S%z")
+        return at.timestamp() + float(found[2] or 0)
     except ValueError:
         return None
 
