@@ -1047,10 +1047,13 @@ def test_a_resolution_of_a_unit_is_what_a_count_is_worth(tmp_path, key):
     assert ecg.units_known
 
 
+@pytest.mark.parametrize(
+    ("key", "size"), [("resolution_uV", 4.88), ("resolution_mV", 4.88e-3), ("lsb_nV", 4880)]
+)
 @pytest.mark.parametrize("form", [np.round, lambda x: x])
-def test_a_resolution_is_not_applied_to_what_is_a_voltage_already(tmp_path, form):
+def test_a_resolution_is_not_applied_to_what_is_a_voltage_already(tmp_path, form, key, size):
     micro = form(np.round(MV / 4.88e-3) * 4.88)
-    np.savez(tmp_path / "x.npz", ecg=micro, fs=FS, resolution_uV=4.88)
+    np.savez(tmp_path / "x.npz", ecg=micro, fs=FS, **{key: size})
     ecg = read_ecg(tmp_path / "x.npz")
     np.testing.assert_allclose(ecg.signal, micro / 1000, atol=1e-5)
     assert any("not applied" in said for said in ecg.warnings) and "unit" in ecg.guessed

@@ -128,7 +128,7 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
     plain = [without_absent(x)[0] for x in leads.values()]
     span = median_span(plain)
     stated = low <= span * (millivolt(known.unit) or 1.0) <= high
-    stated |= known.by_step and not _counts(plain, known.step or 1.0)
+    stated |= known.by_step and not _counts(plain, 1000 / (known.gain or 1.0))
     unit, steps = known.unit, np.ones(len(leads))
     if gains.all() and not asked.unit:
         in_mv = median_span(x / gain for x, gain in zip(plain, gains, strict=True))
@@ -169,7 +169,7 @@ def _whole(leads: Iterable[NDArray[Any]]) -> bool:
 
 
 def _counts(leads: Sequence[NDArray[Any]], step: float) -> bool:
-    """Whether samples are whole numbers, and not such as have been multiplied by `step` already."""
+    """Whether samples are whole numbers, and not µV already, of which a count is worth `step`."""
     if not _whole(leads):
         return False
     sizes = np.unique(np.abs(np.concatenate([x[np.isfinite(x)] for x in leads])))
