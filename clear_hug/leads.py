@@ -67,7 +67,9 @@ _PREFIX = re.compile(
     # not without a sign between: "canali" is no lead I
     r"|(KAN(AA|A)[LŁ]|CANALE?|VOIE|КАНАЛ|ELVEZETÉS|KYTKENTÄ|AFLEDNING|DERYWACJA|ΑΠΑΓΩΓ[ΉΗ])[\s_.:-]+)+"
 )
-_SUFFIX = re.compile(r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF|WCT)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$")
+_SUFFIX = re.compile(
+    r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF|(?<!^V[RLF].)WCT)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$"
+)
 _LONGEST = 100  # characters; no name is longer, and a search in one would take long
 _NUMBERED = re.compile(r"\W{0,4}LEADS?[\s_-]*(\d{1,3})", re.IGNORECASE)
 
@@ -90,6 +92,19 @@ def is_modified(name: str) -> bool:
     """Whether a name is a monitor's or Holter's lead, which only stands for a standard one."""
     text = _bare(name)
     return text in _MODIFIED and text not in _CANONICAL and text not in _SYNONYMS
+
+
+@lru_cache(4096)
+def is_turned_over(name: str) -> bool:
+    """Whether a name says that its lead is upside down: "-aVR" of Cabrera's order, "Lead -aVR" too.
+
+    After a word the minus may join as well, so that there it is told of aVR alone, which is turned by custom.
+    """
+    text = unicodedata.normalize("NFKC", name[:_LONGEST]).strip().upper()
+    before = _PREFIX.match(text)
+    return text.startswith("-") or bool(
+        before and re.search(r"[\s_.:]-$", before[0]) and _bare(text[before.end() :]) == "AVR"
+    )
 
 
 def lead_number(name: str) -> int | None:

@@ -1,5 +1,10 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from clear_hug.io.recording import Asked, Channel, Recording
+from clear_hug.io.standard import to_ecg
 from clear_hug.leads import (
     EXTRA_LEADS,
     GROUP_OF,
@@ -9,6 +14,7 @@ from clear_hug.leads import (
     PAIRS,
     PAPER_3X4,
     canonical_lead,
+    is_turned_over,
 )
 
 
@@ -62,4 +68,26 @@ def test_a_lead_is_known_in_other_languages(spelling):
     ["", "PLETH", "canali", "Kanali", "Voiei", "WCT", "V10", "V0", "IV", "EEG Fp1", "MCL", "RESP", "aVX"],
 )
 def test_what_is_no_lead_is_none(name):
+    assert canonical_lead(name) is None
+
+
+@pytest.mark.parametrize("name", ["-aVR", "Lead -aVR", "LEAD_-aVR", "Kanal -aVR", "Ch: -aVR", "-V1"])
+def test_a_minus_before_a_lead_turns_it_over(name):
+    assert is_turned_over(name)
+    channels = [Channel(lead, np.arange(500.0) % 7, 250.0, "mV") for lead in LEADS if lead not in name]
+    told = Channel(name, np.arange(500.0) % 7, 250.0, "mV")
+    ecg = to_ecg(Path("x"), Recording("x", [*channels, told]), Asked())
+    row = LEADS.index("V1" if "V1" in name else "aVR")
+    np.testing.assert_allclose(ecg.signal[row], -told.samples)
+
+
+@pytest.mark.parametrize(
+    "name", ["aVR", "Lead-aVR", "Lead - aVR", "Kanal-aVR", "ECG -V1", "V1 -REF", "PLETH -aVR"]
+)
+def test_another_stroke_turns_nothing_over(name):
+    assert not is_turned_over(name)
+
+
+@pytest.mark.parametrize("name", ["VL-WCT", "VR WCT", "VF_WCT"])
+def test_a_limb_against_wilsons_terminal_is_no_augmented_lead(name):
     assert canonical_lead(name) is None

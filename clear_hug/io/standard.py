@@ -30,7 +30,7 @@ from clear_hug.io.recording import (
     within,
     without_absent,
 )
-from clear_hug.leads import LEADS, canonical_lead, is_modified, lead_number, numbered
+from clear_hug.leads import LEADS, canonical_lead, is_modified, is_turned_over, lead_number, numbered
 
 HIGH_MV = 20.0  # no heart deflects a surface lead further from its own median
 LOW_MV = 0.5  # nor do all leads at once stay within this span, but for the rarest low voltage
@@ -139,7 +139,7 @@ def _named(path: Path, channels: list[Channel], said: list[str]) -> tuple[dict[s
     counted = numbered(c.name for c in channels)
     scalp = any(_SCALP.match(c.name.strip()) for c in channels)  # then C3 and C4 lie on the head
     for channel in sorted(channels, key=lambda c: is_modified(c.name)):  # V5 comes before CM5
-        upside_down = channel.name.strip().startswith("-")  # "-aVR", Cabrera's order
+        upside_down = is_turned_over(channel.name)
         name = channel.name.strip().lstrip("-")
         lead = canonical_lead(name)
         if counted and lead_number(name) is not None:
