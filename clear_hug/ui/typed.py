@@ -16,7 +16,7 @@ PAUSE = 400  # ms without a letter
 
 _SEND = """
 export default function ({ data }) {
-  let timer = null, waits = null, going = false;
+  let timer = null, waits = null, until = 0;
   const mine = target => target.closest?.(`.st-key-${data.key}`);
   const send = () => {
     clearTimeout(timer);
@@ -31,20 +31,25 @@ export default function ({ data }) {
     waits = target;
     timer = setTimeout(send, data.pause);
   };
+  const hold = () => { until = performance.now() + data.pause; };
   const pressed = ({ target }) => {
     if (!waits || mine(target)) return;
-    going = true;
+    hold();
     send();
   };
   // a click that comes while the text is on its way is one with it to the server, and one of the two is lost
   const clicked = event => {
-    if (!going || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!event.isTrusted) return;
+    pressed(event);  // of a key, which no pointer came before
+    if (performance.now() >= until || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.stopPropagation();
     event.preventDefault();
-    setTimeout(() => {
-      going = false;
-      event.target.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true, view: window }));
-    }, data.pause);  // not click(), which the picture of a button has not
+    hold();
+    const { target, detail, clientX, clientY, screenX, screenY } = event;
+    const where = { detail, clientX, clientY, screenX, screenY };
+    setTimeout(() => target.dispatchEvent(
+      new MouseEvent('click', { bubbles: true, cancelable: true, composed: true, view: window, ...where })
+    ), data.pause);  // not click(), which the picture of a button has not, and which tells no place
   };
   const events = [['input', typed], ['pointerdown', pressed], ['click', clicked]];
   events.forEach(([name, act]) => document.addEventListener(name, act, true));

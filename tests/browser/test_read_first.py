@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
-from clear_hug.ui.typed import PAUSE
+from clear_hug.ui.typed import _SEND, PAUSE
 from tests.browser.steps import settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -74,4 +74,38 @@ def test_a_draft_is_there_after_a_look_at_the_ecg(contexts: dict[str, BrowserCon
     side.get_by_role("link", name="Diagnosis").click()
     page.get_by_text("Your reading first").wait_for()
     expect(note).to_have_value("wide beats, the last letter")
+    page.close()
+
+
+def test_a_click_that_waits_for_a_note_keeps_its_place_and_holds_no_later_one_back(chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.set_content(
+        "<div class=st-key-note><textarea></textarea></div><button>a</button><button>b</button><script>"
+        "const seen = []; document.addEventListener('click', e => e.target.matches('button') && "
+        "seen.push([e.target.textContent, e.clientX > 0, e.detail, !e.isTrusted]));"
+        "document.addEventListener('keydown', e => e.ctrlKey && e.key === 'Enter' && seen.push('sent'));"
+        "</script>"
+    )
+    page.add_script_tag(content=_SEND.replace("export default", "window.start ="))
+    page.evaluate(f"void start({{data: {{key: 'note', pause: {PAUSE}}}}})")
+    a, b = page.get_by_role("button", name="a"), page.get_by_role("button", name="b")
+
+    def seen() -> list[object]:
+        page.wait_for_timeout(2 * PAUSE)
+        found: list[object] = page.evaluate("seen.splice(0)")
+        return found
+
+    page.locator("textarea").press_sequentially("x")
+    a.click()
+    b.click()
+    assert seen() == ["sent", ["a", True, 1, True], ["b", True, 1, True]]
+    page.locator("textarea").press_sequentially("x")
+    a.click(modifiers=["Control"])  # another tab
+    assert seen() == ["sent", ["a", True, 1, False]]
+    b.click()
+    assert seen() == [["b", True, 1, False]]
+    page.locator("textarea").press_sequentially("x")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # a click that no pointer came before
+    assert seen() == ["sent", ["a", False, 0, True]]
     page.close()
