@@ -520,11 +520,12 @@ def _reasons(quality: Quality, n_beats: int) -> tuple[str, ...]:
     if quality.reversal:
         also = "; dextrocardia looks alike" if quality.reversal == "LA/RA" else ""
         said.append(f"Suspected: {REVERSALS[quality.reversal].words}{also}.")
-    said += [
-        f"Suspected: {a} and {b} hold nearly the same trace, which no two places on the chest do: one lead "
-        "recorded twice?"
-        for a, b in quality.repeated
-    ]
+    if quality.repeated:
+        pairs = ", ".join(f"{a} and {b}" for a, b in quality.repeated)
+        said.append(
+            f"Suspected: {pairs} hold nearly the same trace, which no two places on the chest do: one lead "
+            "recorded twice?"
+        )
     if not n_beats:
         said.append("No beat was found.")
     for measure in MEASURES.values():

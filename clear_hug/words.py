@@ -290,7 +290,7 @@ def apart_words(first: Measurements, second: Measurements) -> str:
 
 def _signed_only(value: float) -> str:
     """A whole number with a true minus sign."""
-    return f"{value:.0f}".replace("-", "−")
+    return f"{round(value)}".replace("-", "−")  # -0.3 is 0
 
 
 def qtc_words(read: float, measured: float) -> str:
