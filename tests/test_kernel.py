@@ -67,6 +67,7 @@ def told(fitted, beats, hidden):
     return fitted[0](seen, scale, hidden)[0], fitted[1](fitted[0], seen, scale, hidden)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("units_known", [True, False])
 def test_what_is_not_linear_is_told_on_records_it_has_not_seen(fitted, units_known):
     beats = records(seed=5, units_known=units_known)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -23,6 +24,7 @@ def some(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return tokens, rhythm, (truth > 0.5).float()
 
 
+@pytest.mark.long
 def test_the_regression_stands_at_the_bottom_of_its_loss() -> None:
     tokens, rhythm, labels = some()
     found = [part.double().requires_grad_() for part in regress(tokens, rhythm, labels)]

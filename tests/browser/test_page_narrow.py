@@ -54,6 +54,7 @@ def test_no_word_is_cut(page: Page, address: str, name: str) -> None:
     assert page.evaluate(CUT) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["ECG", "Reconstruction", "Diagnosis"])
 def test_every_option_can_be_reached(page: Page, address: str, name: str) -> None:
     page.set_viewport_size({**SIZE, "height": 900})

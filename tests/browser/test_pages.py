@@ -162,6 +162,7 @@ def test_upload_of_a_wfdb_pair(page: Page, address: str, tmp_path: Path) -> None
     page.screenshot(path=SHOTS / "upload_wfdb.png")
 
 
+@pytest.mark.long
 def test_uploads_one_after_the_other(page: Page, address: str) -> None:
     """What was given before, read or refused, does not come along."""
     from pydicom.data import get_testdata_file
