@@ -47,15 +47,14 @@ with guard():
         )
         said = {page.words(row) for row in page.ranking[:3]}
         first = page.checkpoint.tasks[0].name
-        others = [
-            row
-            for row in page.ranking
-            if called[row] and answer.tasks[row] != first and page.words(row) not in said
-        ]
+        others: dict[str, float] = {}  # words -> probability; a label that two tasks have stands once
+        for row in page.ranking:
+            if called[row] and answer.tasks[row] != first and page.words(row) not in said:
+                others.setdefault(page.words(row), answer.probabilities[row])
         if others:
             words.markdown(
                 "**Called beside them:** "
-                + " · ".join(ui.say(f"{page.words(row)} {answer.probabilities[row]:.0%}") for row in others)
+                + " · ".join(ui.say(f"{name} {p:.0%}") for name, p in others.items())
             )
         with words:
             show_normal(page, targets[called].tolist())

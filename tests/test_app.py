@@ -207,17 +207,21 @@ def test_what_neither_of_two_pages_knows_of_a_shared_key_is_said(
         app.run()
 
 
-def test_home_calls_at_the_operating_point_of_the_diagnosis_page(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("record", ["real", "simulated-premature"])
+def test_home_calls_at_the_operating_point_of_the_diagnosis_page(
+    monkeypatch: pytest.MonkeyPatch, record: str
+) -> None:
     monkeypatch.delenv("CLEAR_HUG_CHECKPOINT")
 
     def called(**address: str) -> tuple[int, str]:
-        home = page("app.py", record="real", **address)
-        said = plain(page("pages/4_Diagnosis.py", record="real", **address)).split("#### Called")[1]
+        home = page("app.py", record=record, **address)
+        said = plain(page("pages/4_Diagnosis.py", record=record, **address)).split("#### Called")[1]
         diagnosis = re.findall(r"(?:: |; )([^:;]+?) \(\d+%", said.split("**Planted")[0].split("*")[0])
         glance = [part for part in plain(home).split("**") if "%" in part]
         first = re.findall(r"([^·]+) \d+% \(called\)", glance[0])
         others = re.findall(r"([^·]+) \d+%", glance[1]) if len(glance) > 1 else []
-        assert {name.strip() for name in [*first, *others]} == {name.strip() for name in diagnosis}
+        names = [name.strip() for name in [*first, *others]]
+        assert set(names) == {name.strip() for name in diagnosis} and len(set(names)) == len(names)
         return len(first) + len(others), plain(home)
 
     usual, said = called()
