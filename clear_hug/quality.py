@@ -62,9 +62,7 @@ FAINT = 0.02  # of the usual lead's QRS height: so is a lead that shows less
 LITTLE = 1 / 3  # of the usual lead's QRS height: noise in a lead that shows less is held against that
 DOUBTFUL = 0.5  # a lead or a record below that is warned of
 ALL_OF_IT = 0.9  # of a lead
-REPEATED = (
-    0.02  # SD of the difference of two chest leads over the larger SD, below which they are one trace twice
-)
+REPEATED = 0.02  # SD of the difference of two chest leads over the larger SD; below it one stands there twice
 FEWEST_BEATS, FEWEST_LEADS = 3, 10  # that tell of an exchange of electrodes
 
 
