@@ -6,6 +6,24 @@ import numpy as np
 import streamlit as st
 
 from clear_hug import ui
+from clear_hug.because import (
+    ATTENTION_WORDS,
+    EXPORT_WORDS,
+    GRADIENT_WORDS,
+    LEAD_TOKEN_WORDS,
+    LEAST_RHYTHM,
+    LEFT_OUT_WORDS,
+    PROOF_WORDS,
+    SEGMENT_WORDS,
+    SHAPLEY_WORDS,
+    beat_words,
+    evidence_words,
+    most_beats_words,
+    opposing_beat,
+    proof_figures,
+    sum_words,
+    telling_beats,
+)
 from clear_hug.explain import METHODS
 from clear_hug.export import explanation_csv, explanation_json
 from clear_hug.leads import LEADS
@@ -28,26 +46,7 @@ from clear_hug.ui import guard, open_page
 from clear_hug.ui.answer import care_of, show_gate
 from clear_hug.ui.menus import GROUPED, TABS
 from clear_hug.ui.reading import wait_for_reading
-from clear_hug.words import (
-    ATTENTION_WORDS,
-    EXPORT_WORDS,
-    GRADIENT_WORDS,
-    LEAD_TOKEN_WORDS,
-    LEAST_RHYTHM,
-    LEFT_OUT_WORDS,
-    PROOF_WORDS,
-    SEGMENT_WORDS,
-    SHAPLEY_WORDS,
-    beat_marks,
-    beat_words,
-    evidence_words,
-    most_beats_words,
-    opposing_beat,
-    proof_figures,
-    qtc_words,
-    sum_words,
-    telling_beats,
-)
+from clear_hug.words import beat_marks, qtc_words
 
 page = open_page("Explanation")
 LEFT_OUT = {"one by one": "ablation", "Shapley values": "shapley", "exact Shapley values": "exact_shapley"}

@@ -29,6 +29,7 @@ ROWS = [
     {"reconstruct", "explain"},
     {"faithfulness", "novelty"},
     {"words"},
+    {"because"},
     {"gate"},
     {"cohort", "edits"},
     {"index"},
