@@ -75,7 +75,7 @@ run criteria --run runs/choice-seed-2 --others '["runs/cv12","runs/cv34","runs/c
 run faithfulness --folds '[9]' --seeds '["runs/choice","runs/choice-seed-2"]' --write true
 .venv/bin/python -m tests.golden.make
 
-# Plain ResNets beside each pair of folds, for `python -m benchmarks.out_of_fold`.
+# Plain ResNets beside each pair of folds; what they and ours answer to the folds they left out.
 beside() {  # name, folds to learn from, folds to look at
     for seed in 0 1; do
         run baseline --run "runs/$1-resnet-$seed" --recipe.tasks "$TASKS" --recipe.epochs 30 \
@@ -86,6 +86,7 @@ beside choice '[1,2,3,4,5,6]' '[7,8]'
 beside cv12 '[3,4,5,6,7,8]' '[1,2]'
 beside cv34 '[1,2,5,6,7,8]' '[3,4]'
 beside cv56 '[1,2,3,4,7,8]' '[5,6]'
+.venv/bin/python -m benchmarks.out_of_fold --runs_of runs --write true
 
 # Decoders that left out their folds, for `python -m benchmarks.rebuilding --checkpoints
 # '["runs/choice-decoder/checkpoint","runs/cv12-decoder/checkpoint", ...]'`.

@@ -7,6 +7,7 @@ metrics.json        what was measured
 faithfulness.json   how far its explanations may be believed, where that was measured
 operating.json      what its labels miss and call falsely at other thresholds, and what inputs it learned from
 baselines.safetensors   what the models it is held against answered to the records it is judged on
+out_of_fold.safetensors   what it and those would answer to records that they learned from, had they not
 README.md           the model card
 """
 
@@ -40,6 +41,7 @@ DEFAULT = "small"
 FAITHFULNESS = "faithfulness.json"
 OPERATING = "operating.json"
 BASELINES = "baselines.safetensors"
+OUT_OF_FOLD = "out_of_fold.safetensors"
 
 
 class CheckpointError(ValueError):
@@ -134,12 +136,13 @@ def save_checkpoint(
     faithfulness: Mapping[str, Any] | None = None,
     operating: Mapping[str, Any] | None = None,
     baselines: bytes | None = None,
+    out_of_fold: bytes | None = None,
 ) -> Path:
     """Write a checkpoint aside, then move it into place whole.
 
     faithfulness, operating : None keeps what was measured of the same weights and calibration, if it lies
         there
-    baselines : a safetensors file; None keeps the one that lies there
+    baselines, out_of_fold : safetensors files; None keeps the one that lies there
     """
     folder = Path(folder)
     labels = list(targets_of(tasks))
@@ -176,10 +179,11 @@ def save_checkpoint(
             measured = _kept(folder / file, digest) if measured is None else measured
             if measured:
                 _write_json(aside / file, dict(measured))
-        if baselines is not None:
-            (aside / BASELINES).write_bytes(baselines)
-        elif (folder / BASELINES).exists():
-            shutil.copyfile(folder / BASELINES, aside / BASELINES)
+        for file, answers in ((BASELINES, baselines), (OUT_OF_FOLD, out_of_fold)):
+            if answers is not None:
+                (aside / file).write_bytes(answers)
+            elif (folder / file).exists():
+                shutil.copyfile(folder / file, aside / file)
         (aside / "README.md").write_text(card or f"# {folder.name}\n\nNot measured yet.\n")
         aside.chmod(0o755)
         for path in aside.iterdir():
@@ -224,7 +228,7 @@ def save_measured(name: str, opened: Checkpoint, card: str | None = None, **meas
     ----------
     name : as of `load_checkpoint`, which gave `opened`
     card : None keeps the model card
-    measured : metrics, faithfulness, operating or baselines, as of `save_checkpoint`
+    measured : metrics, faithfulness, operating, baselines or out_of_fold, as of `save_checkpoint`
     """
     folder = folder_of(name)
     return save_checkpoint(
