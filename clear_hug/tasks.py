@@ -293,8 +293,8 @@ def _own_task(name: str, told: Any) -> Task:
             )
         if not isinstance(words, str) or not words.strip() or {*map(category, words)} & _NO_TEXT:
             raise TaskError(f"{name}: {code} has no words; say what it means, in one line.")
-    alike = {code.lower() for code in labels}
-    if len(alike) < len(labels):
+    folded = {code.lower() for code in labels}
+    if len(folded) < len(labels):
         raise TaskError(
             f"{name}: two of its codes differ in capitals alone; one would be taken for the other."
         )
