@@ -69,7 +69,7 @@ with guard():
     ablated = None
     with guard():  # a record of an hour has too many beats to leave out one by one
         ablated = page.explain(target, "ablation", "beat", against)
-    ending = ""
+    ending, rows = "", []
     if ablated:
         rows = telling_beats(lead, ablated)
         hidden = np.isin(np.arange(page.tokens.n_beats), rows) & page.tokens.valid
@@ -86,7 +86,8 @@ with guard():
     tabs = ui.tabs(TABS, "view")
     if tabs["On the trace"].open:
         with tabs["On the trace"], guard():
-            by = ui.choices("Painted by", ["lead", "beat"] if ablated else ["lead"], "paint")
+            ways = ["lead", "beat"] if ablated else ["lead"]
+            by = ui.choices("Painted by", ways, "paint", "beat" if rows else "lead")
             beats = {"beats": ablated.values, "tokens": page.tokens} if ablated and by == "beat" else {}
             layout = roomy_layout(page.ecg)
             figure = plot_painted_ecg(page.ecg, lead, start, seconds, layout=layout, dark=page.dark, **beats)

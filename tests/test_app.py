@@ -702,6 +702,13 @@ def test_first_glance_says_which_leads_carry_it_and_how_far_to_trust_that() -> N
     assert re.search("map of leads: (supported|weak)|Contradicted", words(app))
 
 
+@pytest.mark.parametrize(("target", "by"), [("form/PVC", "beat"), ("superdiagnostic/NORM", "lead")])
+def test_the_trace_is_painted_by_what_the_first_line_names(target: str, by: str) -> None:
+    app = page(EXPLANATION, target=target, record="simulated-premature", model="small")
+    assert ("without beats 9 and 11" in plain(app)) == (by == "beat")
+    assert next(item for item in app.get("button_group") if item.key == "paint").value == by
+
+
 def test_ways_of_leaving_out_are_told_apart() -> None:
     app = page(EXPLANATION, target="superdiagnostic/HYP")
     app.session_state["view"] = "Left out"
