@@ -69,7 +69,7 @@ with guard():
     ablated = None
     with guard():  # a record of an hour has too many beats to leave out one by one
         ablated = page.explain(target, "ablation", "beat", against)
-    ending, rows = "", []
+    painted, ending, rows = lead, "", []
     if ablated:
         rows = telling_beats(lead, ablated)
         hidden = np.isin(np.arange(page.tokens.n_beats), rows) & page.tokens.valid
@@ -88,7 +88,9 @@ with guard():
         with tabs["On the trace"], guard():
             ways = ["lead", "beat"] if ablated else ["lead"]
             by = ui.choices("Painted by", ways, "paint", "beat" if rows else "lead")
-            beats = {"beats": ablated.values, "tokens": page.tokens} if ablated and by == "beat" else {}
+            beats = {}
+            if ablated and by == "beat":
+                painted, beats = ablated, {"beats": ablated.values, "tokens": page.tokens}
             layout = roomy_layout(page.ecg)
             figure = plot_painted_ecg(page.ecg, lead, start, seconds, layout=layout, dark=page.dark, **beats)
             alt = f"The ECG, each {by} in the colour of its contribution to {words}"
@@ -227,5 +229,5 @@ with guard():
                     ui.download(form, make, f"{name}.{form.lower()}", mime)
             st.caption(EXPORT_WORDS)
     with trust.container():
-        ui.trust_line(page, lead)
+        ui.trust_line(page, painted)
     ui.model_line(lead)

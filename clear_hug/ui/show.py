@@ -233,12 +233,12 @@ def _set_right(digest: str, reversal: str | None) -> None:
 
 
 def trust_line(page: Page, why: Attribution) -> None:
-    """The one word on a map of leads, as soon as it is known: the page does not wait for it."""
+    """The one word on a map, as soon as it is known: the page does not wait for it."""
     proof = page.proof_soon(why)
     if proof is None:
         st.fragment(_until_proven, run_every=LOOK_AGAIN)(page, why)
     else:
-        _trust(proof)
+        _trust(proof, why.level)
 
 
 def _until_proven(page: Page, why: Attribution) -> None:
@@ -248,16 +248,16 @@ def _until_proven(page: Page, why: Attribution) -> None:
         waiting = False
     if not waiting:
         st.rerun()
-    st.markdown(":gray-badge[map of leads] is being tested; the verdict will appear here.")
+    st.markdown(f":gray-badge[map of {why.level}s] is being tested; the verdict will appear here.")
 
 
-def _trust(proof: Proof) -> None:
+def _trust(proof: Proof, level: str) -> None:
     """The word, and the first reason for it; all of them where the map is contradicted."""
     if proof.word == CONTRADICTED:
-        st.error(f"**Contradicted: do not rely on the map of leads.** {say(' '.join(proof.reasons))}")
+        st.error(f"**Contradicted: do not rely on the map of {level}s.** {say(' '.join(proof.reasons))}")
         return
     colour = {SUPPORTED: "green"}.get(proof.word, "orange")
-    st.markdown(f":{colour}-badge[map of leads: {proof.word}] {say(proof.reasons[0])}")
+    st.markdown(f":{colour}-badge[map of {level}s: {proof.word}] {say(proof.reasons[0])}")
 
 
 def model_line(result: Diagnosis | Reconstruction | Attribution) -> None:

@@ -208,7 +208,7 @@ def test_upload_of_what_is_no_ecg(page: Page, address: str, name: str, content: 
 def test_first_glance_of_an_explanation(page: Page, address: str) -> None:
     open_page(page, address, "Explanation", "?record=simulated-premature")
     expect(page.get_by_text(re.compile("of what speaks"))).to_be_visible()
-    expect(page.get_by_text(re.compile("map of leads: (supported|weak)|Contradicted"))).to_be_visible(
+    expect(page.get_by_text(re.compile("map of (leads|beats): (supported|weak)|Contradicted"))).to_be_visible(
         timeout=30_000
     )
     names = page.evaluate("document.querySelector('.js-plotly-plot').data.map(trace => trace.name)")
