@@ -66,6 +66,22 @@ class Known:
             if task.name in TASKS or (task.name in own and alike(own[task.name], task))
         }
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The statements in words, where a label set has words for them; else as they are written."""
+        every = {**TASKS, **{task.name: task for task in self.own}}
+        tasks = [every[name] for name in self.labels][::-1]  # the finer sets of PTB-XL come later
+        out = []
+        for statement in self.statements:
+            meant = (
+                task.descriptions[label]
+                for task in tasks
+                for label, there in zip(task.labels, task.encode([statement]), strict=True)
+                if there
+            )
+            out.append(next(meant, f"{self.vocabulary} {statement}"))
+        return tuple(dict.fromkeys(out))
+
 
 @dataclass(frozen=True)
 class Person:

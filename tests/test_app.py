@@ -29,7 +29,7 @@ from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.qrs import DETECTORS
 from clear_hug.ui import records, results
 from clear_hug.words import NOTICE
-from tests.simulated_ptbxl import write_folder
+from tests.simulated_ptbxl import write_folder, write_wfdb
 from tests.written_runs import log_row, write_run, write_runs
 
 ROOT = Path(__file__).parent.parent
@@ -641,6 +641,19 @@ def test_limits_are_those_of_the_age_that_the_data_set_tells(
     assert "Patient: 9 years, female (by the data set)" in plain(
         page("app.py", record=keys["00001_lr"])
     ).replace("*", "")
+
+
+def test_labels_that_the_model_does_not_answer_are_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simulated
+) -> None:
+    write_wfdb(simulated(), tmp_path, "one")
+    with (tmp_path / "one.hea").open("a") as header:
+        header.write("#Dx: 59118001\n")
+    monkeypatch.setenv("CLEAR_HUG_DATA", str(tmp_path))
+    (key,) = (key for key, record in ui.list_records().items() if record.title == "one")
+    told = plain(page("pages/4_Diagnosis.py", record=key))
+    assert "one.hea says of this record:** right bundle branch block. This model answers other labels" in told
+    assert "Labels the data set gives" not in told
 
 
 def test_folder_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

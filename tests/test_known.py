@@ -126,6 +126,20 @@ def test_labels_of_a_set_that_only_bears_the_same_name_are_not_held_against_an_a
         assert said.of(list(own_tasks({"lvef": {"labels": labels}}).values())) == {}
 
 
+def test_statements_are_told_in_words(tmp_path: Path) -> None:
+    header(tmp_path / "one.hea", "Dx: 59118001,1,164889003,59118001")
+    said = known(tmp_path / "one.hea")
+    assert said.words == ("right bundle branch block", "SNOMED 1", "atrial fibrillation")
+    (tmp_path / "labels.csv").write_text("record,statements,vocabulary\ntwo,ASMI LVH,SCP\nthree,LOW,lvef\n")
+    (tmp_path / "tasks.json").write_text('{"lvef": {"labels": {"LOW": "below 35 %"}}}')
+    assert known(tmp_path / "two.hea").words == (
+        "anteroseptal myocardial infarction",
+        "left ventricular hypertrophy",
+    )
+    assert known(tmp_path / "three.hea").words == ("below 35 %",)
+    assert known(tmp_path / "four.hea").words == ()
+
+
 def test_beside_a_published_data_set_a_tasks_json_is_none_of_ours(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("record,statements\none,NORM\n")
     (tmp_path / "ConditionNames_SNOMED-CT.csv").write_text("Acronym Name,Full Name,Snomed_CT\n")

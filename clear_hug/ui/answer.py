@@ -150,6 +150,12 @@ def show_called(page: Page, operated: Operated) -> None:
             "**Labels the data set gives this record that are not called:** "
             + (say("; ".join(missed)) or "nothing.")
         )
+    elif page.told.labels:
+        said = say("; ".join(page.told.words)) or "no label"
+        st.markdown(
+            f"**{say(page.told.source)} says of this record:** {said}. This model answers other labels, so "
+            "its answer is not held against that."
+        )
     if page.ecg.simulated and (planted := page.ecg.truth.get("change")):
         st.markdown(f"**Planted in this simulated ECG:** {say(str(planted))}")
     first = order[0] if order else top
