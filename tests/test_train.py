@@ -37,7 +37,6 @@ from clear_hug.train.criteria import (
 from clear_hug.train.decoder import DecoderConfig, decoder
 from clear_hug.train.evaluate import baseline_answers, evaluate, judged, measure
 from clear_hug.train.finetune import finetune
-from clear_hug.train.intervals import N_INTERVALS, measured
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import PretrainConfig, pretrain
@@ -410,15 +409,6 @@ def test_answers_without_some_leads_are_what_was_learned_to_foretell_them(
             )  # between records: a model that says nothing has none
             missed.append(float((without - foretold).square().mean() / spread))
     assert missed[0] > 1e-4 and missed[1] < 0.3 * missed[0]
-
-
-def test_measured_intervals_are_those_of_measure(corpus: Path) -> None:
-    data = Corpus(corpus)
-    for row, values in zip((0, 1), measured(data, np.array([0, 1])), strict=True):
-        found = ch.measure(ch.ECG(data.trace(row), 100.0, "one"))
-        assert values[2] == pytest.approx((found.qrs - 95) / 15, abs=1e-4)
-        assert values[-2] == pytest.approx(4 * np.log(found.heart_rate / 70), abs=1e-4)
-    assert measured(data, np.array([], dtype=int)).shape == (0, N_INTERVALS)
 
 
 def test_a_criterion_is_weighed_beside_the_answer_and_never_against_its_label() -> None:

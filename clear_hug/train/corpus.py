@@ -40,6 +40,7 @@ from clear_hug.train.records import Records
 FORMAT = 4  # of a shard; another one is prepared anew
 OPEN_PARTS = 400
 DIGEST = hashlib.sha256().digest_size
+DIGESTS = np.dtype(f"S{DIGEST}")
 BEAT = np.dtype([("r_peak", "<f8"), ("window", "<f8", (2,)), ("valid", "?", (N_LEADS,))])
 COLUMNS = ("record", "fold", "patient", "age", "sex", "units_known", "vocabulary", "statements",
            "duration", "n_samples", "n_beats", "n_dropped", "digest", "trace")  # fmt: skip
@@ -181,6 +182,11 @@ class Corpus:
         """How many records of a shard could not be tokenised."""
         shard = next(shard for shard in self.shards if shard.name == source)
         return len(pd.read_csv(shard / "failures.csv")) if (shard / "failures.csv").exists() else 0
+
+    @property
+    def digests(self) -> NDArray[np.bytes_]:
+        """(record,) `DIGESTS`, each as `digest_of`, in bytes."""
+        return self._digests.view(DIGESTS)[:, 0]
 
     def digest_of(self, i: int) -> str:
         """sha256 of record i, as `BeatTokens.digest`."""

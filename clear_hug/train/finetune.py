@@ -148,7 +148,7 @@ def finetune(
             return
         if recipe.intervals > 0:
             every = np.concatenate([train, pupils])
-            intervals[every] = measured(data, every)
+            intervals[every] = measured(data, every, accelerator)
         for epoch, row in epochs(folder, accelerator, objective, optimizer, data, rows_of, recipe, engine):
             if not accelerator.is_main_process:
                 continue
