@@ -358,7 +358,9 @@ def test_two_explanations_stand_on_one_scale_part_by_part():
     figure = plot_compare(a, b)
     assert "hug beside ablation" in figure.layout.title.text
     bars = [t for t in figure.data if t.type == "bar"]
-    assert bars[0].marker.pattern.shape != bars[1].marker.pattern.shape  # not by colour alone
+    hatch = bars[1].marker.pattern
+    assert bars[0].marker.pattern.shape != hatch.shape  # not by colour alone
+    assert hatch.fillmode == "overlay"  # over the bar's colour: alone, a hatch of the page's colour is unseen
     for k, bar in enumerate(bars):
         np.testing.assert_array_equal(bar.x, (data.first, data.second)[k])
     assert figure.layout.xaxis.range[0] == -figure.layout.xaxis.range[1] < -2.2

@@ -347,7 +347,12 @@ def plot_compare(
                 marker={
                     "color": colours[k],
                     "line": {"width": 1, "color": colours[k]},
-                    "pattern": {"shape": "" if k == 0 else "/", "fgcolor": look.page, "size": 5},
+                    "pattern": {
+                        "shape": "" if k == 0 else "/",
+                        "fgcolor": look.page,
+                        "fillmode": "overlay",
+                        "size": 5,
+                    },
                 },
                 text=data.names,
                 textposition="none",
