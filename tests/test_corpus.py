@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from scipy.io import savemat
 
 import clear_hug as ch
 from clear_hug.batch import Beats
@@ -446,6 +447,69 @@ def test_a_challenge_has_the_fold_of_ptbxl_beside_files_of_the_same_name(
     names, at = data.records.column("record").tolist(), data.in_challenges
     assert names.count("ptbxl/3") == 2 and list(at.values()) == ["ptbxl/3"]
     assert [int(data.fold[i]) for i, name in enumerate(names) if name == "ptbxl/3" or i in at] == [2, 0, 2]
+
+
+def test_cpsc2018_has_one_fold_in_its_own_form_and_in_the_challenges(
+    tmp_path: Path, simulated: Simulated
+) -> None:
+    """The challenges cut its voltages to whole counts: its traces differ, and its names tell."""
+    first = tmp_path / "cpsc"
+    rows = []
+    for i in range(1, 9):
+        ecg, name = simulated("normal", i, fs=500.0), f"A{i:04d}"
+        write_wfdb(ecg, tmp_path / "WFDB_CPSC2018" / name, ["Dx: 426783006"], data="mat")
+        first.mkdir(exist_ok=True)
+        told = {"sex": "Male", "age": 50, "data": ecg.signal.astype(float) + 4e-4}
+        savemat(first / f"{name}.mat", {"ECG": told})
+        rows.append({"Recording": name, "First_label": 1, "Second_label": "", "Third_label": ""})
+    write_csv(first / "REFERENCE.csv", rows)
+    write_csv(tmp_path / "ward" / "labels.csv", [{"record": "A0001", "statements": "SR", "patient": "p"}])
+    write_wfdb(simulated("normal", 20), tmp_path / "ward" / "A0001")  # a patient is told: no challenge
+    prepare([tmp_path / name for name in ("WFDB_CPSC2018", "cpsc", "ward")], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    fold = dict(zip(data.records.column("record"), data.fold.tolist(), strict=True))
+    assert data.twice == 0
+    for i in range(1, 9):
+        assert fold[f"WFDB_CPSC2018/A{i:04d}"] == fold[f"cpsc2018/A{i:04d}"] == fold_of(f"cpsc2018/A{i:04d}")
+    assert fold["ward/A0001"] == fold_of("ward-p")
+
+
+@pytest.mark.parametrize("with_ptbxl", [False, True])
+def test_a_patient_has_one_fold_when_a_recording_stands_twice(
+    source: Path, tmp_path: Path, simulated: Simulated, with_ptbxl: bool
+) -> None:
+    """Exports that overlap, by other names of the same patients: nobody is both learned from and judged."""
+    exports = {
+        "a": [(1, 0), (1, 1), (2, 2), (3, 3)],
+        "b": [(5, 1), (5, 10), (6, 3), (6, 2), (7, 12), (8, 13)],
+    }
+    for name, records in exports.items():
+        rows = []
+        for patient, seed in records:
+            seed += 30 * (not with_ptbxl or seed > 3)
+            record = f"p{patient}s{seed}"
+            write_wfdb(simulated(list(KINDS)[seed % 3], seed, fs=100.0), tmp_path / name / record)
+            rows.append({"record": record, "statements": "SR", "patient": f"{patient}"})
+        write_csv(tmp_path / name / "labels.csv", rows)
+    sources = [tmp_path / "b", tmp_path / "a", *([source] if with_ptbxl else [])]
+    prepare(sources, tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    folds: dict[str, set[int]] = {}
+    for row, fold in zip(data.records, data.fold.tolist(), strict=True):
+        if not row["record"].startswith("ptbxl/") and (not with_ptbxl or row["patient"] in ("a-1", "b-5")):
+            folds.setdefault(row["patient"], set()).add(fold)
+    assert all(len(of) == 1 for of in folds.values()), folds
+    assert folds["a-1"] == folds["b-5"]
+    same: dict[int, set[int]] = {}
+    for trace, fold in zip(data.recording.tolist(), data.fold.tolist(), strict=True):
+        same.setdefault(trace, set()).add(fold)
+    assert all(len(of) == 1 for of in same.values())
+    if with_ptbxl:
+        official = {row["record"]: row["fold"] for row in data.records if row["record"].startswith("ptbxl/")}
+        assert all(fold == 1 + number(name) // 2 for name, fold in official.items())
+        assert folds["a-1"] == {1}
+    else:
+        assert folds["a-2"] == folds["a-3"] == folds["b-6"]
 
 
 def test_another_set_of_the_same_name_does_not_take_its_place(tmp_path: Path, simulated: Simulated) -> None:

@@ -28,6 +28,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from clear_hug.batch import Beats
 from clear_hug.beats import TOKEN_FS, TOKEN_SAMPLES, BeatTokens, cut_tokens, windows_of
@@ -50,6 +52,8 @@ _TYPES: dict[str, str] = {
     **dict.fromkeys(("n_samples", "n_beats", "n_dropped"), "int32"),
     **dict.fromkeys(("age", "duration"), "float64"),
 }
+_IN_CHALLENGES = r"/(HR[0-9]{5}|JS[0-9]{5}|A[0-9]{4})$"
+_SETS = {"J": "csn", "A": "cpsc2018"}
 AGAIN = "run `python -m clear_hug.train prepare` again"
 
 
@@ -74,7 +78,7 @@ class Corpus:
     tasks : name -> Task, those that are known anywhere and those of one's own that its sources tell
     records : a dict a record, a row of records.csv each
     fold : (record,) int; 1 to 10, 0 where the source has no folds (see `clear_hug.datasets`); one and
-        the same for a recording that several sources hold
+        the same for a recording that several sources hold, and for all records of a patient
     statements : list of tuples, None for a record without labels
     vocabulary : (record,) str; what they are written in, "" without labels
     labelled : (record,) bool; there are labels of some task (see `labelled_for`): a device's report is none
@@ -211,9 +215,10 @@ class Corpus:
 
     @cached_property
     def in_challenges(self) -> dict[int, str]:
-        """Row of a record of the challenges -> its name in the set that it was published in."""
-        found = self.records.matching(r"/(HR|JS)[0-9]{5}$")
-        return {i: published for i, name in found.items() if (published := published_name(name))}
+        """Row of a record of the challenges, which tell no patients -> its name in the set that it is of."""
+        found, patients = self.records.matching(_IN_CHALLENGES), self.patients
+        named = {i: published_name(name) for i, name in found.items() if patients[i] == name}
+        return {i: name for i, name in named.items() if name}
 
     @cached_property
     def lead_scale(self) -> NDArray[np.float32]:
@@ -433,38 +438,63 @@ def _own_tasks(shards: Sequence[Path]) -> dict[str, Task]:
 def _one_fold(
     records: Records, recording: NDArray[np.uint64], published: dict[int, str]
 ) -> NDArray[np.int64]:
-    """(record,) folds: a recording that stands in several places has that of the first, PTB-XL's before all.
+    """(record,) folds: the records of a patient, and a recording that stands in several places, have one.
 
-    It is known by its trace, or as PTB-XL's in the challenges, HR00001 and so on: what is kept to judge must
-    not be learned from there. PTB-XL's own folds stay as they are published.
+    It is that of the first of them, PTB-XL's before all, then that of a set which the challenges took up.
+    A recording is known by its trace, or by its name in the challenges (`published_name`): what is kept to
+    judge must not be learned from there. PTB-XL's own folds stay as they are published, and its recordings
+    elsewhere have these, whoever their patient is.
     """
     own = records.column("fold").astype(np.int64)
     official = np.zeros(len(records), dtype=bool)
     official[list(records.matching(r"^ptbxl/[0-9]+$"))] = True
-    official &= records.column("vocabulary") == "SCP"
+    official &= (records.column("vocabulary") == "SCP") & (own > 0)
     told = np.flatnonzero(own > 0)
     told = told[np.argsort(~official[told], kind="stable")]
+    if not told.size:
+        return own
+    rows_of = records.rows_of(published.values(), told)
+    named = {i: rows_of[name] for i, name in published.items() if name in rows_of}
+    here, there = np.array([*named], np.int64), np.array([*named.values()], np.int64)
+    as_published = np.zeros(len(own), dtype=bool)
+    as_published[there] = True
+    told = told[np.argsort(~(official | as_published)[told], kind="stable")]
+    joined = (own > 0) | np.isin(recording, recording[told])
+    joined[here] = True
+    rows = np.flatnonzero(joined)
+    traces, trace = np.unique(recording[rows], return_inverse=True)
+    patient = pd.factorize(records.column("patient")[rows])[0]
+    mine = ~official[rows]  # a patient of PTB-XL has the folds that are published
+    n = len(own)
+    one = np.concatenate([rows, rows[mine], here])
+    other = np.concatenate([n + trace, n + traces.size + patient[mine], there])
+    size = n + traces.size + rows.size
+    group = connected_components(coo_array((np.ones(one.size, bool), (one, other)), (size, size)), False)[1]
+    groups, first = np.unique(group[told], return_index=True)
     fold = own.copy()
-    if told.size:
-        traces, first = np.unique(recording[told], return_index=True)
-        place = np.searchsorted(traces, recording).clip(max=traces.size - 1)
-        same = traces[place] == recording
-        fold[same] = own[told[first[place[same]]]]
-    rows = records.rows_of(published.values(), told)
-    for i, name in published.items():
-        if name in rows:
-            fold[i] = own[rows[name]]
+    fold[rows] = own[told[first[np.searchsorted(groups, group[rows])]]]
+    known, first = np.unique(recording[official], return_index=True)
+    if known.size:
+        at = np.searchsorted(known, recording).clip(max=known.size - 1)
+        same = known[at] == recording
+        fold[same] = own[official][first[at[same]]]
+    of_ptbxl = official[there]
+    fold[here[of_ptbxl]] = own[there[of_ptbxl]]
     fold[official] = own[official]
     return fold
 
 
 def published_name(record: str) -> str | None:
-    """What a record of the challenges (HR00001, JS00001) is called in PTB-XL or CSN; None for any other."""
-    found = re.search(r"/(HR|JS)(\d{5})$", record)
-    if not found or record.startswith(("ptbxl/", "csn/")):
+    """What a record of the challenges is called in the set that it is of; None for any other.
+
+    HR00001 is of PTB-XL, JS00001 of CSN, A0001 of CPSC2018.
+    """
+    if record.startswith(("ptbxl/", "csn/", "cpsc2018/")):
         return None
-    letters, number = found.groups()
-    return f"ptbxl/{int(number)}" if letters == "HR" else f"csn/JS{number}"
+    if not (found := re.search(_IN_CHALLENGES, record)):
+        return None
+    name = found[1]
+    return f"ptbxl/{int(name[2:])}" if name.startswith("HR") else f"{_SETS[name[0]]}/{name}"
 
 
 def _part_folders(shard: Path) -> list[Path]:

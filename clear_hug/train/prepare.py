@@ -121,7 +121,8 @@ def _tell_twice(out: Path) -> None:
     if twice:
         print(
             f"{twice} recordings stand in the corpus a second time, by another name or in another data set: "
-            "these have the fold of the first, PTB-XL's before all, whose own folds are as published."
+            "these, and other records of their patients, have the fold of the first, PTB-XL's before all, "
+            "whose own folds are as published."
         )
 
 
