@@ -117,7 +117,8 @@ def list_records(folder: Path) -> pd.DataFrame:
 
     Raises
     ------
-    CorpusError : no record, two records of one name, or a table that contradicts its arrays
+    CorpusError : no record, two records of one name, a table that contradicts its arrays, or a published data
+        set further down, or PTB-XL or CPSC2018 above, whose labels, patients and folds would be lost
     """
     folder = Path(os.path.abspath(folder))  # names and folds follow from it, however it is typed
     if not folder.is_dir():
@@ -137,9 +138,21 @@ def list_records(folder: Path) -> pd.DataFrame:
         ) from error
     if not len(table):
         raise CorpusError(f"{folder} holds no ECG that can be read.")
+    if name == "files" and (sets := _published_around(folder, table["where"])):
+        raise CorpusError(
+            f"{folder} would be read file by file, without the labels, patients and folds that its published "
+            f"data set tells beside the files: name {' and '.join(map(str, sets))} as the source instead."
+        )
     if (twice := table["record"].duplicated()).any():
         raise CorpusError(f"{folder} holds two records named {table['record'][twice].iloc[0]}; keep one.")
     return table
+
+
+def _published_around(folder: Path, where: Iterable[str]) -> list[Path]:
+    """Folders of published data sets that files, by their paths below a folder, lie in."""
+    inner = {above for path in where for above in Path(path).parents} - {Path()}
+    below = sorted(folder / one for one in inner if any(found(folder / one) for found in _PUBLISHED))
+    return below or [one for one in folder.parents if any(found(one) for found in _PUBLISHED[:2])][:1]
 
 
 def set_name(folder: Path) -> str:
@@ -521,4 +534,8 @@ LAYOUTS: dict[str, Layout] = {
 }
 """Layout -> how it is read; the first found in a folder is taken."""
 
+_PUBLISHED = (
+    LAYOUTS["ptbxl"].found, lambda folder: is_reference(folder / "REFERENCE.csv"),
+    *(LAYOUTS[name].found for name in ("mimic", "csn", "ludb")),
+)  # fmt: skip
 FILES = ("own", "files")  # of ECG files that nobody published: what they do not say may be told

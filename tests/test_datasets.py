@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -261,3 +262,23 @@ def test_a_set_is_called_as_its_folder_is_reached(tmp_path: Path, simulated: Sim
     names = {"ludb/1.0.1": "ludb", "mimic-iv-ecg/v2.0": "mimic-iv-ecg", "data/2020": "2020", "a/b": "b"}
     assert {path: set_name(Path("/x") / path) for path in names} == names
     assert set_name(Path("/1.0.3")) == "1.0.3"
+
+
+def test_a_folder_about_or_within_a_published_data_set_is_no_folder_of_files(
+    tmp_path: Path, simulated: Simulated
+) -> None:
+    """Read file by file, PTB-XL's test folds would be pre-trained on, and its labels lost, without a word."""
+    ptbxl, csn = tmp_path / "data" / "ptb-xl" / "1.0.3", tmp_path / "elsewhere" / "csn"
+    write_wfdb(simulated("normal", 1), ptbxl / "records500" / "00000" / "00001_hr")
+    row = {"ecg_id": 1, "scp_codes": "{'NORM': 100.0}", "strat_fold": 10, "filename_lr": ""}
+    write_csv(ptbxl / "ptbxl_database.csv", [{**row, "filename_hr": "records500/00000/00001_hr"}])
+    write_wfdb(simulated("normal", 2), csn / "WFDBRecords" / "01" / "JS00001", ["Dx: 426783006"], "mat")
+    write_csv(csn / "ConditionNames_SNOMED-CT.csv", [{"Acronym Name": "SR", "Snomed_CT": 426783006}])
+    (tmp_path / "data" / "csn").symlink_to(csn)
+    for near in (ptbxl.parent, ptbxl / "records500"):
+        with pytest.raises(CorpusError, match=re.escape(f"name {ptbxl} as the source")):
+            list_records(near)
+    with pytest.raises(CorpusError, match=re.escape(f"{tmp_path / 'data' / 'csn'} and {ptbxl}")):
+        list_records(tmp_path / "data")
+    assert list_records(ptbxl)["fold"].tolist() == [10]
+    assert list_records(csn / "WFDBRecords")["layout"].tolist() == ["files"]
