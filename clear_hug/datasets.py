@@ -31,7 +31,17 @@ from numpy.typing import NDArray
 
 from clear_hug.ecg import ECG, ECGError, ecg_from_leads
 from clear_hug.io import find_records, read_ecg
-from clear_hug.labels import FOLDS, OWN, LabelsError, Told, is_own, read_labels, row_of
+from clear_hug.labels import (
+    FOLDS,
+    OWN,
+    LabelsError,
+    Told,
+    is_own,
+    is_snomed,
+    patient_told,
+    read_labels,
+    row_of,
+)
 from clear_hug.leads import LEADS
 from clear_hug.tasks import LUDB, REPORT, UNTOLD
 
@@ -434,12 +444,15 @@ def _file_read(folder: Path, item: Item, **told: Any) -> tuple[ECG, Item]:
     path = folder / item.where
     ecg = read_ecg(path, **told)
     notes = header_notes(path.with_suffix(".hea"))
-    patient = notes.get("patient id", "")
+    patient = patient_told(notes.get("patient id", ""))
     if not item.patient and patient:
         item = replace(item, patient=f"{set_name(folder)}-{patient}")
     codes = codes_of(notes)
     if not item.statements and codes and item.vocabulary != UNTOLD:
         item = replace(item, statements=json.dumps(codes), vocabulary="SNOMED", fold=BY_PATIENT)
+    if strange := [word for word in _words_of(notes) if not is_snomed(word)]:
+        said = f'Dx in the header holds "{strange[0][:30]}", which is no SNOMED CT code: a label may be lost.'
+        ecg = replace(ecg, warnings=(*ecg.warnings, said))
     return ecg, item
 
 
@@ -481,7 +494,13 @@ def _own_read(folder: Path, item: Item, **told: Any) -> tuple[ECG, Item]:
 
 def codes_of(notes: Mapping[str, str]) -> list[str]:
     """SNOMED CT codes of a challenge header."""
-    return [code for code in re.split(r"[,\s]+", notes.get("dx", "")) if code.isdigit()]
+    return [word for word in _words_of(notes) if word.isdigit()]
+
+
+def _words_of(notes: Mapping[str, str]) -> list[str]:
+    """What stands under Dx, between commas, semicolons or blanks; [] for "Unknown"."""
+    words = [word for word in re.split(r"[,;\s]+", notes.get("dx", "")) if word]
+    return [] if [word.lower() for word in words] == ["unknown"] else words
 
 
 def header_notes(path: Path) -> dict[str, str]:

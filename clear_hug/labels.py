@@ -34,6 +34,7 @@ _FORMS = {
     "age": r"(\d{1,3}(\.\d+)?)?",
     "sex": r"(?i:F|M|FEMALE|MALE)?",
 }
+_NOBODY = ("", "unknown", "none", "nan", "na", "n/a", "null", "?", "-")
 _SCP = frozenset(TASKS["all"].labels)
 _CODES = _SCP.union(*(of for task in TASKS.values() for of in task.statements.values()))
 
@@ -130,6 +131,11 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def patient_told(name: str) -> str:
+    """A patient's name, "" for a word that says there is none: all of these would be one patient."""
+    return "" if name.strip().lower() in _NOBODY else name
+
+
 def key_of(record: str) -> str:
     """A record's path as rows and files are held against each other: with / and a suffix in lower case."""
     base, suffix = os.path.splitext(record.strip().replace("\\", "/").removeprefix("./"))
@@ -198,7 +204,7 @@ def _row(line: str, names: list[str], cells: list[str], own: Mapping[str, Task])
     fold = value["fold"].removesuffix(".0")
     if not fit["fold"]:
         raise LabelsError(f"{line}: fold {fold!r}; expected 1 to {FOLDS}, or nothing.")
-    patient = value["patient"].removesuffix(".0")
+    patient = patient_told(value["patient"].removesuffix(".0"))
     said = vocabulary if codes else ""
     told = Told(tuple(codes), said, patient, int(fold) if fold else None, value["age"], value["sex"])
     return key_of(value["record"]), told

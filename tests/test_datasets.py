@@ -282,3 +282,41 @@ def test_a_folder_about_or_within_a_published_data_set_is_no_folder_of_files(
         list_records(tmp_path / "data")
     assert list_records(ptbxl)["fold"].tolist() == [10]
     assert list_records(csn / "WFDBRecords")["layout"].tolist() == ["files"]
+
+
+@pytest.mark.parametrize(
+    ("dx", "codes", "doubted"),
+    [
+        ("164889003;59118001", ["164889003", "59118001"], False),
+        ("164889003 , 59118001", ["164889003", "59118001"], False),
+        ("164889003,AFIB", ["164889003"], True),
+        ("LBBB", [], True),
+        ("164889004", ["164889004"], True),  # its check digit is not right
+        ("Unknown", [], False),
+        ("", [], False),
+    ],
+)
+def test_no_code_of_a_header_is_lost_without_a_word(
+    tmp_path: Path, simulated: Simulated, dx: str, codes: list[str], doubted: bool
+) -> None:
+    write_wfdb(simulated("normal", 1), tmp_path / "set" / "a", [f"Dx: {dx}"], data="mat")
+    ecg, item = facts(tmp_path / "set")["set/a"]
+    assert json.loads(item.statements or "[]") == codes
+    assert any("no SNOMED CT code" in said for said in ecg.warnings) == doubted
+
+
+@pytest.mark.parametrize("word", ["Unknown", "NA", "nan", ""])
+def test_a_word_for_no_patient_is_no_patient(tmp_path: Path, simulated: Simulated, word: str) -> None:
+    """All records of unknown patients would be one patient: of one fold, and drawn at once."""
+    for i in range(3):
+        write_wfdb(
+            simulated("normal", i), tmp_path / "set" / f"r{i}", ["Dx: 426783006", f"Patient ID: {word}"]
+        )
+        write_wfdb(simulated("normal", i), tmp_path / "own" / f"r{i}")
+    rows = [{"record": f"r{i}", "statements": "SR", "patient": word, "fold": i + 1} for i in range(3)]
+    write_csv(tmp_path / "own" / "labels.csv", rows)
+    for name in ("set", "own"):
+        assert {item.patient for _, item in facts(tmp_path / name).values()} == {
+            f"{name}/r{i}" for i in range(3)
+        }
+    assert {item.fold for _, item in facts(tmp_path / "own").values()} == {1, 2, 3}
