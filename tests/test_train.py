@@ -520,6 +520,27 @@ def test_a_frozen_encoder_reads_each_record_once(
     torch.testing.assert_close(*weights)
 
 
+def test_a_frozen_encoder_reads_each_window_of_a_long_record(
+    pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each epoch reads another window: what is kept of one must not answer for the next."""
+    lines = ["record,statements,fold"]
+    for i in range(6):
+        ecg = ch.simulate_ecg("normal", seed=i, fs=100.0, seconds=25.0)
+        write_wfdb(ecg, tmp_path / "long", f"r{i}")
+        lines.append(f"r{i},{'SR' if i % 2 else 'NORM SR'},1")
+    (tmp_path / "long" / "labels.csv").write_text("\n".join(lines))
+    prepare([tmp_path / "long"], tmp_path / "corpus", workers=1)
+    recipe = FinetuneConfig(epochs=5, batch_size=3, precision="no", frozen=True, augment=STILL, steady=0,
+                            additive=0, watch_folds=(), intervals=0, dropout=0, ridge=0)  # fmt: skip
+    init, weights = str(pretrained / "checkpoint"), []
+    for name, once in (("once", True), ("each", False)):
+        monkeypatch.setattr(Augmentation, "off", once)
+        finetune(tmp_path / name, tmp_path / "corpus", init=init, recipe=recipe)
+        weights.append(ch.load_checkpoint(tmp_path / name / "checkpoint").model.hug.head.weight)
+    torch.testing.assert_close(*weights)
+
+
 def test_tiny_is_what_tests_use_and_tasks_cover_the_field() -> None:
     assert PRESETS["tiny"].width < PRESETS["small"].width < PRESETS["base"].width
     sizes = {name: len(task.labels) for name, task in TASKS.items()}

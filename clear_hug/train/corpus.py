@@ -311,12 +311,24 @@ class Corpus:
         trace, every = self._arrays(i)
         first_sample, first_beat = self._start[i]
         beats, start = every[first_beat : first_beat + self.n_beats[i]], 0.0
-        edges = window_edges(float(self._duration[i]))
-        if edges.size > 2:
-            windows = windows_of(beats["r_peak"], beats["valid"].T, edges)
-            which, mine = windows[epoch % len(windows)]
-            beats, start = beats[mine], float(edges[which])
+        if windows := self._windows(i):
+            start, mine = windows[epoch % len(windows)]
+            beats = beats[mine]
         return trace, int(first_sample), beats, start
+
+    def _windows(self, i: int) -> list[tuple[float, NDArray[np.int64]]]:
+        """Start, s, and beats of each window of record i in which there are any; [] where it is one window."""
+        edges = window_edges(float(self._duration[i]))
+        if edges.size <= 2:
+            return []
+        first = self._start[i, 1]
+        beats = self._arrays(i)[1][first : first + self.n_beats[i]]
+        found = windows_of(beats["r_peak"], beats["valid"].T, edges)
+        return [(float(edges[k]), mine) for k, mine in found]
+
+    def n_windows(self, i: int) -> int:
+        """How many windows `beats` reads of record i, one an epoch in turn."""
+        return len(self._windows(i)) or 1
 
     def tasks_of(self, names: Sequence[str]) -> tuple[Task, ...]:
         """The tasks of some names.

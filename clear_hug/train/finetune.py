@@ -126,6 +126,8 @@ def finetune(
     intervals = np.full((len(data), N_INTERVALS), np.nan, dtype=np.float32)
     masks = MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed)
     objective = Tuning(model, masks, labels, intervals, tasks, recipe)
+    if objective.once:
+        objective.n_windows = {int(i): data.n_windows(int(i)) for i in np.concatenate([train, pupils])}
     optimizer = torch.optim.AdamW(layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}

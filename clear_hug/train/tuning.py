@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,7 +48,8 @@ class FinetuneConfig:
         label_fraction: share of the labelled records that are learned from, whole patients, drawn by seed
         stratified: keep the labels' shares in it; else patients are drawn at random
         frozen: leave the encoder as it is and learn the head alone; where nothing is augmented or left out
-            (`augment`, `steady`, `additive`) each record is encoded once, and its lead tokens are kept
+            (`augment`, `steady`, `additive`) each record (of a long one each window) is encoded once, and its
+            lead tokens are kept
         per_lead: one level-1 map of HUG a lead, or one a group
         epochs: passes over the records
         batch_size: records a step
@@ -157,8 +158,9 @@ class Tuning(Objective):
         mixes = [not time for time in of_time(tasks)]  # time stays a record's own
         self.register_buffer("mixes", torch.tensor(mixes), persistent=False)
         still = recipe.augment.off and not recipe.steady and not recipe.additive
-        self.once = recipe.frozen and still  # each record is encoded once
-        self.kept: dict[int, tuple[Tensor, ...]] = {}  # of each, its lead tokens and scales
+        self.once = recipe.frozen and still  # each window is encoded once
+        self.n_windows: Mapping[int, int] = {}  # of records of several, of which an epoch reads one
+        self.kept: dict[tuple[int, int], tuple[Tensor, ...]] = {}  # of each window, lead tokens and scales
         self.like: Encoded | None = None
 
     def train(self, mode: bool = True) -> Tuning:
@@ -234,7 +236,7 @@ class Tuning(Objective):
 
     def _encoded_once(self, batch: Batch) -> Encoded:
         """As `CLEARHUG.encode`, the frozen encoder's part of it kept from the first time on."""
-        rows = batch.rows.tolist()
+        rows = [(row, batch.epoch % self.n_windows.get(row, 1)) for row in batch.rows.tolist()]
         if new := [k for k, row in enumerate(rows) if row not in self.kept]:
             with torch.no_grad():
                 beats = batch.beats.take(torch.tensor(new, device=batch.beats.values.device))
