@@ -19,21 +19,24 @@ import numpy as np
 import pytest
 import torch
 
+import clear_hug as ch
 from clear_hug.batch import Beats
 from clear_hug.checkpoint import CheckpointError
 from clear_hug.masked import MaskedCLEAR
 from clear_hug.model import CLEAR, PRESETS
 from clear_hug.train import __main__ as command
 from clear_hug.train import run as run_module
-from clear_hug.train.augment import Augmentation
+from clear_hug.train.augment import ALL_BEATS, Augmentation
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.finetune import finetune
 from clear_hug.train.loop import Average, EngineConfig, check_finite, learning_rate
+from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
 from clear_hug.train.reading import Batch, batches, read_batch, workers_beside
 from clear_hug.train.run import Run
 from clear_hug.train.settings import RunError
 from clear_hug.train.tuning import FinetuneConfig
+from tests.simulated_ptbxl import write_wfdb
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAIN = PretrainConfig(
@@ -353,6 +356,35 @@ PLAIN = {
     "augment": Augmentation(**{f.name: 0.0 for f in fields(Augmentation)} | {"stretch": 99}),
     "dropout": 0.0,
 }
+
+
+STILL = replace(PLAIN["augment"], stretch=ALL_BEATS)
+
+
+@pytest.mark.slow
+def test_a_frozen_run_that_was_cut_off_goes_on_bit_for_bit(cut_at, tmp_path) -> None:
+    """Tokens have other last bits in another batch: what is kept of a record must not hang on its batches."""
+    folder, lines = tmp_path / "ward", ["record,statements,fold"]
+    for i in range(24):
+        ecg = ch.simulate_ecg("normal", seed=i, fs=100.0, heart_rate=40.0 + 6 * i)
+        write_wfdb(ecg, folder, f"r{i}")
+        lines.append(f"r{i},{('NORM', 'IMI', 'CLBBB')[i % 3]},{1 + i % 7}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    prepare([folder], tmp_path / "corpus", workers=1)
+    recipe = replace(
+        FINETUNE, augment=STILL, dropout=0.0, frozen=True, steady=0.0, additive=0.0, epochs=3,
+        batch_size=2, watch_folds=(), intervals=0.0, preset="mini",
+    )  # fmt: skip
+
+    def go(run: str, resume: bool = False) -> None:
+        finetune(tmp_path / run, tmp_path / "corpus", None, (), recipe, ENGINE, resume)
+
+    go("whole")
+    cut_at(14)
+    with pytest.raises(Cut):
+        go("run")
+    go("run", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.slow

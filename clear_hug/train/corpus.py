@@ -317,7 +317,7 @@ class Corpus:
         return trace, int(first_sample), beats, start
 
     def _windows(self, i: int) -> list[tuple[float, NDArray[np.int64]]]:
-        """Start, s, and beats of each window of record i in which there are any; [] where it is one window."""
+        """Start, s, and beats of each window of record i that has any; [] where it is one window."""
         edges = window_edges(float(self._duration[i]))
         if edges.size <= 2:
             return []

@@ -126,8 +126,6 @@ def finetune(
     intervals = np.full((len(data), N_INTERVALS), np.nan, dtype=np.float32)
     masks = MaskedCLEAR(clear, few_leads=recipe.few_leads, seed=recipe.seed)
     objective = Tuning(model, masks, labels, intervals, tasks, recipe)
-    if objective.once:
-        objective.n_windows = {int(i): data.n_windows(int(i)) for i in np.concatenate([train, pupils])}
     optimizer = torch.optim.AdamW(layered_groups(model, recipe), betas=(0.9, 0.98), fused=True)
     about = describe("finetune", recipe, engine, data, train, accelerator)
     about |= {"init": source.training if source else None, "init_digest": source.digest if source else None}
@@ -148,9 +146,12 @@ def finetune(
     with Run(Path(run), accelerator, about, arguments, resume) as folder:
         if folder.finished:
             return
+        every = np.concatenate([train, pupils])
         if recipe.intervals > 0:
-            every = np.concatenate([train, pupils])
             intervals[every] = measured(data, every, accelerator)
+        if objective.once:
+            with accelerator.autocast():
+                objective.keep(data, every)
         for epoch, row in epochs(folder, accelerator, objective, optimizer, data, rows_of, recipe, engine):
             if not accelerator.is_main_process:
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,11 @@ from clear_hug.masked import MaskedCLEAR, masked_counts, masked_loss, mix
 from clear_hug.model import CLEARHUG, DECODER, PRESETS, Encoded
 from clear_hug.tasks import Task, of_time, targets_of
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
+from clear_hug.train.corpus import Corpus
 from clear_hug.train.intervals import N_INTERVALS
 from clear_hug.train.loop import Average, Objective
 from clear_hug.train.plant import SAYS
-from clear_hug.train.reading import Batch
+from clear_hug.train.reading import Batch, read_batch
 from clear_hug.train.settings import (
     RunError,
     a_fraction,
@@ -31,6 +32,7 @@ from clear_hug.train.settings import (
     shares,
 )
 
+AT_ONCE = 64  # records that a frozen encoder reads
 HALF = 0.5  # of the records of a batch some leads are left out too
 
 
@@ -159,9 +161,9 @@ class Tuning(Objective):
         self.register_buffer("mixes", torch.tensor(mixes), persistent=False)
         still = recipe.augment.off and not recipe.steady and not recipe.additive
         self.once = recipe.frozen and still  # each window is encoded once
-        self.n_windows: Mapping[int, int] = {}  # of records of several, of which an epoch reads one
-        self.kept: dict[tuple[int, int], tuple[Tensor, ...]] = {}  # of each window, lead tokens and scales
-        self.like: Encoded | None = None
+        self.n_windows: dict[int, int] = {}  # of each record; an epoch reads one of them
+        self.place: dict[tuple[int, int], int] = {}  # of a record's window in what is kept
+        self.kept: Encoded | None = None
 
     def train(self, mode: bool = True) -> Tuning:
         """A frozen part is in evaluation mode: no dropout in it."""
@@ -234,20 +236,33 @@ class Tuning(Objective):
             out |= {"loss": out["loss"] + r.rebuild * rebuilt["loss"], "r2": rebuilt["r2"]}
         return out
 
+    @torch.no_grad()
+    def keep(self, data: Corpus, rows: NDArray[np.int64]) -> None:
+        """Encode each window of some records once, the same whatever batches they will be learned in."""
+        self.model.clear.eval()
+        device = self.model.clear.summary.device
+        n = np.array([data.n_windows(int(row)) for row in rows])
+        kept = []
+        for window in range(n.max()):
+            here = rows[n > window]
+            for some in np.split(here, range(AT_ONCE, len(here), AT_ONCE)):
+                encoded = self.model.clear.encode(
+                    read_batch(data, some, window).to(device).beats, leads_only=True
+                )
+                kept.append((encoded.lead_tokens, encoded.lead_there, encoded.scale, encoded.told))
+                self.place |= {(int(row), window): len(self.place) + k for k, row in enumerate(some)}
+        self.n_windows = dict(zip(rows.tolist(), n.tolist(), strict=True))
+        tokens, there, scale, told = (torch.cat(one) for one in zip(*kept, strict=True))
+        self.kept = replace(encoded, lead_tokens=tokens, lead_there=there, x=tokens, scale=scale, told=told)
+
     def _encoded_once(self, batch: Batch) -> Encoded:
-        """As `CLEARHUG.encode`, the frozen encoder's part of it kept from the first time on."""
-        rows = [(row, batch.epoch % self.n_windows.get(row, 1)) for row in batch.rows.tolist()]
-        if new := [k for k, row in enumerate(rows) if row not in self.kept]:
-            with torch.no_grad():
-                beats = batch.beats.take(torch.tensor(new, device=batch.beats.values.device))
-                self.like = self.model.clear.encode(beats, leads_only=True)
-            of = (self.like.lead_tokens, self.like.lead_there, self.like.scale, self.like.told)
-            self.kept |= {rows[k]: tuple(x[i].clone() for x in of) for i, k in enumerate(new)}
-        assert self.like is not None
-        kept = zip(*(self.kept[row] for row in rows), strict=True)
-        tokens, there, scale, told = (torch.stack(one) for one in kept)
-        encoded = replace(self.like, lead_tokens=tokens, lead_there=there, x=tokens, scale=scale, told=told)
-        with torch.autocast(tokens.device.type, enabled=False):
+        """As `CLEARHUG.encode`, the frozen encoder's part of it from what is kept."""
+        assert self.kept is not None
+        rows = ((row, batch.epoch % self.n_windows[row]) for row in batch.rows.tolist())
+        at = torch.tensor([self.place[row] for row in rows], device=self.kept.x.device)
+        of = ("lead_tokens", "lead_there", "x", "scale", "told")
+        encoded = replace(self.kept, **{name: getattr(self.kept, name)[at] for name in of})
+        with torch.autocast(at.device.type, enabled=False):
             return replace(encoded, lead_tokens=self.model.facts(encoded, batch.beats))
 
     def after_step(self) -> None:
