@@ -22,20 +22,22 @@ import torch
 import clear_hug as ch
 from clear_hug.batch import Beats
 from clear_hug.checkpoint import CheckpointError
+from clear_hug.hug import HUG
 from clear_hug.masked import MaskedCLEAR
-from clear_hug.model import CLEAR, PRESETS
+from clear_hug.model import CLEAR, CLEARHUG, PRESETS
 from clear_hug.train import __main__ as command
 from clear_hug.train import run as run_module
 from clear_hug.train.augment import ALL_BEATS, Augmentation
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.finetune import finetune
-from clear_hug.train.loop import Average, EngineConfig, check_finite, learning_rate
+from clear_hug.train.intervals import N_INTERVALS
+from clear_hug.train.loop import Average, EngineConfig, check_finite, learning_rate, parameter_groups
 from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import PretrainConfig, Rebuilding, pretrain
 from clear_hug.train.reading import Batch, batches, read_batch, workers_beside
 from clear_hug.train.run import Run
 from clear_hug.train.settings import RunError
-from clear_hug.train.tuning import FinetuneConfig
+from clear_hug.train.tuning import FinetuneConfig, layered_groups
 from tests.simulated_ptbxl import write_wfdb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -597,3 +599,18 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
     assert np.all(np.diff(rates[10:]) <= 0)
+
+
+def test_weight_decay_does_not_hang_on_the_number_of_labels() -> None:
+    """The head of one label is a matrix like that of 59; biases, norms and lead tokens are none."""
+    several, recipe = [], FinetuneConfig(preset="tiny")
+    for n_labels in (1, 5, 59):
+        clear = CLEAR(PRESETS["tiny"])
+        model = CLEARHUG(clear, HUG(clear.config.width, n_labels + N_INTERVALS, recipe.per_lead))
+        name_of = {id(parameter): name for name, parameter in model.named_parameters()}
+        for groups in (layered_groups(model, recipe), parameter_groups(model, recipe.weight_decay)):
+            decayed = [group["params"] for group in groups if group["weight_decay"] > 0]
+            several.append({name_of[id(parameter)] for params in decayed for parameter in params})
+    assert all(one == several[0] for one in several)
+    assert {"hug.head.weight", "hug.rhythm"} <= several[0]
+    assert not {"clear.lead", "clear.summary", "hug.head.bias", "clear.norm.weight"} & several[0]

@@ -53,7 +53,7 @@ class BaselineConfig:
         epochs: passes over the records (resnet)
         batch_size: records a step (resnet)
         lr: peak learning rate (resnet)
-        weight_decay: of the matrices (resnet), or ridge of the probe's weights (random, probe)
+        weight_decay: of the head's matrix (resnet), or ridge of the probe's weights (random, probe)
         amplitude: SD of the log of a factor on each lead
         shift: largest shift in time, s
         drop_lead: chance that a record loses some leads

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from clear_hug.attention import Block
 from clear_hug.diagnosis import computes_bf16, pick_device
+from clear_hug.leads import N_LEADS
 from clear_hug.masked import mix
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.reading import Batch, batches, count_batches, workers_beside
@@ -134,11 +135,22 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int, floor: float
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Weight decay is on matrices alone, of however few labels.
+
+    It is not on biases, norms, convolutions, learned tokens and what takes few numbers in.
+    """
+    of_labels = name.endswith(("head.weight", "hug.rhythm"))
+    return parameter.ndim > 1 and (min(parameter.shape) > N_LEADS or of_labels)
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices alone; not on biases, norms and learned tokens."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1 and min(p.shape) > 12]
-    others = [p for p in model.parameters() if p.requires_grad and not (p.ndim > 1 and min(p.shape) > 12)]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    """What is learned in two groups: with weight decay and without (see `decays`)."""
+    learned = [(decays(name, p), p) for name, p in model.named_parameters() if p.requires_grad]
+    return [
+        {"params": [p for decayed, p in learned if decayed], "weight_decay": weight_decay},
+        {"params": [p for decayed, p in learned if not decayed], "weight_decay": 0.0},
+    ]
 
 
 class Average:

@@ -18,7 +18,7 @@ from clear_hug.tasks import Task, of_time, targets_of
 from clear_hug.train.augment import OF_LEADS, Augmentation, augment, some_leads
 from clear_hug.train.corpus import Corpus
 from clear_hug.train.intervals import N_INTERVALS
-from clear_hug.train.loop import Average, Objective
+from clear_hug.train.loop import Average, Objective, decays
 from clear_hug.train.plant import SAYS
 from clear_hug.train.reading import Batch, read_batch
 from clear_hug.train.settings import (
@@ -286,7 +286,7 @@ def layered_groups(model: CLEARHUG, r: FinetuneConfig) -> list[dict[str, Any]]:
             peak = r.encoder_lr
         else:
             peak = r.encoder_lr * r.layer_decay**depth
-        decay = r.weight_decay if parameter.ndim > 1 and min(parameter.shape) > 12 else 0.0
+        decay = r.weight_decay if decays(name, parameter) else 0.0
         groups.setdefault((peak, decay), []).append(parameter)
     return [
         {"params": params, "peak": peak, "lr": peak, "weight_decay": decay}
