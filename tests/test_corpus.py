@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from clear_hug.batch import Beats
 from clear_hug.beats import split_windows
 from clear_hug.datasets import Item, fold_of, read_record
 from clear_hug.diagnosis import collate
+from clear_hug.io import physionet
 from clear_hug.tasks import TASKS
 from clear_hug.train import prepare as prepare_module
 from clear_hug.train.corpus import Corpus, CorpusError
@@ -214,6 +216,29 @@ def test_a_record_that_fails_in_any_way_is_named_with_its_reason(
     prepare([source], tmp_path, workers=1)
     assert failures_of(tmp_path / "ptbxl")["ptbxl/3"] == "a bug of some reader"
     assert "ptbxl/3" not in {r["record"] for r in Corpus(tmp_path).records}
+
+
+def test_a_full_temporary_folder_is_no_fault_of_the_records(
+    tmp_path: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    """Else each record from there on would stand among the failures, and stay there."""
+    for i in range(12):
+        write_wfdb(simulated("normal", i, fs=100.0), tmp_path / "ward" / f"r{i:02d}", data="mat")
+        header = tmp_path / "ward" / f"r{i:02d}.hea"
+        header.write_text(header.read_text().replace(f"r{i:02d} 12", f"r{i:02d}.mat 12", 1))  # as of old
+    with monkeypatch.context() as full:
+        lay = physionet._lay_beside
+
+        def on_a_full_disk(file: Path, there: Path) -> None:
+            if file.stem >= "r08":
+                raise OSError(errno.ENOSPC, "No space left on device", str(there))
+            lay(file, there)
+
+        full.setattr(physionet, "_lay_beside", on_a_full_disk)
+        with pytest.raises(CorpusError, match="No space left on device.*kept"):
+            prepare([tmp_path / "ward"], tmp_path / "out", workers=1)
+    prepare([tmp_path / "ward"], tmp_path / "out", workers=1)
+    assert len(Corpus(tmp_path / "out")) == 12 and not failures_of(tmp_path / "out" / "ward")
 
 
 def test_a_torn_missing_or_old_shard_is_named(shard: Path, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ LOOP: list[dict[str, Any]] = [
     {"weight_decay": -1}, {"clip": 0}, {"precision": "fp8"},
 ]  # fmt: skip
 WRONG: dict[type, list[dict[str, Any]]] = {
-    PretrainConfig: [*LOOP, {"mask_ratio": 1.5}, {"whole_lead": -0.1}, {"pattern": "foo"},
-                     {"preset": "huge"}],
+    PretrainConfig: [*LOOP, {"mask_ratio": 1.5}, {"mask_ratio": 0}, {"mask_ratio": 1}, {"whole_lead": -0.1},
+                     {"pattern": "foo"}, {"preset": "huge"}],
     DecoderConfig: [*LOOP, {"dropout": 1.5}, {"centres": -1}],
     FinetuneConfig: [
         *LOOP, {"dropout": 1.5}, {"average": -3}, {"ridge": 2}, {"label_fraction": 0},

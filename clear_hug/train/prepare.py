@@ -7,6 +7,7 @@ a run that was stopped goes on where it was, and any number of processes and mac
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import math
@@ -43,6 +44,8 @@ PART_RECORDS = 32  # at least, and more in a large source:
 MAX_PARTS = 256  # a source; each is two open files while it is read
 FAILURE, WARNING = ("record", "reason"), ("record", "warning")
 SMALLEST_PEAK = 0.06  # of a trace without a unit: 1,000 times the least that float16 holds to all its bits
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+"""Errors that would fail every record to come: no room, no more open files, a share that went."""
 _OF_ITEM = ("record", "fold", "patient", "vocabulary", "statements")
 _OLD = ("trace.npy", "trace.raw", "beats.npy", "valid.npy", "records.csv")  # of format 1
 
@@ -279,6 +282,8 @@ def _write_part(source: Path, shard: Path, told: Mapping[str, Any], lot: tuple[s
             tokens, trace = tokens_and_trace(ecg)
             narrow = in_float16(trace.T, tokens.units_known)
         except Exception as error:  # whatever ails one record must not stop the others; it is told by name
+            if of_machine := _of_machine(error):
+                raise of_machine from None
             failures.append({"record": item.record, "reason": str(error) or type(error).__name__})
             continue
         mine = np.empty(tokens.n_beats, BEAT)
@@ -308,6 +313,15 @@ def _write_part(source: Path, shard: Path, told: Mapping[str, Any], lot: tuple[s
     for left in shard.glob(f"{name}.aside*"):  # of a run that was stopped
         shutil.rmtree(left, ignore_errors=True)
     return len(table)
+
+
+def _of_machine(error: BaseException | None) -> OSError | None:
+    """What an error came of, where that is the machine and no fault of the record."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in MACHINE:
+            return OSError(error.errno, os.strerror(error.errno))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def in_float16(trace: NDArray[np.float32], units_known: bool) -> NDArray[np.float16]:

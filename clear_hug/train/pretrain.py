@@ -60,7 +60,9 @@ class RebuildConfig:
 
     def __post_init__(self) -> None:
         how_it_trains(self)
-        shares(self, "mask_ratio", "whole_lead", "whole_beat", "few_leads")
+        shares(self, "whole_lead", "whole_beat", "few_leads")
+        if not 0 < self.mask_ratio < 1:
+            raise RunError(f"mask_ratio = {self.mask_ratio!r}; expected a share above 0 and below 1.")
 
 
 @dataclass(frozen=True)
