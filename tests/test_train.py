@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -200,6 +201,28 @@ def test_what_a_teacher_does_not_tell_is_not_learned(
     told = labels[rows]
     assert np.isnan(told[:, 5:]).all() and ((told[:, :5] > 0) & (told[:, :5] < 1)).all()
     assert np.isnan(np.delete(labels, rows, axis=0)).all()
+
+
+def test_a_recording_that_is_judged_is_not_taught_of_where_it_stands_without_labels(
+    source: Path, corpus: Path, tmp_path: Path
+) -> None:
+    data = Corpus(corpus)
+    (tmp_path / "others").mkdir()
+    for fold in (2, 9):
+        name = data.records[int(np.flatnonzero(data.fold == fold)[0])]["record"]
+        copy = f"{int(name.split('/')[1]):05d}_lr"
+        for suffix in (".hea", ".dat"):
+            shutil.copy(source / "records100" / f"{copy}{suffix}", tmp_path / "others" / f"{copy}{suffix}")
+    write_wfdb(ch.simulate_ecg("normal", seed=500, fs=100.0), tmp_path / "others", "new")
+    prepare([source, tmp_path / "others"], tmp_path / "corpus", workers=1)
+    recipe = BaselineConfig(kind="random", train_folds=(1, 2, 3, 4), watch_folds=(), teach=True)
+    baseline(tmp_path / "teacher", tmp_path / "corpus", recipe)
+    both = Corpus(tmp_path / "corpus")
+    labels = np.full((len(both), 5), np.nan, dtype=np.float32)
+    how = FinetuneConfig(train_folds=(1, 2, 3, 4))
+    rows = learn_from([tmp_path / "teacher"], both, [TASKS["superdiagnostic"]], how, labels)
+    assert both.fold[rows].tolist() == [2, 0] and (both.source[rows] == "others").all()
+    assert (both.fold[both.source == "others"] == 9).sum() == 1
 
 
 def test_of_labels_it_hardly_saw_a_teacher_is_not_believed(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from clear_hug.datasets import NO_FOLD
 from clear_hug.tasks import Task, targets_of
 from clear_hug.train.answers import answers, learned_by
 from clear_hug.train.corpus import Corpus, CorpusError
@@ -29,7 +30,9 @@ def learn_from(
 ) -> NDArray[np.int64]:
     """Write what the teachers say into `labels` (record, label); the records that they speak of."""
     targets = targets_of(tasks)
-    unlabelled, said = np.flatnonzero(~data.labelled), []
+    # a recording of another fold, which stands here without its labels, is kept to judge
+    unlabelled = np.flatnonzero(~data.labelled & np.isin(data.fold, (NO_FOLD, *recipe.train_folds)))
+    said = []
     for run in teachers:
         if recipe.label_fraction < 1 and _share(_recipe_of(Path(run))) != _share(asdict(recipe)):
             raise CorpusError(
