@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
 
+from clear_hug.train import __main__ as command
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig
 from clear_hug.train.decoder import DecoderConfig
@@ -51,3 +53,21 @@ def test_folds_are_for_one_thing() -> None:
     apart(train_folds=(1, 2), watch_folds=(), test_folds=(3,))
     with pytest.raises(RunError, match="train_folds and test_folds share 2, 3"):
         apart(train_folds=(1, 2, 3), test_folds=(3, 2))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prepare", "--sources", "/data/csn", "--out", "corpus"],
+        ["finetune", "--run", "runs/a", "--recipe.tasks", "csn"],
+        ["evaluate", "--folds", "9"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_one_value_in_the_place_of_a_list_is_told_how_a_list_is_written(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["clear_hug.train", *words])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert """'["/data/csn"]'""" in capsys.readouterr().err

@@ -7,9 +7,9 @@ lone `--` keeps torchrun from taking `--run` for an option of its own.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
-from jsonargparse import auto_cli
+from jsonargparse import ArgumentParser, auto_cli
 
 from clear_hug.checkpoint import CheckpointError
 from clear_hug.train.baselines import baseline
@@ -40,12 +40,21 @@ COMMANDS: dict[str, Any] = {
 VALUES = (["true"], ["false"])  # of --resume, which may also stand alone
 
 
+class Parser(ArgumentParser):
+    """Says how a list is written where one is asked for: `--sources /data/csn` is no list."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if "<class 'list'>" in message or "<class 'tuple'>" in message:
+            message += "\nA list is asked for, of one value too: '[\"/data/csn\"]', '[9, 10]', in quotes."
+        super().error(message, ex)
+
+
 def main() -> None:
     words = sys.argv[1:]
     alone = {i for i, word in enumerate(words) if word == "--resume" and words[i + 1 : i + 2] not in VALUES}
     args = ["--resume=true" if i in alone else word for i, word in enumerate(words)]
     try:
-        auto_cli(COMMANDS, as_positional=False, args=args)
+        auto_cli(COMMANDS, as_positional=False, args=args, parser_class=Parser)
     except (CorpusError, CheckpointError, RunError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:  # a run that keeps states says so itself
