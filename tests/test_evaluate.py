@@ -27,6 +27,7 @@ from clear_hug.checkpoint import BASELINES, load_checkpoint, save_checkpoint, sa
 from clear_hug.datasets import list_records
 from clear_hug.diagnosis import collate
 from clear_hug.known import known
+from clear_hug.labels import is_snomed
 from clear_hug.leads import LEADS
 from clear_hug.tasks import TASKS
 from clear_hug.train import rebuilt
@@ -524,6 +525,32 @@ def test_a_statement_means_a_label_or_not_or_leaves_it_open():
         0,
         0,
     ]
+
+
+@pytest.mark.parametrize(
+    "code, means, leaves_open",
+    [
+        ("28189009", "subdiagnostic/_AVB superdiagnostic/CD", "form/LPR"),  # Mobitz II as CSN writes it
+        ("426183003", "subdiagnostic/_AVB superdiagnostic/CD", "form/LPR"),  # as the challenges do
+        ("251266004", "rhythm/PACE", ""),  # ventricular pacing
+        ("251268003", "rhythm/PACE", ""),  # atrial pacing
+        ("314208002", "rhythm/AFIB", ""),  # rapid atrial fibrillation
+        ("195080001", "", "rhythm/AFIB rhythm/AFLT"),  # fibrillation and flutter
+        ("282825002", "", "rhythm/AFIB"),  # paroxysmal atrial fibrillation
+        ("251147008", "", "form/LVOLT"),  # low voltage in the limb leads
+        ("195126007", "superdiagnostic/HYP", "subdiagnostic/LAO/LAE subdiagnostic/RAO/RAE"),
+        ("251166008", "", "rhythm/SVTAC"),  # AV nodal reentrant tachycardia
+        ("251182009", "form/PVC", ""),  # in pairs
+        ("251173003", "", "form/PAC"),  # atrial bigeminy
+        ("704997005", "form/STD_ superdiagnostic/STTC", ""),  # inferior ST depression
+    ],
+)
+def test_what_the_challenges_may_mean_by_a_label_does_not_count_as_its_absence(code, means, leaves_open):
+    """Codes of dx_mapping_unscored.csv (Challenge of 2021) and of CSN's ConditionNames_SNOMED-CT.csv."""
+    said = {target: one([code]) for target, one in SNOMED.items()}
+    assert is_snomed(code)
+    assert set(means.split()) <= {target for target, value in said.items() if value == 1}
+    assert set(leaves_open.split()) <= {target for target, value in said.items() if np.isnan(value)}
 
 
 def test_other_hospitals_are_read_from_their_own_words(answers, tmp_path):

@@ -56,22 +56,26 @@ def _codes(text: str) -> tuple[str, ...]:
 _RBBB = _codes("713427006 59118001")  # complete, and not further specified: the challenges score them as one
 _LBBB = _codes("733534002 164909002")
 _HEMIBLOCK = _codes("445118002 445211001")
-_AV_BLOCK = _codes("270492004 195042002 54016002 426183003 27885002 233917008")
-_OTHER_BLOCKS = _codes("713426002 251120003 6374002 698252002 74390002 195060002")
+_AV_BLOCK = _codes("270492004 195042002 54016002 426183003 28189009 27885002 204384007 233917008")
+_OTHER_BLOCKS = _codes("713426002 251120003 6374002 698252002 82226007 74390002 195060002")
 _OLD_OR_NEW_MI = _codes("164865005 164867002 57054005 54329005")
 _ISCHAEMIA = _codes("164861001 413444003 413844008 425419005 425623009 426434006")
-_ST_OR_T = _codes("428750005 55930002 429622005 164930006 164931005 164934002 59931005")
-_ATRIA = _codes("67741000119109 446813000 446358003 253352002 253339007")
+_ST_OR_T = _codes("428750005 55930002 429622005 704997005 164930006 164931005 164934002 59931005")
+_ATRIA = _codes("67741000119109 446813000 446358003 253352002 253339007 195126007")
+_ATRIA_IN_DOUBT = _codes("195126007 67751000119106")  # either atrium; high voltage of the right one
 _VENTRICLES = _codes("164873001 89792004 266249003")
+_REENTRY = _codes("251166008 233896004 233897008 67198005")  # by way of the AV node or beside it, or in fits
+_FIBRILLATION = _codes("164889003 426749004 314208002")
+_MAYBE_FIBRILLATION = _codes("195080001 282825002")  # or flutter; in fits
 _BY_VOLTAGE = ("55827005",)  # "left ventricular high voltage"
 _SINUS = _codes("426783006 426177001 427084000 427393009")
 
 SNOMED: dict[str, Means] = {
     "superdiagnostic/NORM": Means(only=_SINUS),
-    "superdiagnostic/MI": Means(_OLD_OR_NEW_MI, unclear=_ISCHAEMIA),
+    "superdiagnostic/MI": Means(_OLD_OR_NEW_MI, unclear=(*_ISCHAEMIA, "53741008")),
     "superdiagnostic/STTC": Means(_ISCHAEMIA + _ST_OR_T, unclear=("428417006", "111975006")),
     "superdiagnostic/CD": Means(_RBBB + _LBBB + _HEMIBLOCK + _AV_BLOCK + _OTHER_BLOCKS),
-    "superdiagnostic/HYP": Means(_ATRIA + _VENTRICLES, unclear=_BY_VOLTAGE),
+    "superdiagnostic/HYP": Means(_ATRIA + _VENTRICLES, unclear=_BY_VOLTAGE + _ATRIA_IN_DOUBT),
     "subdiagnostic/CRBBB": Means(_RBBB, unclear=("713426002",)),
     "subdiagnostic/IRBBB": Means(("713426002",), unclear=("59118001",)),
     "subdiagnostic/CLBBB": Means(_LBBB, unclear=("251120003", "6374002")),
@@ -81,27 +85,27 @@ SNOMED: dict[str, Means] = {
     "subdiagnostic/WPW": Means(("74390002",), unclear=("195060002",)),
     "subdiagnostic/LVH": Means(("164873001",), unclear=(*_BY_VOLTAGE, "266249003")),
     "subdiagnostic/RVH": Means(("89792004",), unclear=("266249003",)),
-    "subdiagnostic/LAO/LAE": Means(_codes("67741000119109 446813000"), unclear=("253352002",)),
-    "subdiagnostic/RAO/RAE": Means(("446358003",), unclear=("253339007",)),
+    "subdiagnostic/LAO/LAE": Means(_codes("67741000119109 446813000"), unclear=("253352002", "195126007")),
+    "subdiagnostic/RAO/RAE": Means(("446358003",), unclear=("253339007", *_ATRIA_IN_DOUBT)),
     "form/NDT": Means(("164934002",), unclear=_codes("428750005 55930002 59931005")),
     "form/INVT": Means(("59931005",), unclear=("164934002",)),
-    "form/STD_": Means(("429622005",), unclear=_codes("428750005 55930002 164930006")),
+    "form/STD_": Means(_codes("429622005 704997005"), unclear=_codes("428750005 55930002 164930006")),
     "form/STE_": Means(("164931005",), unclear=_codes("428750005 55930002 164930006")),
     "form/QWAVE": Means(("164917005",)),
-    "form/LVOLT": Means(("251146004",)),
+    "form/LVOLT": Means(("251146004",), unclear=_codes("251147008 251148003")),  # of some leads alone
     "form/VCLVH": Means(_BY_VOLTAGE, unclear=("164873001",)),
     "form/LPR": Means(("164947007",), unclear=_AV_BLOCK),
     "form/LNGQT": Means(("111975006",)),
-    "form/PVC": Means(_codes("427172004 17338001 164884008 11157007 251180001")),
-    "form/PAC": Means(_codes("284470004 63593006")),
+    "form/PVC": Means(_codes("427172004 17338001 164884008 11157007 251180001 251182009")),
+    "form/PAC": Means(_codes("284470004 63593006 251170000"), unclear=_codes("251173003 251168009")),
     "rhythm/SR": Means(("426783006",)),
-    "rhythm/AFIB": Means(("164889003",)),
-    "rhythm/AFLT": Means(("164890007",)),
+    "rhythm/AFIB": Means(_FIBRILLATION, unclear=_MAYBE_FIBRILLATION),
+    "rhythm/AFLT": Means(("164890007",), unclear=("195080001",)),
     "rhythm/STACH": Means(("427084000",)),
     "rhythm/SBRAD": Means(("426177001",), unclear=("426627000",)),
     "rhythm/SARRH": Means(("427393009",)),
-    "rhythm/SVTAC": Means(_codes("426761007 713422000"), unclear=("67198005",)),
-    "rhythm/PACE": Means(("10370003",)),
+    "rhythm/SVTAC": Means(_codes("426761007 713422000"), unclear=(*_REENTRY, "426648003")),
+    "rhythm/PACE": Means(_codes("10370003 251268003 251266004")),
 }
 
 # LUDB: "column: line", in lower case
