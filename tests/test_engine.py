@@ -601,6 +601,13 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     assert np.all(np.diff(rates[10:]) <= 0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("warm_up, told", [(4.0, True), (1.0, False)])
+def test_a_warm_up_longer_than_the_run_is_told(train, tmp_path, capsys, warm_up, told) -> None:
+    train("pretrain", tmp_path / "run", epochs=1, warm_up=warm_up)
+    assert ("25% of its peak" in capsys.readouterr().out) == told
+
+
 def test_weight_decay_does_not_hang_on_the_number_of_labels() -> None:
     """The head of one label is a matrix like that of 59; biases, norms and lead tokens are none."""
     several, recipe = [], FinetuneConfig(preset="tiny")

@@ -216,7 +216,8 @@ class Corpus:
     @cached_property
     def in_challenges(self) -> dict[int, str]:
         """Row of a record of the challenges, which tell no patients -> its name in the set that it is of."""
-        found, patients = self.records.matching(_IN_CHALLENGES), self.patients
+        found = self.records.matching(_IN_CHALLENGES)
+        patients = self.patients if found else ()
         named = {i: published_name(name) for i, name in found.items() if patients[i] == name}
         return {i: name for i, name in named.items() if name}
 

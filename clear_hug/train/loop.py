@@ -225,6 +225,11 @@ def epochs(
         )
     steps = recipe.epochs * steps_an_epoch
     warm_up = int(recipe.warm_up * steps_an_epoch)
+    if warm_up > steps:
+        run.say(
+            f"warm_up = {recipe.warm_up:g} epochs of {recipe.epochs}: the learning rate rises to "
+            f"{steps / warm_up:.0%} of its peak and never reaches it."
+        )
     peaks = [group["lr"] for group in optimizer.param_groups]
     step, sums, tensors = run.restore()
     if tensors:
