@@ -19,7 +19,7 @@ from clear_hug.batch import Beats
 from clear_hug.checkpoint import save_checkpoint
 from clear_hug.masked import MaskedCLEAR, masked_loss
 from clear_hug.model import CLEAR, CLEARHUG, DECODER, PRESETS, Encoded, Facts
-from clear_hug.tasks import TASKS, Task
+from clear_hug.tasks import TASKS, Task, targets_of
 from clear_hug.train.answers import answers, learned_labels, predict
 from clear_hug.train.augment import Augmentation
 from clear_hug.train.baselines import BaselineConfig, baseline
@@ -37,7 +37,7 @@ from clear_hug.train.criteria import (
 )
 from clear_hug.train.decoder import DecoderConfig, decoder
 from clear_hug.train.evaluate import baseline_answers, evaluate, judged, measure
-from clear_hug.train.finetune import finetune
+from clear_hug.train.finetune import finetune, unstated
 from clear_hug.train.metrics import auroc, fit_platt
 from clear_hug.train.prepare import prepare
 from clear_hug.train.pretrain import PretrainConfig, pretrain
@@ -223,6 +223,24 @@ def test_a_recording_that_is_judged_is_not_taught_of_where_it_stands_without_lab
     rows = learn_from([tmp_path / "teacher"], both, [TASKS["superdiagnostic"]], how, labels)
     assert both.fold[rows].tolist() == [2, 0] and (both.source[rows] == "others").all()
     assert (both.fold[both.source == "others"] == 9).sum() == 1
+
+
+def test_what_a_data_set_never_states_is_told(tmp_path: Path) -> None:
+    """Two hospitals in one corpus: what one never looks for would be taught as absent without a word."""
+    for name, statements in (("a", ("NORM", "LVH")), ("b", ("NORM", "IMI"))):
+        for i in range(4):
+            write_wfdb(ch.simulate_ecg("normal", seed=i, fs=100.0, axis=5.0 * i), tmp_path / name, f"r{i}")
+        lines = [f"r{i},{statements[i % 2]}" for i in range(4)]
+        (tmp_path / name / "labels.csv").write_text("\n".join(["record,statements", *lines]))
+    prepare([tmp_path / "a", tmp_path / "b"], tmp_path / "corpus", workers=1)
+    data, task = Corpus(tmp_path / "corpus"), TASKS["superdiagnostic"]
+    every = np.arange(len(data))
+    told = unstated(data, every, data.labels([task], every), targets_of([task]))
+    assert [one.split(", which")[0] for one in told] == [
+        "a never states superdiagnostic/MI", "b never states superdiagnostic/HYP"
+    ]  # fmt: skip
+    alone = np.flatnonzero(data.data_set == "a")
+    assert unstated(data, alone, data.labels([task], alone), targets_of([task])) == []
 
 
 def test_of_labels_it_hardly_saw_a_teacher_is_not_believed(

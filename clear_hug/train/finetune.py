@@ -146,6 +146,8 @@ def finetune(
     with Run(Path(run), accelerator, about, arguments, resume) as folder:
         if folder.finished:
             return
+        for words in unstated(data, train, found, targets):
+            folder.say(words)
         every = np.concatenate([train, pupils])
         if recipe.intervals > 0:
             intervals[every] = measured(data, every, accelerator)
@@ -164,6 +166,26 @@ def finetune(
             _finish(
                 folder.folder / "checkpoint", final, data, tasks, train, watch, recipe, calibration, about
             )
+
+
+def unstated(
+    data: Corpus, rows: NDArray[np.int64], labels: NDArray[np.float32], targets: Sequence[str]
+) -> list[str]:
+    """A sentence for each data set that never states a label which another one does: it is taught as absent.
+
+    labels : (row, label) 0/1 of some records;  targets : (label,)
+    """
+    of_set, some = data.data_set[rows], labels.any(axis=0)
+    told = []
+    for name in sorted(set(of_set.tolist())):
+        never = np.flatnonzero(some & ~labels[of_set == name].any(axis=0))
+        if never.size:
+            which = ", ".join(targets[int(i)] for i in never)
+            told.append(
+                f"{name} never states {which}, which other data sets do: they count as absent there. Where "
+                "it does not look for them, learn from it in a corpus of its own."
+            )
+    return told
 
 
 def check_init(
