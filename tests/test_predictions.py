@@ -10,6 +10,7 @@ import clear_hug as ch
 from clear_hug.checkpoint import load_checkpoint, save_checkpoint
 from clear_hug.cohort import embed
 from clear_hug.tasks import TASKS
+from clear_hug.train import predictions
 from clear_hug.train.answers import answers
 from clear_hug.train.corpus import Corpus, CorpusError
 from clear_hug.train.predictions import predict
@@ -68,6 +69,21 @@ def test_some_folds_alone_and_nothing_overwritten(folder, corpus, tmp_path):
         predict(tmp_path / "other", str(folder), corpus, folds=(10,))
     with pytest.raises(CorpusError, match="no data set csn; expected some of ptbxl"):
         predict(tmp_path / "other", str(folder), corpus, data_sets=("csn",))
+
+
+@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, OSError])
+def test_the_same_command_may_be_given_again_after_it_was_stopped(
+    folder, corpus, tmp_path, monkeypatch, stopped_by
+):
+    def stop(*_):
+        raise stopped_by
+
+    with monkeypatch.context() as stopped, pytest.raises(stopped_by):
+        stopped.setattr(predictions, "probabilities", stop)
+        predict(tmp_path / "new" / "out", str(folder), corpus, folds=(9,))
+    assert not list((tmp_path / "new").iterdir())
+    predict(tmp_path / "new" / "out", str(folder), corpus, folds=(9,))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
 
 
 def test_a_checkpoint_that_answers_nothing_still_embeds(random_model, corpus, tmp_path):

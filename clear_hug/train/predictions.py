@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +48,16 @@ def predict(
     rows = np.flatnonzero(data.of_sets(data_sets) & (np.isin(data.fold, folds) if folds else True))
     if not rows.size:
         raise CorpusError(f"{corpus} holds no record of folds {list(folds)} of these data sets.")
-    aside = Path(out).with_name(f".{Path(out).name}.aside")
-    if Path(out).exists() or aside.exists():
-        raise CorpusError(f"{out if Path(out).exists() else aside} is there already; name another folder.")
-    aside.mkdir(parents=True)
-    _write(aside, opened, data, rows, lead_tokens)
-    aside.replace(out)
+    if Path(out).exists():
+        raise CorpusError(f"{out} is there already; name another folder.")
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{Path(out).name}-", dir=Path(out).parent))
+    try:
+        _write(aside, opened, data, rows, lead_tokens)
+        aside.chmod(0o755)
+        aside.replace(out)
+    finally:  # stopped, or a disk that is full: the same command may be given again
+        shutil.rmtree(aside, ignore_errors=True)
     print(f"{rows.size} records, {len(opened.targets)} labels -> {out}")
 
 
