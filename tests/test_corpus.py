@@ -477,7 +477,7 @@ def test_a_challenge_has_the_fold_of_ptbxl_beside_files_of_the_same_name(
 def test_cpsc2018_has_one_fold_in_its_own_form_and_in_the_challenges(
     tmp_path: Path, simulated: Simulated
 ) -> None:
-    """The challenges cut its voltages to whole counts: its traces differ, and its names tell."""
+    """The challenges hold its voltages in whole counts: where traces differ for it, names tell."""
     first = tmp_path / "cpsc"
     rows = []
     for i in range(1, 9):
