@@ -49,6 +49,14 @@ def test_the_sampling_rate_is_told_from_other_rates(tmp_path, ecg, before):
     assert read.fs == 250 and "fs" not in read.guessed
 
 
+@pytest.mark.parametrize("rate", ["SampleRate=250", "Sampling frequency,250", "fs: 250", "# Fs = 250"])
+@pytest.mark.parametrize("heading", ["Lead {}", "Lead_{} (mV)", "s,{}", "sec,{}", "min,{}", "channel {}"])
+def test_a_rate_ends_with_its_line(rate, heading):
+    """What begins the next one, a time or a lead, is not what the number counts."""
+    below = heading.format("I") + "," + heading.split(",")[-1].format("II")
+    assert stated_above([rate, below], []) == {"fs": 250.0}
+
+
 FILTERS_AND_HEARTS = [
     "# Filter: 0.05-150 Hz, notch 50 Hz",
     "Notch: 50 Hz",

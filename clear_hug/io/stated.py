@@ -10,14 +10,14 @@ from clear_hug.ecg import MAX_FS, MIN_FS
 from clear_hug.io.recording import millivolt
 from clear_hug.leads import canonical_lead
 
-_NO_RATE = (  # of what follows a number: more digits, a date, or what is no rate
-    r"(?!\d|\.\d|[-/]\d|\s*/\s*min|\s*-?(?:bpm|bits?|leads?|channels?|[mu]?s(?!-1|\s*/)|secs?|seconds?|mins?"
+_NO_RATE = (  # of what follows a number on its line: more digits, a date, or what is no rate
+    r"(?!\d|\.\d|[-/]\d|[^\S\n]*/\s*min|[^\S\n]*-?(?:bpm|bits?|leads?|channels?|[mu]?s(?!-1|\s*/)|secs?|seconds?|mins?"
     r"|minutes?|h|hours?)\b)"
 )
 _VALUE = (
     r"[^\d\n]{0,30}?(\d+(?:\.\d+|,\d{1,2}(?![\d,])|(?<!\d\d),\d{3}(?![\d,])"  # "500,500" is a list
     r"|,\d{3}(?=[^\S\n]*[^\W\d_]))?)"  # "511,562 Hertz"
-    rf"{_NO_RATE}\s*(k?hz)?"
+    rf"{_NO_RATE}[^\S\n]*(k?hz)?"
 )
 _SAMPLED = (  # in the words of others
     r"messrate|fr[eé]quence d.\s?[eé]chantillonnage|frecuencia de muestreo|frequenza di campionamento|"
@@ -45,7 +45,7 @@ _NO_SAMPLING = re.compile(  # of the heart, or of a filter
 )
 _STEP = re.compile(
     r"(?:(?:sampl\w{0,20}|time)[\s_-]{0,4}(?:interval|period|step)|abtastintervall|^\W{0,4}interval\b|\bstep\b|\bdelta\b)"
-    r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)\s*([muµμ]?s(?:ec)?)\b"
+    r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)[^\S\n]*([muµμ]?s(?:ec)?)\b"
     r"|[ \t]{0,4}\(([muµμ]?s(?:ec)?)\)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?))",
     re.IGNORECASE | re.MULTILINE,
 )
