@@ -333,6 +333,28 @@ def test_the_answer_about_columns_without_leads_is_taken(name, heading, answer):
     np.testing.assert_allclose(ecg.signal[[LEADS.index(lead) for lead in answer]], rows, atol=1e-4)
 
 
+@pytest.mark.parametrize("time", ["sec", "milliSec", "min", ""])
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+@pytest.mark.parametrize("counts", [True, False])
+def test_acqknowledge_lists_its_channels_above_the_table(time, delimiter, counts):
+    """The chest leads stand first: in the usual order of eight each lead would be another."""
+    order = ["V1", "V2", "V3", "V4", "V5", "V6", "I", "II"]
+    rows = np.stack([MV[LEADS.index(lead)] for lead in order])
+    end = delimiter * 9
+    head = f"x.acq\n4 msec/sample{end}\n9 channels{end}\n"
+    head += (
+        "".join(f"{name}{end}\nmV{end}\n" for name in ("ECG - V1", *order[1:])) + f"Resp{end}\nVolts{end}\n"
+    )
+    cells = [[time, *(f"CH{i}" for i in range(1, 10))], ["", *["2500"] * 9]]
+    head += "".join(delimiter.join(row[not time :]) + f"{delimiter}\n" for row in cells[: 1 + counts])
+    times = TIME * {"milliSec": 1e3, "min": 1 / 60}.get(time, 1.0)
+    table = np.vstack([rows, rows[:1]]) if not time else np.vstack([times, rows, rows[:1]])
+    ecg = read_ecg_upload({"x.txt": (head + lines(table.T, delimiter, "%.8f")).encode()})
+    assert (ecg.fs, ecg.n_samples, ecg.guessed, ecg.units_known) == (FS, 2500, (), True)
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+    assert len(ecg.warnings) == 1 and "Resp" in ecg.warnings[0]
+
+
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("kind", ["csv", "npz"])
 def test_numbered_leads_are_no_named_ones(tmp_path, kind, first):

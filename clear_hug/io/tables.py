@@ -106,6 +106,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     for sign in _NO_END:
         if sign in text:
             text = text.replace(sign, " ")
+    text = _with_listed_channels(text)
     lines = text.splitlines()[:LONGEST_PREAMBLE]
     if asked.orientation == "rows" or (lines and max(map(len, lines)) > 4000):
         lines = text.splitlines()
@@ -148,6 +149,52 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     columns = {name: values[:, i] for i, name in enumerate(_unique(heading))}
     units = layout.units[len(layout.units) - len(heading) :] if layout.units else ()
     return from_columns(path, source, columns, known, asked, units, notes)
+
+
+_LISTED = re.compile(r"(\d{1,3}) channels?", re.IGNORECASE)
+_TIME_UNITS = {
+    "sec": "s",
+    "millisec": "ms",
+    "msec": "ms",
+    "microsec": "us",
+    "min": "min",
+    "hrs": "h",
+    "hours": "h",
+}
+
+
+def _with_listed_channels(text: str) -> str:
+    """The text with AcqKnowledge's channels named where a table names them, if a lead is among them.
+
+    Above its columns CH1, CH2 ... it lists the name and the unit of each channel, a line each; below them it
+    counts their samples.
+    """
+    lines = text.splitlines(keepends=True)
+    for i, line in enumerate(lines[:LONGEST_PREAMBLE]):
+        found = _LISTED.fullmatch(line.strip(" \t\r\n,;"))
+        n = int(found[1]) if found else 0
+        at = i + 1 + 2 * n
+        if not n or at + 1 >= len(lines):
+            continue
+        listed = [one.strip(" \t\r\n,;") for one in lines[i + 1 : at]]
+        delimiter = next((one for one in "\t;," if one in lines[at]), "\t")
+        row = [cell for cell in cells(lines[at], delimiter) if cell]
+        if not all(re.fullmatch(r"CH\d+", cell, re.IGNORECASE) for cell in row[-n:]) or len(row) not in (
+            n,
+            n + 1,
+        ):
+            continue
+        if not any(lead_of(name) for name in listed[::2]):
+            return text
+        time = [f"time ({_TIME_UNITS.get(cell.lower(), cell)})" for cell in row[:-n]]
+        named = [
+            f"{name} ({unit})" if unit else name for name, unit in zip(listed[::2], listed[1::2], strict=True)
+        ]
+        heading = delimiter.join(re.sub(rf"[{delimiter}\"]", " ", cell) for cell in time + named)
+        counts = [cell for cell in cells(lines[at + 1], delimiter) if cell]
+        below = at + 1 + (len(counts) == n and all(re.fullmatch(r"\d{2,}", cell) for cell in counts))
+        return "".join([*lines[: i + 1], heading, "\n", *lines[below:]])
+    return text
 
 
 def _foreign(row: Sequence[str], width: int) -> bool:
