@@ -70,6 +70,12 @@ _PREFIX = re.compile(
 _SUFFIX = re.compile(
     r"([\s_(\[/-]+([NUΜµ]V|MV|V|REF|(?<!^V[RLF].)WCT)[)\]]?|[\s_-]+E[CK]G|\s*(导联|導聯|誘導|유도))$"
 )
+_MINUS = str.maketrans(dict.fromkeys("\u2010\u2012\u2013\u2014\u2212", "-"))  # hyphen, dashes, minus
+_TURNED = re.compile(
+    r"^(\(-\)\s*|(MINUS|INV(ERTED)?|NEG(ATIVE|ATED)?)[\s_.]+)"
+    r"|[\s_.(\[-]+(INV(ERTED)?|NEG(ATIVE|ATED)?)\.?[)\]]?$"
+)
+_TWICE = re.compile(r"(.+?)\s*\((.+)\)")  # "V1 (C1)"
 _LONGEST = 100  # characters; no name is longer, and a search in one would take long
 _NUMBERED = re.compile(r"\W{0,4}LEADS?[\s_-]*(\d{1,3})", re.IGNORECASE)
 
@@ -84,7 +90,11 @@ def canonical_lead(name: str) -> str | None:
     True
     """
     text = _bare(name)
-    return _CANONICAL.get(text) or _SYNONYMS.get(text) or _MODIFIED.get(text)
+    found = _CANONICAL.get(text) or _SYNONYMS.get(text) or _MODIFIED.get(text)
+    if found is None and (both := _TWICE.fullmatch(name[:_LONGEST].strip())):
+        one, other = (canonical_lead(part) for part in both.groups())
+        return one if one == other else None
+    return found
 
 
 @lru_cache(4096)
@@ -96,15 +106,15 @@ def is_modified(name: str) -> bool:
 
 @lru_cache(4096)
 def is_turned_over(name: str) -> bool:
-    """Whether a name says that its lead is upside down: "-aVR" of Cabrera's order, "Lead -aVR" too.
+    """Whether a name says that its lead is upside down: "-aVR" of Cabrera's order, "aVR (inverted)" too.
 
     After a word the minus may join as well, so that there it is told of aVR alone, which is turned by custom.
     """
-    text = unicodedata.normalize("NFKC", name[:_LONGEST]).strip().upper()
+    text = _SUFFIX.sub("", _plain(name[:_LONGEST]))
     before = _PREFIX.match(text)
-    return text.startswith("-") or bool(
-        before and re.search(r"[\s_.:]-$", before[0]) and _bare(text[before.end() :]) == "AVR"
-    )
+    if text.startswith("-") or _TURNED.search(text):
+        return True
+    return bool(before and re.search(r"[\s_.:]-$", before[0]) and _bare(text[before.end() :]) == "AVR")
 
 
 def lead_number(name: str) -> int | None:
@@ -121,11 +131,18 @@ def numbered(names: Iterable[str]) -> bool:
     return not named and any(n is not None and n not in (1, 2, 3) for n in numbers)
 
 
+def _plain(name: str) -> str:
+    """A name in capitals; a numeral, wide letters of East Asia and every minus in the usual signs."""
+    return unicodedata.normalize("NFKC", name).translate(_MINUS).strip().upper()
+
+
 def _bare(name: str) -> str:
     """A lead's name in capitals, without the words and units that files put around it."""
     if len(name) > _LONGEST:
         return ""
-    text = unicodedata.normalize("NFKC", name).strip().upper()  # a numeral or wide letters of East Asia
+    text = _TURNED.sub("", _SUFFIX.sub("", _plain(name)))
+    if not name.lstrip().startswith("-"):  # another sign for it; who asks takes off the usual one
+        text = text.removeprefix("-")
     text = re.sub(r"^LEAD[\s_-]*([123])$", r"D\1", text)  # a bare "1" is no lead's name
     text = _SUFFIX.sub("", _PREFIX.sub("", text))
     text = re.sub(r"[\s_.]|(?<=^V)-(?=\d)|(?<=^A)-(?=V[RLF])", "", text)

@@ -36,6 +36,7 @@ PLAIN = ("utf-8", ("fs", "unit"), False)
 # name -> text, encoding, what must have been guessed, is the voltage known
 TEXTS: dict[str, tuple[Callable[[], str], str, tuple[str, ...], bool]] = {
     "heading": (lambda: f"{HEAD}\n{lines(MV.T)}", *PLAIN),
+    "the sign for minus": (lambda: f"{HEAD}\n{lines(MV.T)}".replace("-", "\u2212"), *PLAIN),
     "decimal comma": (lambda: ";".join(LEADS) + "\n" + lines(MV.T, ";", decimal=","), *PLAIN),
     "mark of UTF-8": (lambda: f"{HEAD}\n{lines(MV.T)}", "utf-8-sig", ("fs", "unit"), False),
     "UTF-16": (lambda: "\t".join(LEADS) + "\n" + lines(MV.T, "\t", decimal=","), "utf-16", *PLAIN[1:]),
@@ -293,6 +294,18 @@ def test_times_that_cannot_be_read_are_said():
     rows = (f"noon,{lines(row[None])}" for row in MV.T)
     ecg = read_ecg_upload({"x.csv": "\n".join([f"time,{head}", *rows]).encode()})
     assert "fs" in ecg.guessed and any("none that can be read" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize(
+    "words", ["{} (filtered)", "{} [raw]", "{0} ({0})", "{} (inverted)", "inv. {}", "\u2212{}"]
+)
+def test_words_beside_a_lead_are_no_unit_of_it(words):
+    """Nor is a lead that is called upside down read as if it were not."""
+    sign = -1 if "inv" in words or "\u2212" in words else 1
+    head = f"Sampling rate: {FS} Hz\nUnit: mV\n" + ",".join(words.format(lead) for lead in LEADS)
+    ecg = read_ecg_upload({"x.csv": f"{head}\n{lines(sign * MV.T)}".encode()})
+    assert (ecg.fs, ecg.units_known, ecg.guessed, ecg.warnings) == (FS, True, (), ())
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
 
 
 LABCHART = (

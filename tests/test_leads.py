@@ -71,7 +71,14 @@ def test_what_is_no_lead_is_none(name):
     assert canonical_lead(name) is None
 
 
-@pytest.mark.parametrize("name", ["-aVR", "Lead -aVR", "LEAD_-aVR", "Kanal -aVR", "Ch: -aVR", "-V1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-aVR", "Lead -aVR", "LEAD_-aVR", "Kanal -aVR", "Ch: -aVR", "-V1", "\u2212aVR", "\u2013 aVR",
+        "(-)aVR", "minus aVR", "aVR (inverted)", "aVR [inv.]", "aVR_inv", "Inverted aVR", "aVR neg (mV)",
+        "V1 (inverted)", "Lead \u2212aVR",
+    ],
+)  # fmt: skip
 def test_a_minus_before_a_lead_turns_it_over(name):
     assert is_turned_over(name)
     channels = [Channel(lead, np.arange(500.0) % 7, 250.0, "mV") for lead in LEADS if lead not in name]
@@ -82,10 +89,26 @@ def test_a_minus_before_a_lead_turns_it_over(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["aVR", "Lead-aVR", "Lead - aVR", "Kanal-aVR", "ECG -V1", "V1 -REF", "PLETH -aVR"]
+    "name",
+    [
+        "aVR",
+        "Lead-aVR",
+        "Lead - aVR",
+        "Kanal-aVR",
+        "ECG -V1",
+        "V1 -REF",
+        "PLETH -aVR",
+        "Lead \u2013 aVR\u2013",
+    ],
 )
 def test_another_stroke_turns_nothing_over(name):
     assert not is_turned_over(name)
+
+
+@pytest.mark.parametrize(("name", "lead"), [("V1 (C1)", "V1"), ("C6(V6)", "V6"), ("I (LA-RA)", "I")])
+def test_a_lead_named_twice_is_one(name, lead):
+    assert canonical_lead(name) == lead
+    assert canonical_lead("V1 (C2)") is None
 
 
 @pytest.mark.parametrize("name", ["VL-WCT", "VR WCT", "VF_WCT"])

@@ -106,7 +106,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     for sign in _NO_END:
         if sign in text:
             text = text.replace(sign, " ")
-    text = _with_listed_channels(text)
+    text = _with_listed_channels(text.replace("\u2212", "-"))
     lines = text.splitlines()[:LONGEST_PREAMBLE]
     if asked.orientation == "rows" or (lines and max(map(len, lines)) > 4000):
         lines = text.splitlines()
