@@ -308,6 +308,31 @@ def test_words_beside_a_lead_are_no_unit_of_it(words):
     np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
 
 
+@pytest.mark.parametrize(("unit", "seconds"), [("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)])
+def test_times_too_dense_for_seconds_are_of_a_longer_unit(unit, seconds):
+    """A spreadsheet counts days."""
+    rate = 1000.0
+    mv = simulate_ecg("normal", fs=rate).signal[:, :3300]
+    times = 43_831.5 + np.arange(3300) / rate / seconds
+    text = f"Timestamp,{HEAD}\n" + lines(np.c_[times, mv.T], form="%.11f")
+    ecg = read_ecg_upload({"x.csv": text.encode()})
+    assert ecg.fs == rate and "fs" not in ecg.guessed and any(f"taken for {unit}" in s for s in ecg.warnings)
+
+
+@pytest.mark.parametrize("before", ["2020-01-01", "7"])
+def test_a_time_of_day_beside_a_date_gives_the_rate(before):
+    rows = (f"{before},10:00:{t:06.3f},{lines(row[None])}" for t, row in zip(TIME, MV.T[:1700], strict=False))
+    ecg = read_ecg_upload({"x.csv": "\n".join([f"Date,Time,{HEAD}", *rows]).encode()})
+    assert (ecg.fs, ecg.n_samples) == (FS, 1700) and "fs" not in ecg.guessed
+    np.testing.assert_allclose(ecg.signal, MV[:, :1700], atol=1e-4)
+
+
+def test_a_first_column_of_times_and_a_stated_rate_may_contradict():
+    text = "Sampling rate: 500 Hz\n" + lines(np.c_[TIME, MV.T])
+    ecg = read_ecg_upload({"x.csv": text.encode()})
+    assert ecg.fs == FS and any("contradicts itself" in s for s in ecg.warnings)
+
+
 LABCHART = (
     "Interval=\t0.004 s\nExcelDateTime=\t4.2477442e+004\t04/17/16 10:36:44.785978\n"
     "TimeFormat=\tStartOfBlock\nDateFormat=\t\nChannelTitle=\tLead I\tLead II\tResp\n"

@@ -217,8 +217,10 @@ def pauses(times: NDArray[np.float64]) -> list[str]:
 
 def unit_of_times(step: float) -> tuple[float, str]:
     """What one of the unit is in s, and its name, in which times that rise by `step` are an ECG's."""
-    if step < 0.5:  # a second or more between samples is no ECG
-        return 1.0, "seconds"
+    if step < 0.5:  # a second or more between samples is no ECG, nor are more samples than `MAX_FS`
+        longer = ((60.0, "minutes"), (3600.0, "hours"), (86_400.0, "days"))
+        fit = (unit for unit in longer if 0 < step * MAX_FS < 1 <= step * MAX_FS * unit[0])
+        return next(fit, (1.0, "seconds"))
     units = ((1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-9, "nanoseconds"))
     return next((unit for unit in units if MIN_FS <= 1 / (step * unit[0]) <= MAX_FS), units[0])
 
@@ -256,8 +258,12 @@ def rate_from(
     rate = rate_of(path, values * factor, f"column {cell!r}")
     said += pauses(values * factor)
     if stated and abs(stated / rate - 1) > 0.01:
-        said.append(
-            f"The file contradicts itself: it names {stated:g} Hz, and its times give {rate:g} Hz, which "
-            "is used."
-        )
+        said.append(contradicting(stated, rate))
     return rate
+
+
+def contradicting(stated: float, rate: float) -> str:
+    """A sentence for a file that names one rate, and whose times give another."""
+    return (
+        f"The file contradicts itself: it names {stated:g} Hz, and its times give {rate:g} Hz, which is used."
+    )

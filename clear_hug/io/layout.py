@@ -54,6 +54,10 @@ class Layout:
 
 def decode(content: bytes) -> str:
     """Text in UTF-8 or UTF-16, by its mark or its zeros; else in Windows' western code page."""
+    return _decoded(content).replace("\u2212", "-")  # a sign for minus that no number is read with
+
+
+def _decoded(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     head = content[:2000]

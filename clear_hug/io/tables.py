@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import MIN_FS, ECGError
-from clear_hug.io.facts import Facts, facts, guess_leads, rate_from, rate_of, unit_of_times
+from clear_hug.io.facts import Facts, contradicting, facts, guess_leads, rate_from, rate_of, unit_of_times
 from clear_hug.io.layout import (
     ABSENT,
     CLOCK,
@@ -106,7 +106,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     for sign in _NO_END:
         if sign in text:
             text = text.replace(sign, " ")
-    text = _with_listed_channels(text.replace("\u2212", "-"))
+    text = _with_listed_channels(text)
     lines = text.splitlines()[:LONGEST_PREAMBLE]
     if asked.orientation == "rows" or (lines and max(map(len, lines)) > 4000):
         lines = text.splitlines()
@@ -122,7 +122,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
     text, layout = without_thousands(text, layout, notes)
     if layout.named_rows:
         return _named_rows(path, source, text, layout, known, notes)
-    values, clock = _numbers(path, text, layout)
+    values, clock, at = _numbers(path, text, layout)
     if not layout.heading and len(values) <= 20 < values.shape[1]:
         channels, said, guessed = _unnamed(path, values.T, asked, True)
         return _finish(source, channels, known, [*notes, *said], guessed)
@@ -140,7 +140,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
         heading = tuple(above)
     if clock is not None:
         known = replace(known, fs=rate_from(path, "hh:mm:ss", clock, known.fs, notes))
-        values, heading = values[:, 1:], heading[1:]
+        values, heading = np.delete(values, at, axis=1), heading[:at] + heading[at + 1 :]
     if not heading and values.shape[1] == 1:
         heading = known.names
     if not heading:
@@ -152,15 +152,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
 
 
 _LISTED = re.compile(r"(\d{1,3}) channels?", re.IGNORECASE)
-_TIME_UNITS = {
-    "sec": "s",
-    "millisec": "ms",
-    "msec": "ms",
-    "microsec": "us",
-    "min": "min",
-    "hrs": "h",
-    "hours": "h",
-}
+_TIME_UNITS = {"sec": "s", "millisec": "ms", "msec": "ms", "microsec": "us", "hrs": "h", "hours": "h"}
 
 
 def _with_listed_channels(text: str) -> str:
@@ -179,10 +171,8 @@ def _with_listed_channels(text: str) -> str:
         listed = [one.strip(" \t\r\n,;") for one in lines[i + 1 : at]]
         delimiter = next((one for one in "\t;," if one in lines[at]), "\t")
         row = [cell for cell in cells(lines[at], delimiter) if cell]
-        if not all(re.fullmatch(r"CH\d+", cell, re.IGNORECASE) for cell in row[-n:]) or len(row) not in (
-            n,
-            n + 1,
-        ):
+        numbered_only = all(re.fullmatch(r"CH\d+", cell, re.IGNORECASE) for cell in row[-n:])
+        if len(row) not in (n, n + 1) or not numbered_only:
             continue
         if not any(lead_of(name) for name in listed[::2]):
             return text
@@ -212,12 +202,15 @@ def _unique(names: Sequence[str]) -> list[str]:
     return out
 
 
-def _numbers(path: Path, text: str, layout: Layout) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """The table, (line, cell); and the first column in seconds where it holds times of day."""
+def _numbers(
+    path: Path, text: str, layout: Layout
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int]:
+    """The table, (line, cell); the column of times of day in seconds, if there is one; and which it is."""
     import pandas as pd
 
     first = cells(text.splitlines()[layout.skip], layout.delimiter)
-    clocked = bool(CLOCK.match(first[0]))
+    # the first, or the second beside one of dates or of the samples' numbers
+    at = next((i for i, cell in enumerate(first[:2]) if CLOCK.match(cell)), -1)
     texts = {i for i, cell in enumerate(first[: layout.width]) if not is_value(cell, layout.comma)}
     within("values", (text.count("\n") - layout.skip) * layout.width, path.name)
     try:
@@ -235,13 +228,13 @@ def _numbers(path: Path, text: str, layout: Layout) -> tuple[NDArray[np.float64]
             f"{path.name} is no table of numbers throughout{where}: a cell holds something else, such as a "
             "remark, a unit or a second heading; take out what is no number below the heading."
         ) from None
-    for column in texts - ({0} if clocked else set()):
+    for column in texts - {at}:
         table[column] = np.nan
-    if not clocked:
-        return table.to_numpy(np.float64), None
-    seconds = np.array([_seconds(str(cell)) for cell in table[0]])
-    values = table.iloc[:, 1:].to_numpy(np.float64)
-    return np.column_stack([seconds, values]), seconds
+    if at < 0:
+        return table.to_numpy(np.float64), None, at
+    table[at] = [_seconds(str(cell)) for cell in table[at]]
+    values = table.to_numpy(np.float64)
+    return values, values[:, at], at
 
 
 def _seconds(cell: str) -> float:
@@ -288,6 +281,9 @@ def _unnamed(
 def _finish(
     source: str, channels: list[Channel], known: Facts, said: list[str], guessed: list[str]
 ) -> Recording:
+    rate = next((c.fs for c in channels if c.fs), None)
+    if rate and known.fs and abs(known.fs / rate - 1) > 0.01:
+        said = [*said, contradicting(known.fs, rate)]
     bare = [c for c in channels if not c.unit]
     counts = [c for c in bare if canonical_lead(c.name.lstrip("-"))] or bare
     if known.gain and not all(np.array_equal(c.samples, np.round(c.samples), equal_nan=True) for c in counts):
