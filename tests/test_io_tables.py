@@ -393,6 +393,41 @@ def test_acqknowledge_lists_its_channels_above_the_table(time, delimiter, counts
     assert len(ecg.warnings) == 1 and "Resp" in ecg.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dt", 0.002),
+        ("Ts", 0.002),
+        ("sampling_interval", 0.002),
+        ("sampling_period_ms", 2),
+        ("sample_step_us", 2000),
+    ],
+)
+def test_an_interval_beside_an_array_is_its_rate(tmp_path, name, value):
+    """The samples would last 10 s at another rate."""
+    ecg = read_ecg(npz(tmp_path, ecg=MV, unit="mV", **{name: value}))
+    assert ecg.fs == 500 and "fs" not in ecg.guessed
+    assert facts({"dt": 8e-5}).fs == pytest.approx(12_500)  # of which "8" alone was a number
+    assert facts({name: 1.6e9}).fs is None and facts({"fs": 250.0, name: value}).fs == 250
+
+
+def test_each_lead_of_an_array_is_in_its_own_unit(tmp_path):
+    mv = np.vstack([MV * np.where(np.arange(12) < 6, 1.0, 1000.0)[:, None], MV[:1]])
+    names, units = [*LEADS, "RESP"], [*["mV"] * 6, *["uV"] * 6, "NU"]
+    ecg = read_ecg(npz(tmp_path, ecg=mv, fs=FS, sig_name=np.array(names), units=np.array(units)))
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+    assert ecg.units_known
+
+
+@pytest.mark.parametrize("names", [("ecg_uV",), tuple(f"{lead}_uV" for lead in LEADS), ("ecg (µV)",)])
+def test_an_arrays_name_may_end_with_its_unit(tmp_path, names):
+    uv = 1000 * MV
+    arrays = dict(zip(names, [uv] if len(names) == 1 else uv, strict=True))
+    ecg = read_ecg(npz(tmp_path, fs=FS, **arrays))
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+    assert ecg.units_known and "unit" not in ecg.guessed
+
+
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("kind", ["csv", "npz"])
 def test_numbered_leads_are_no_named_ones(tmp_path, kind, first):

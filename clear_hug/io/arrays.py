@@ -120,6 +120,13 @@ def _without_padding(leads: NDArray[Any], said: list[str]) -> NDArray[Any]:
 
 def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said: list[str]) -> list[Channel]:
     """Channels, divided by the file's gains where only then they span what a heart's do."""
+    if len(known.units) == len(leads):
+        if known.gain or known.gains:
+            said.append(_not_applied(known.gains or (known.gain or 0.0,)))
+        return [
+            Channel(name, np.asarray(x, np.float64), known.fs, unit)
+            for (name, x), unit in zip(leads.items(), known.units, strict=True)
+        ]
     if not (known.gain or known.gains or known.step):
         return [Channel(name, np.asarray(x, np.float64), known.fs, known.unit) for name, x in leads.items()]
     gains = np.array(known.gains if len(known.gains) == len(leads) else [known.gain or 0.0] * len(leads))
@@ -179,6 +186,7 @@ def _counts(leads: Sequence[NDArray[Any]], step: float) -> bool:
 _EACH = re.compile(r"^((adc_?)?(gain|baseline)|adc_?zero|samplerate)$", re.IGNORECASE)
 _GAINS = re.compile(r"^(adc_?)?gains?$", re.IGNORECASE)
 _ZEROS = re.compile(r"^((adc_?)?baselines?|adc_?zeros?)$", re.IGNORECASE)
+_ENDS_WITH_UNIT = re.compile(r"[\s_(\[.-]([uµμnm]V|microvolts?|millivolts?)[)\]]?$", re.IGNORECASE)
 _LIKELY = re.compile(r"^(ecg|ekg|signals?|data|val|values?|tracings?|waveforms?|psignal|x|samples?|record)$")
 
 
@@ -205,7 +213,8 @@ def _choose(
         known = replace(known, fs=_rate_beside(path, times, n, known.fs, notes))
         if known.gains:  # in which order of the leads is not known
             notes.append(_not_applied(known.gains))
-        channels = _by_gain(named, replace(known, gains=(), zeros=()), asked, notes)
+        known = replace(known, gains=(), zeros=(), unit=known.unit or _unit_in(*named))
+        channels = _by_gain(named, known, asked, notes)
         return Recording(source, channels, known.age, known.sex, tuple(notes), bare=True)
     usable = {place: v for place, v in arrays.items() if v.ndim >= 1 and v.size >= 100}
     likely = {
@@ -243,11 +252,18 @@ def _choose(
     if fits:
         n = next(iter(fits.values())).size
         known = replace(known, fs=_rate_beside(path, fits, n, known.fs, notes))
+    known = replace(known, unit=known.unit or _unit_in(place))
     recording = from_array(path, source, pick[place], known, asked)
     if len(two) > 1 and not several:
         guessed = recording.guessed if asked.record else (*recording.guessed, "record")
         recording = replace(recording, records=len(two), guessed=guessed)
     return replace(recording, warnings=(*recording.warnings, *notes))
+
+
+def _unit_in(*names: str) -> str:
+    """The unit that the names of arrays end with ("ecg_uV"), where all end with the same."""
+    ends = {found[1] if (found := _ENDS_WITH_UNIT.search(name)) else "" for name in names}
+    return ends.pop() if len(ends) == 1 else ""
 
 
 def _of_each_lead(arrays: Mapping[str, NDArray[Any]], named: re.Pattern[str]) -> tuple[float, ...]:

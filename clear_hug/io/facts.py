@@ -49,12 +49,16 @@ class Facts:
     age: float | None = None
     sex: str | None = None
     baseline: float = 0.0  # the count of 0 mV
+    units: tuple[str, ...] = ()  # the unit of each lead, where they differ
     by_step: bool = False  # the gain follows from `step`, whose unit the file names
 
 
 _FS = re.compile(  # "ecg_rate" is a heart's
     r"^(freq|frequency|rate|(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|hz|"
     r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond))(hz|inhz)?$"
+)
+_INTERVAL = re.compile(  # from sample to sample
+    r"^(dt|ts|deltat|timestep|sampl(e|ing)(interval|period|step))(in)?((m|u)?s(ec(onds?)?)?)?$"
 )
 _UNIT = re.compile(r"^((ecg|signal|lead)?units?|unittext)$")
 _STEP = re.compile(r"^((adc|amplitude)?(resolution|lsb)|(u?v|units?)per(bit|lsb|count)|scale(factor)?)$")
@@ -69,20 +73,25 @@ _NAMES = re.compile(
 
 def facts(said: Mapping[str, Any]) -> Facts:
     """Read rate, unit, lead names, age and sex from what lies beside an array, by key."""
-    fs = unit = gain = step_of = counts_a_mv = age = sex = baseline = None
+    fs = interval = unit = gain = step_of = counts_a_mv = age = sex = baseline = None
     names: tuple[str, ...] = ()
+    of_each: tuple[str, ...] = ()
     step: dict[str, Any] = {}
     for place, value in said.items():
         key = re.sub(r"[^a-z]", "", re.split(r"[/@]", place)[-1].lower())
         if _FS.match(key):
             per = 1000 if re.search(r"\d\s*khz", str(value).lower()) else 1
             fs = fs or (_number(value) or 0.0) * per or None
+        elif (by := _INTERVAL.match(key)) and (length := _number(value)):
+            interval = interval or _rate_of_interval(length, by[5] or "", str(value))
         elif key in ("isi", "isiunits"):  # AcqKnowledge's, from sample to sample
             step[key] = value
         elif _UNIT.match(key):
             texts = [value] if isinstance(value, str) else value
             if isinstance(texts, list) and len({str(t).strip().lower() for t in texts}) == 1:
                 unit = unit or str(texts[0]).strip()
+            elif isinstance(texts, list):
+                of_each = of_each or tuple(str(t).strip() for t in texts)
         elif key in ("gain", "adcgain"):
             gain = gain or _number(value)
         elif (with_unit := _STEP_IN.match(key)) and (size := _number(value)):
@@ -109,13 +118,20 @@ def facts(said: Mapping[str, Any]) -> Facts:
     if not fs and unit_of_step and (length := _number(step.get("isi"))):
         fs = unit_of_step / length
     return Facts(
-        fs, unit or "", gain, step=step_of, names=names, age=age, sex=sex, baseline=baseline or 0.0,
-        by_step=by_step,
+        fs or interval, unit or "", gain, step=step_of, names=names, age=age, sex=sex,
+        baseline=baseline or 0.0, units=() if unit else of_each, by_step=by_step,
     )  # fmt: skip
 
 
+def _rate_of_interval(length: float, unit: str, text: str) -> float | None:
+    """Hz of what lies between two samples, in s where no unit stands there."""
+    unit = unit or (found[1] if (found := re.search(r"\d\s*([mu]?s)", text)) else "s")
+    rate = 1 / (length * {"m": 1e-3, "u": 1e-6, "s": 1.0}[unit[0]])
+    return rate if MIN_FS <= rate <= MAX_FS else None
+
+
 def _number(value: Any) -> float | None:
-    match = re.match(r"^\s*(\d+(?:\.\d+)?(?:[eE]\d+)?)", str(value))
+    match = re.match(r"^\s*(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)", str(value))
     number = float(match[1]) if match else 0.0
     return number if 0 < number < 1e9 else None
 
