@@ -7,7 +7,7 @@ from clear_hug.ecg import ECGError
 from clear_hug.io import read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
-from tests.written_formats import bdf
+from tests.written_formats import bdf, edf
 
 FS = 250.0
 MV = simulate_ecg("normal", fs=FS).signal.astype(np.float64)
@@ -73,6 +73,32 @@ def test_a_physical_range_that_is_turned_over_turns_the_lead(tmp_path):
     turned = content[:at] + b"262144".ljust(8) * 14 + b"-262143".ljust(8) * 14 + content[at + 2 * n :]
     (tmp_path / "x.bdf").write_bytes(turned)
     np.testing.assert_allclose(read_ecg(tmp_path / "x.bdf").signal, -MV, atol=2 * STEP)
+
+
+@pytest.mark.parametrize("write", [edf, bdf])
+def test_a_range_of_counts_that_falls_is_the_same_line(tmp_path, write):
+    """With both ranges exchanged the line is the file's own, with the counts' alone its mirror."""
+    path = write(tmp_path / "x", MV, FS)
+    content, plain = path.read_bytes(), read_ecg(path)
+    at, n = 256 + 104 * 14, 8 * 14
+    low, high, least, most = (content[at + i * n : at + (i + 1) * n] for i in range(4))
+    path.write_bytes(content[:at] + high + low + most + least + content[at + 4 * n :])
+    assert read_ecg(path).digest == plain.digest
+    path.write_bytes(content[:at] + low + high + most + least + content[at + 4 * n :])
+    mirrored = read_ecg(path)
+    np.testing.assert_allclose(mirrored.signal, -1e-3 - plain.signal, atol=1e-6)  # the ends add up to -1 µV
+    assert mirrored.units_known
+
+
+def test_physical_ranges_may_have_a_decimal_comma(tmp_path):
+    path = edf(tmp_path / "x.edf", MV, FS)
+    content, plain = path.read_bytes(), read_ecg(path)
+    at, n = 256 + 104 * 14, 8 * 14
+    path.write_bytes(content[:at] + b"-32768,0" * 14 + b"32767,0 " * 14 + content[at + 2 * n :])
+    assert read_ecg(path).digest == plain.digest
+    path.write_bytes(content[:at] + b"-32,768 " * 14 + content[at + n :])  # or a sign for thousands
+    with pytest.raises(ECGError, match="physical minimum"):
+        read_ecg(path)
 
 
 def test_bdf_of_any_label_that_edf_has(tmp_path):

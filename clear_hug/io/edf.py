@@ -57,7 +57,7 @@ def is_bdf(path: Path, head: bytes) -> bool:
 def read_edf(path: Path, asked: Asked) -> Recording:
     """EDF; ecgdatakit makes a number of a broken field where it can."""
     within("bytes", path.stat().st_size, path.name)
-    record, said = parse(path)
+    record, said = parse(path, _edf_parser())
     return _checked(path, "EDF", as_recording("EDF", record, as_channels(record), said))
 
 
@@ -94,11 +94,51 @@ def _checked(path: Path, kind: str, recording: Recording) -> Recording:
 
 
 @cache
-def _bdf_parser() -> Any:
-    """The parser of EDF, for BDF."""
+def _edf_parser() -> Any:
+    """The parser of EDF, for headers that `_righted` rights."""
     from ecgdatakit.parsing.parsers.edf import EDFParser
 
     class Parser(EDFParser):
+        def _parse(self, raw: bytes) -> Any:
+            return super()._parse(_righted(raw))
+
+    return Parser()
+
+
+_COMMA = re.compile(rb"\s*[-+]?\d*,\d+\s*")
+_THOUSAND = re.compile(rb"\s*[-+]?[1-9]\d{0,2},\d{3}\s*")  # or one with three decimals: not known
+
+
+def _righted(content: bytes) -> bytes:
+    """A header with decimal points for commas, and with ranges that rise.
+
+    The ranges are two points of a line from counts to values: where the lower count stands second, both are
+    exchanged, and the line with its sign is the same.
+    """
+    try:
+        signals = number_of(content[252:256])
+        fields = edf_fields(content, signals)
+        for row in fields[3:5]:
+            row[:] = [
+                v.replace(b",", b".") if _COMMA.fullmatch(v) and not _THOUSAND.fullmatch(v) else v
+                for v in row
+            ]
+        falling = [number_of(low) > number_of(high) for low, high in zip(*fields[5:7], strict=True)]
+    except ValueError:  # told by the parser
+        return content
+    for low, high in (fields[3:5], fields[5:7]):
+        for i in np.flatnonzero(falling):
+            low[i], high[i] = high[i], low[i]
+    header = b"".join(b"".join(row) for row in fields)
+    end = 256 + len(header)
+    return content if header == content[256:end] else content[:256] + header + content[end:]
+
+
+@cache
+def _bdf_parser() -> Any:
+    """The parser of EDF, for BDF."""
+
+    class Parser(type(_edf_parser())):  # type: ignore[misc]
         def parse(self, file_path: Path) -> Any:
             as_edf, counts = _as_edf(Path(file_path))
             self._warnings: list[str] = []
