@@ -255,3 +255,33 @@ def test_samples_of_any_width_sign_scale_and_unit(tmp_path, bits, signed, unit, 
     ecg = read_ecg(changed(tmp_path / "x.dcm", restate))
     np.testing.assert_allclose(ecg.signal, MV, atol=0.51 * count)
     assert ecg.units_known and ecg.fs == FS
+
+
+@pytest.mark.parametrize("padding", [0, 128, -128])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_padding_value_that_the_leads_reach_is_a_sample(tmp_path, padding, split):
+    path = dicom(tmp_path / "x.dcm", MV, FS, split)
+    ds = pydicom.dcmread(path)
+    for group in ds.WaveformSequence:
+        group.add_new("WaveformPaddingValue", "OW", padding.to_bytes(2, "little", signed=True))
+    ds.save_as(path)
+    ecg = read_ecg(path)
+    assert not np.isnan(ecg.signal).any()
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+
+
+@pytest.mark.parametrize("padding", [-32768, 0])
+def test_what_is_padded_is_absent(tmp_path, padding):
+    """A single sample beyond all others, and a long run of whatever value."""
+
+    def pad(group):
+        group.add_new("WaveformPaddingValue", "OW", padding.to_bytes(2, "little", signed=True))
+        counts = np.frombuffer(group.WaveformData, "<i2").reshape(-1, 12).copy()
+        counts[-500:] = padding
+        counts[7] = -32768 if padding else counts[7]
+        group.WaveformData = counts.tobytes()
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", pad))
+    assert np.isnan(ecg.signal[:, -500:]).all()
+    gone = np.isnan(ecg.signal[:, :-500]).any(axis=0)
+    assert np.flatnonzero(gone).tolist() == ([7] if padding else [])

@@ -10,17 +10,22 @@ import shutil
 import struct
 import warnings
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clear_hug.ecg import ECGError
-from clear_hug.io.kit import as_channel, as_channels, as_recording, in_time, parse, parsers
+from clear_hug.io.kit import as_channel, as_channels, as_recording, in_time, parse
 from clear_hug.io.private import private_folder
 from clear_hug.io.recording import Asked, Channel, Recording, some, within
 from clear_hug.leads import LEADS, canonical_lead
 
 SOURCE = "DICOM waveform"
 AVERAGED = ", without its averaged beats"  # beside the format of a file that holds them too
+PADDED_SECONDS = 1.0  # of one count, before a padding value that the lead reaches itself stands for none
 SHORTEST_RHYTHM = 2.0  # s; a group below this is an averaged beat, whatever its label says
 
 
@@ -32,7 +37,7 @@ def _read(path: Path) -> Recording:
             f"{path.name} is DICOM around a document (a PDF, say), a print of an ECG, which cannot be read; "
             "export the waveform itself."
         )
-    record, said = parse(path)
+    record, said = parse(path, _parser())
     waves = _waves(path)
     for wave in waves:
         _check_channels(path, wave, said)
@@ -46,6 +51,40 @@ def _read(path: Path) -> Recording:
     channels, said, averaged = _join_groups(path, said)
     # the device's own mean beats are no part of the record: told, and no warning
     return as_recording(SOURCE + AVERAGED * averaged, record, channels, said)
+
+
+@cache
+def _parser() -> Any:
+    """The parser, but that a padding value which a lead reaches itself marks no single sample as absent."""
+    from ecgdatakit.parsing.parsers.dicom_waveform import DICOMWaveformParser
+
+    class Parser(DICOMWaveformParser):
+        def _read_group(self, wave: Any, index: int, little_endian: bool) -> Any:
+            group = super()._read_group(wave, index, little_endian)
+            if group is None or wave.pop("WaveformPaddingValue", None) is None:
+                return group
+            whole: Any = super()._read_group(wave, index, little_endian)
+            shortest = PADDED_SECONDS * group["sampling_frequency"]
+            for lead, bare in zip(group["leads"], whole["leads"], strict=True):
+                lead.samples = _padded(bare.samples, np.isnan(lead.samples), shortest)
+            return group
+
+    return Parser()
+
+
+def _padded(samples: NDArray[np.float64], marked: NDArray[np.bool_], shortest: float) -> NDArray[np.float64]:
+    """Samples with NaN for the padding value, where it lies beyond all others or fills a run of some length.
+
+    Writers give 0 or 128 for it, which a lead reaches at every crossing.
+    """
+    others = samples[~marked]
+    if not (marked.any() and others.size and others.min() <= samples[marked][0] <= others.max()):
+        return np.where(marked, np.nan, samples)
+    edges = np.flatnonzero(np.diff(np.pad(marked, 1).astype(np.int8)))
+    absent = np.zeros(marked.shape, np.bool_)
+    for start, stop in edges.reshape(-1, 2):
+        absent[start:stop] = stop - start >= shortest
+    return np.where(absent, np.nan, samples)
 
 
 def _waves(path: Path) -> list[Any]:
@@ -205,7 +244,7 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
     import pydicom
 
     ds = pydicom.dcmread(path)
-    parser = parsers()["DICOM Waveform"]()
+    parser = _parser()
     little = parser._is_little_endian(ds)
     found = []
     for i, wave in enumerate(ds.WaveformSequence):
