@@ -162,6 +162,20 @@ def test_aecg_leads_by_any_of_their_names(tmp_path, code):
     np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
 
 
+@pytest.mark.parametrize(("step", "unit"), [(2, "ms"), (0.002, "s"), (2000, "us")])
+def test_aecg_times_may_be_listed_one_a_sample(tmp_path, step, unit):
+    def listed(digits):
+        value = f'<origin value="1" unit="s"/><scale value="{step}" unit="{unit}"/><digits>{digits}</digits>'
+        time = ('(?s)<value xsi:type="GLIST_PQ">.*?</value>', f'<value xsi:type="SLIST_PQ">{value}</value>')
+        return changed(tmp_path / "x.xml", time)
+
+    ecg = read_ecg(listed(" ".join(map(str, range(MV.shape[1])))))
+    assert (ecg.fs, ecg.n_samples, ecg.warnings) == (FS, MV.shape[1], ())
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+    with pytest.raises(ECGError, match="not evenly spaced.*Export"):
+        read_ecg(listed("0 1 2 9 10 11"))
+
+
 def test_an_aecg_sequence_that_is_no_lead_is_told(tmp_path):
     ecg = read_ecg(changed(tmp_path / "x.xml", ("MDC_ECG_LEAD_V6", "VENDOR_SUM")))
     assert ecg.absent_leads == ("V6",) and any("left out" in said for said in ecg.warnings)

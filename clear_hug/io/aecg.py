@@ -15,9 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clear_hug.ecg import ECGError
 from clear_hug.leads import canonical_lead
 
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 FURTHEST = 600.0  # s between the first samples of two sets of one record
 
 
@@ -61,6 +65,15 @@ def aecg_parser() -> Any:
             self._warnings = kept
             return found
 
+        def _read_time(self, code: str, value: Any) -> Any:
+            told = super()._read_time(code, value)
+            times = _times_in(value) if value is not None and not told["sampling_rate"] else None
+            if times is not None:
+                rate = round((times.size - 1) / float(times[-1] - times[0]), 6)
+                told |= {"sampling_rate": round(rate), "sampling_rate_exact": rate}
+                told |= {"head": f"{times[0]:.6f}", "head_unit": "s"}
+            return told
+
         def _join_sets(self, sets: Sequence[Any], series: Any, file_path: Path) -> Any:
             """Leads of several sets (a print's columns, say), each told its first sample, or None.
 
@@ -102,11 +115,41 @@ def aecg_parser() -> Any:
     return Parser()
 
 
+def _times_in(value: Any) -> NDArray[np.float64] | None:
+    """The times in s that a sequence lists in place of an increment, one a sample; None where it does not.
+
+    Raises
+    ------
+    ECGError : they are not evenly spaced, or in no unit of time that is known
+    """
+    words = str(value.findtext("digits") or "").split()
+    scale = value.find("scale")
+    if len(words) < 2 or scale is None:
+        return None
+    factor, unit = scale.get("value", ""), _SECONDS.get(scale.get("unit", ""))
+    if unit and _is_number(factor, True) and all(_is_number(word, False) for word in words):
+        times = np.array(words, dtype=np.float64) * float(factor) * unit
+        steps = np.diff(times)
+        if steps.min() > 0 and np.ptp(steps) <= 0.5 * np.median(steps):
+            return times + _origin_of(value)
+    raise ECGError(
+        "the file lists a time for each sample, and these are not evenly spaced seconds: it has no sampling "
+        "rate. Export it again, or as DICOM or CSV."
+    )
+
+
+def _origin_of(value: Any) -> float:
+    """What a list of times is counted from, in s; 0 where it does not say."""
+    origin = value.find("origin")
+    said = "" if origin is None else origin.get("value", "")
+    return float(said) * _SECONDS.get(origin.get("unit", ""), 0.0) if _is_number(said, False) else 0.0
+
+
 def _head_of(about: dict[str, Any]) -> float | None:
     """When a set begins, in s of the file's own clock; None where it does not say."""
     head, unit = about.get("head") or "", about.get("head_unit") or "s"
     if about.get("code", "").upper() == "TIME_RELATIVE":
-        factor = {"s": 1.0, "ms": 1e-3, "us": 1e-6}.get(unit)
+        factor = _SECONDS.get(unit)
         return float(head) * factor if factor and _is_number(head, False) else None
     found = re.match(r"(\d{14})(\.\d+)?([-+]\d{4})?", head)
     if not found:
