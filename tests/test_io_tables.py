@@ -428,6 +428,29 @@ def test_an_arrays_name_may_end_with_its_unit(tmp_path, names):
     assert ecg.units_known and "unit" not in ecg.guessed
 
 
+@pytest.mark.parametrize("key", ["block0_items", "derivations", "ECG_leads", "x"])
+def test_a_list_of_leads_names_those_of_the_array_whatever_it_is_called(tmp_path, key):
+    order = np.array(LEADS)[::-1]
+    about = {"fs": FS, "unit": "mV"}
+    ecg = read_ecg(npz(tmp_path, ecg=MV[::-1], **about, **{key: order}))
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+    assert ecg.guessed == () and facts({key: list(order), "y": list(LEADS)}).names == ()  # of two, which?
+
+
+@pytest.mark.parametrize("key", ["counts_per_mV", "adu_per_mV", "gains", "microvolts_per_bit"])
+def test_what_a_count_is_worth_by_any_of_its_names(tmp_path, key):
+    worth = 5.0 if key.startswith("micro") else 200.0
+    ecg = read_ecg(npz(tmp_path, ecg=np.round(MV * 200).astype(np.int16), fs=FS, **{key: worth}))
+    np.testing.assert_allclose(ecg.signal, MV, atol=2.6e-3)
+    assert ecg.units_known
+
+
+def test_keys_of_rates_and_units():
+    assert facts({"samples_per_sec": 250.0}).fs == 250
+    for key in ("amplitude_unit", "voltage_units", "phys_unit", "unit_of_measure", "y_unit"):
+        assert facts({key: "uV"}).unit == "uV"
+
+
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("kind", ["csv", "npz"])
 def test_numbered_leads_are_no_named_ones(tmp_path, kind, first):

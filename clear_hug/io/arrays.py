@@ -183,7 +183,7 @@ def _counts(leads: Sequence[NDArray[Any]], step: float) -> bool:
     return step <= 1 or bool((np.abs(sizes / step - np.round(sizes / step)) * step >= 1).any())
 
 
-_EACH = re.compile(r"^((adc_?)?(gain|baseline)|adc_?zero|samplerate)$", re.IGNORECASE)
+_EACH = re.compile(r"^((adc_?)?(gains?|baseline)|adc_?zero|samplerate)$", re.IGNORECASE)
 _GAINS = re.compile(r"^(adc_?)?gains?$", re.IGNORECASE)
 _ZEROS = re.compile(r"^((adc_?)?baselines?|adc_?zeros?)$", re.IGNORECASE)
 _ENDS_WITH_UNIT = re.compile(r"[\s_(\[.-]([uµμnm]V|microvolts?|millivolts?)[)\]]?$", re.IGNORECASE)

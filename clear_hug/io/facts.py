@@ -55,15 +55,18 @@ class Facts:
 
 _FS = re.compile(  # "ecg_rate" is a heart's
     r"^(freq|frequency|rate|(ecg|ekg|signals?|sig|data|adc)?(fs|fsecg|fsamp(l(e|ing))?|sf|sr|sps|srate|sfreq|hz|"
-    r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersecond))(hz|inhz)?$"
+    r"samp(l(e|ing))?(freq|frequency|rate|fs)|samplespersec(ond)?))(hz|inhz)?$"
 )
 _INTERVAL = re.compile(  # from sample to sample
     r"^(dt|ts|deltat|timestep|sampl(e|ing)(interval|period|step))(in)?((m|u)?s(ec(onds?)?)?)?$"
 )
-_UNIT = re.compile(r"^((ecg|signal|lead)?units?|unittext)$")
+_UNIT = re.compile(
+    r"^((ecg|signal|lead|data|amplitude|voltage|physical|phys|measurement|y)?units?|unittext|unitofmeasure(ment)?)$"
+)
+_A_MV = re.compile(r"^(adc)?gains?$|^(adu|counts?|units?|lsbs?|digits?)permv$")  # counts of one mV
 _STEP = re.compile(r"^((adc|amplitude)?(resolution|lsb)|(u?v|units?)per(bit|lsb|count)|scale(factor)?)$")
 _STEP_IN = re.compile(  # the same with its unit
-    r"^(?:(?:adc|amplitude)?(?:resolution|lsb)(?:in)?([unm]v)|([unm]v)per(?:bit|lsb|count))$"
+    r"^(?:(?:adc|amplitude)?(?:resolution|lsb)(?:in)?([unm]v)|([unm]v|(?:micro|milli)volts?)per(?:bit|lsb|count))$"
 )
 _NAMES = re.compile(
     r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns|"
@@ -92,7 +95,7 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 unit = unit or str(texts[0]).strip()
             elif isinstance(texts, list):
                 of_each = of_each or tuple(str(t).strip() for t in texts)
-        elif key in ("gain", "adcgain"):
+        elif _A_MV.match(key):
             gain = gain or _number(value)
         elif (with_unit := _STEP_IN.match(key)) and (size := _number(value)):
             step_of = step_of or size
@@ -103,15 +106,17 @@ def facts(said: Mapping[str, Any]) -> Facts:
             negative = str(value).strip().startswith("-")
             baseline = baseline or (_number(str(value).strip().lstrip("-")) or 0.0) * (-1 if negative else 1)
         elif _NAMES.match(key) and not names:
-            texts = re.split(r"[,;|\s]+", value.strip("[]() ")) if isinstance(value, str) else value
-            texts = [str(t).strip(" '\"") for t in texts] if isinstance(texts, list) else []
-            if sum(canonical_lead(t.lstrip("-")) is not None for t in texts) * 2 > len(texts):
-                names = tuple(texts)
+            names = _lead_names(value)
         elif key in ("age", "sex", "gender"):
             if key == "age":
                 age = years(value)
             else:
                 sex = sex_of(value)
+    if not names:  # by no key that is known: a list of leads names them all the same, if it is the one
+        lists = {
+            found for value in said.values() if isinstance(value, list) and (found := _lead_names(value))
+        }
+        names = lists.pop() if len(lists) == 1 else ()
     by_step = counts_a_mv is not None and not (unit or gain)  # beside a unit it may be done with
     gain = counts_a_mv if by_step else gain
     unit_of_step = {"ms": 1000.0, "s": 1.0}.get(str(step.get("isiunits")), 0.0)
@@ -121,6 +126,15 @@ def facts(said: Mapping[str, Any]) -> Facts:
         fs or interval, unit or "", gain, step=step_of, names=names, age=age, sex=sex,
         baseline=baseline or 0.0, units=() if unit else of_each, by_step=by_step,
     )  # fmt: skip
+
+
+def _lead_names(value: Any) -> tuple[str, ...]:
+    """A list of names, of which most are leads', or a text that parts them; () for anything else."""
+    texts = re.split(r"[,;|\s]+", value.strip("[]() ")) if isinstance(value, str) else value
+    texts = [str(t).strip(" '\"") for t in texts] if isinstance(texts, list) else []
+    return (
+        tuple(texts) if sum(canonical_lead(t.lstrip("-")) is not None for t in texts) * 2 > len(texts) else ()
+    )
 
 
 def _rate_of_interval(length: float, unit: str, text: str) -> float | None:
