@@ -451,6 +451,48 @@ def test_keys_of_rates_and_units():
         assert facts({key: "uV"}).unit == "uV"
 
 
+@pytest.mark.parametrize("time", ["time (s),", "time,s", "t,ms"])
+def test_leads_in_rows_may_have_a_row_of_times_and_a_column_of_units(time):
+    """The samples would last 10 s at another rate."""
+    rate = 2 * FS
+    row = ",".join(f"{i / rate * (1000 if 'ms' in time else 1):.4f}" for i in range(2500))
+    rows = "\n".join(f"{lead},uV,{lines(mv[None] * 1000)}" for lead, mv in zip(LEADS, MV, strict=True))
+    ecg = read_ecg_upload({"x.csv": f"{time},{row}\n{rows}".encode()})
+    assert (ecg.fs, ecg.guessed, ecg.units_known, ecg.warnings) == (rate, (), True, ())
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+def test_another_sheet_may_say_the_rate_and_the_unit(tmp_path):
+    with pd.ExcelWriter(tmp_path / "x.xlsx") as book:
+        about = pd.DataFrame([["Sampling rate (Hz)", 2 * FS], ["Unit", "uV"]])
+        about.to_excel(book, sheet_name="about", header=False, index=False)
+        pd.DataFrame(1000 * MV.T, columns=list(LEADS)).to_excel(book, sheet_name="ECG", index=False)
+    ecg = read_ecg(tmp_path / "x.xlsx")
+    assert (ecg.fs, ecg.guessed, ecg.units_known, ecg.warnings) == (2 * FS, (), True, ())
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_row_of_parquet_may_hold_the_record(tmp_path, nested):
+    leads = {"ecg": [list(MV)]} if nested else {lead: [mv] for lead, mv in zip(LEADS, MV, strict=True)}
+    frame = pd.DataFrame({**leads, "fs": [FS], "unit": ["mV"], "age": [70]})
+    frame.to_parquet(tmp_path / "x.parquet")
+    ecg = read_ecg(tmp_path / "x.parquet")
+    assert (ecg.fs, ecg.age, ecg.units_known) == (FS, 70, True)
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+
+
+def test_a_parquet_file_without_values_says_what_it_lacks(tmp_path):
+    pd.DataFrame({"name": ["x", "y"]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ECGError, match="no column of values: save it"):
+        read_ecg(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("line", ["Resolution\t5\tuV", "Resolution;5;uV", "LSB,5,uV", "Resolution: 5 uV"])
+def test_the_worth_of_a_count_may_stand_in_cells(line):
+    assert stated_above([line], []) == {"gain": 200.0}
+
+
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("kind", ["csv", "npz"])
 def test_numbered_leads_are_no_named_ones(tmp_path, kind, first):

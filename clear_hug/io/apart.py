@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 MOST_NODES = 10_000  # of a tree of groups or structs
 MOST_DEPTH = 12
+MOST_SAID = 60  # lines of a sheet that may say what another holds
 MOST_TEXT = 200  # characters of a value that may say a rate, a unit or a lead
 
 
@@ -237,7 +238,12 @@ def _parquet(path: str, found: _Found) -> None:
         if name.startswith("__index_level") and values.dtype.kind not in "Mm":
             continue
         if values.dtype.kind == "O" and len(values) == 1 and isinstance(values[0], np.ndarray):
-            values = values[0]  # a row a record, a list a lead
+            values = values[0]  # a row a record, a list a lead, or one of all leads
+            if values.dtype.kind == "O" and len({np.shape(lead) for lead in values}) == 1:
+                values = np.stack(values.tolist())
+        if values.dtype.kind == "O" and isinstance(values[0], str) and len(set(values)) == 1:
+            found.add(f"/{name}", values[0])  # the same in each row
+            continue
         if values.dtype.kind == "O":
             try:
                 values = values.astype(np.float64)
@@ -250,7 +256,10 @@ def _parquet(path: str, found: _Found) -> None:
 
 
 def _xlsx(path: str, found: _Found) -> None:
-    """The longest sheet as text, a line a row, tabs between cells; how many others are half as long."""
+    """The longest sheet as text, a line a row, tabs between cells; how many others are half as long.
+
+    Beside it what the shortest ones say, which may be about it.
+    """
     from openpyxl import load_workbook
 
     content = io.BytesIO(Path(path).read_bytes())  # by its name openpyxl would judge the extension
@@ -261,6 +270,8 @@ def _xlsx(path: str, found: _Found) -> None:
         sheets.append(lines)
     longest = max(sheets, key=len, default=[])
     found.said["other sheets"] = sum(2 * len(lines) > len(longest) for lines in sheets) - bool(longest)
+    short = [lines for lines in sheets if lines is not longest and len(lines) <= MOST_SAID]
+    found.said["beside"] = "\n".join(line[:MOST_TEXT] for lines in short for line in lines)
     text = "\n".join(longest).encode()
     found.arrays["text"] = np.frombuffer(text or b"\n", dtype=np.uint8)
 

@@ -516,6 +516,8 @@ def is_parquet(path: Path, head: bytes) -> bool:
 
 def read_parquet(path: Path, asked: Asked) -> Recording:
     arrays, said = arrays_apart("Parquet", path)
+    if any(values.ndim > 1 for values in arrays.values()):
+        return _choose(path, "Parquet", arrays, said, asked)
     columns = {place.lstrip("/"): values for place, values in arrays.items()}
     known = facts(said)
     known = replace(known, gain=None) if known.by_step else known  # whether columns are counts is not told

@@ -140,9 +140,10 @@ def _dialect(lines: Sequence[str], whole: bool, words: int) -> Layout | None:
                 continue
             named = [
                 i for i, row in rows.items()
-                if len(row) > 50 and lead_of(row[0]) and is_numeric(row[1:], comma)
+                if len(row) > 50 and (lead_of(row[0]) or TIME.match(split_unit(row[0])[0]))
+                and is_numeric(row[1 + has_unit(row) :], comma)
             ]  # fmt: skip
-            if named:
+            if any(lead_of(rows[i][0]) for i in named):
                 score = (len(named) * 1000, len(rows[named[0]]))
                 layout = Layout(delimiter, comma, named[0], len(rows[named[0]]), (), (), True)
             elif values:
@@ -248,6 +249,13 @@ def without_end(row: list[str]) -> list[str]:
 
 def lead_of(cell: str) -> str | None:
     return canonical_lead(split_unit(cell)[0].lstrip("-"))
+
+
+def has_unit(row: Sequence[str]) -> bool:
+    """Whether the line of a lead or of times has a unit between name and values, or a blank in its column."""
+    cell = row[1].strip("()[]") if len(row) > 1 else "0"
+    of_time = cell.lower() in ("", "s", "sec", "ms", "us") and TIME.match(split_unit(row[0])[0])
+    return bool(of_time) or millivolt(cell) is not None
 
 
 def split_unit(cell: str) -> tuple[str, str]:

@@ -76,7 +76,7 @@ _COUNT = re.compile(
     rf"(\d+(?:[.,]\d+)?)\s*([nuµμm]V){_A_COUNT}"
     rf"|(?:([nuµμm]V){_A_COUNT}|\bresolution[ \t]{{0,4}}\(([nuµμm]V)\))"
     r"[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?)"
-    r"|\b(?:lsb|resolution)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?)[ \t]{0,4}([nuµμm]V)\b",
+    r"|\b(?:lsb|resolution)[ \t]{0,4}[:=,;\t][ \t]{0,4}(\d+(?:[.,]\d+)?)[ \t,;]{0,4}([nuµμm]V)\b",
     re.IGNORECASE,
 )
 _OF_A_COUNT = re.compile(r"resol|auflös|\bper\b|\blsb\b", re.IGNORECASE)

@@ -28,6 +28,7 @@ from clear_hug.io.layout import (
     Layout,
     cells,
     decode,
+    has_unit,
     is_comment,
     is_numeric,
     is_value,
@@ -102,7 +103,8 @@ def read_table(path: Path, asked: Asked) -> Recording:
     return _from_text(path, "CSV", text, asked)
 
 
-def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
+def _from_text(path: Path, source: str, text: str, asked: Asked, beside: Sequence[str] = ()) -> Recording:
+    """The table of a text; `beside` are lines that are no part of it, and may say what those above it may."""
     for sign in _NO_END:
         if sign in text:
             text = text.replace(sign, " ")
@@ -118,7 +120,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked) -> Recording:
         )
     before = lines[: layout.skip]
     notes: list[str] = []
-    known = Facts(**stated_above(before, notes))
+    known = Facts(**stated_above([*before, *beside], notes))
     text, layout = without_thousands(text, layout, notes)
     if layout.named_rows:
         return _named_rows(path, source, text, layout, known, notes)
@@ -315,7 +317,8 @@ def _named_rows(
         if len(row) < 2:
             continue
         within("values", len(row) * (len(channels) + 1), path.name)
-        numbers = [c.replace(",", ".") if layout.comma else c for c in row[1:]]
+        beside = row[1].strip("()[]") if has_unit(row) else ""
+        numbers = [c.replace(",", ".") if layout.comma else c for c in row[1 + has_unit(row) :]]
         try:
             values = np.array([np.nan if c.lower() in ABSENT else float(c) for c in numbers])
         except ValueError:
@@ -326,9 +329,9 @@ def _named_rows(
             ) from None
         name, unit = split_unit(row[0])
         if TIME.match(name):
-            fs = rate_from(path, row[0], values, fs, said)
+            fs = rate_from(path, f"{row[0]} {beside}".strip(), values, fs, said)
         else:
-            channels.append(Channel(name, values, None, unit))
+            channels.append(Channel(name, values, None, unit or beside))
     return _finish(source, channels, replace(known, fs=fs), said, [])
 
 
@@ -342,6 +345,10 @@ def from_columns(
     notes: Sequence[str] = (),
 ) -> Recording:
     """Channels of named columns: times and sample numbers give the rate, the rest are leads."""
+    if not columns:
+        raise ECGError(
+            f"{path.name} has no column of values: save it with a column a lead and a row a sample."
+        )
     if numbered_columns(list(columns)):
         values = np.column_stack([np.asarray(column, np.float64) for column in columns.values()])
         channels, said, guessed = _unnamed(path, values, asked, False)
@@ -404,7 +411,8 @@ def read_xlsx(path: Path, asked: Asked) -> Recording:
     with zipfile.ZipFile(path) as archive:
         members_of(archive, path.name)
     arrays, about = arrays_apart("XLSX", path, 2 * APART_SECONDS)
-    recording = _from_text(path, "XLSX", arrays["text"].tobytes().decode(), asked)
+    beside = str(about["beside"]).splitlines()
+    recording = _from_text(path, "XLSX", arrays["text"].tobytes().decode(), asked, beside)
     if not (others := int(about["other sheets"])):
         return recording
     said = (
