@@ -63,7 +63,7 @@ _MODIFIED = {
 _PREFIX = re.compile(
     r"^(MDC[_ ]ECG[_ ](ELEC[_ ]POTL[_ ]|LEAD[_ ])?|(LEAD|ECG|EKG|ABL(EITUNG)?|CHANNEL|CHAN|CH|FRANK|SIGNAL"
     r"|D[EÉ]RIV(ACI[OÓ]N|AZIONE|ATION|A[CÇ][AÃ]O|ASYON)?|AFLEIDING|AVLEDNING|ODPROWADZENIE|SVOD|ОТВЕДЕНИЕ"
-    r"|导联|導聯|通道|誘導|유도)[\s_.:-]*"
+    r"|导联|導聯|通道|誘導|유도|第)[\s_.:-]*"
     # not without a sign between: "canali" is no lead I
     r"|(KAN(AA|A)[LŁ]|CANALE?|VOIE|КАНАЛ|ELVEZETÉS|KYTKENTÄ|AFLEDNING|DERYWACJA|ΑΠΑΓΩΓ[ΉΗ])[\s_.:-]+)+"
 )

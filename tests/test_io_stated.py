@@ -57,6 +57,33 @@ def test_a_rate_ends_with_its_line(rate, heading):
     assert stated_above([rate, below], []) == {"fs": 250.0}
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Samplingsfrekvens,512 hertz", "Avledning,Avledning I", "Enhet,µV"),
+        ("Samplefrequentie,512 hertz", "Afleiding,Afleiding I", "Eenheid,µV"),
+        ("Częstotliwość próbkowania,512 herców", "Odprowadzenie,Odprowadzenie I", "Jednostka,µV"),
+        ("Vzorkovací frekvence,512 hertzů", "Svod,Svod I", "Jednotka,µV"),
+        ("サンプルレート,512ヘルツ", "誘導,第I誘導", "単位,µV"),
+        ("샘플링 속도,512헤르츠", "유도,유도 I", "단위,µV"),
+        ("Частота дискретизації,512 герц", "Відведення,Відведення I", "Одиниця,µV"),
+    ],
+)
+def test_a_watch_of_any_language(tmp_path, ecg, lines):
+    (tmp_path / "x.csv").write_text(
+        "Jane,Doe\n" + "\n".join(lines) + "\n\n" + "\n".join(f"{1000 * v:.3f}" for v in ecg.signal[0]),
+        encoding="utf-8",
+    )
+    read = ch.read_ecg(tmp_path / "x.csv")
+    assert (read.fs, read.units_known, read.guessed, read.warnings) == (512, True, (), ())
+    np.testing.assert_allclose(read.signal[0], ecg.signal[0], atol=1e-5)
+
+
+def test_a_unit_of_something_else_is_no_unit_of_the_table():
+    assert stated_above(["Noise,µV", "I,II"], []) == {}
+    assert stated_above(["Avledning,Avledning I", "Noise,µV", "Enhet,mV"], []) == {"names": ("I",)}
+
+
 FILTERS_AND_HEARTS = [
     "# Filter: 0.05-150 Hz, notch 50 Hz",
     "Notch: 50 Hz",

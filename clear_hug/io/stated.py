@@ -37,7 +37,7 @@ _SAMPLING = re.compile(  # says outright that it is the sampling rate
 )
 _PER_SECOND = re.compile(r"(\d+(?:[.,]\d+)?)()\s*(?:samples?\s*(?:/|per)\s*s|sps\b)", re.IGNORECASE)
 _RATE = re.compile(r"(?:frequen\w{0,20}|\brate\b)" + _VALUE, re.IGNORECASE)
-_HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz|hert[sz]|hercios)", re.IGNORECASE)
+_HZ = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?hz|hert[sz]|herc|ヘルツ|赫[兹茲]|гц|герц|헤르츠)", re.IGNORECASE)
 _NO_SAMPLING = re.compile(  # of the heart, or of a filter
     r"heart|puls|ventric|atri|bpm|/\s*min|filter|pass|cut-?off|notch|mains|line|band|response|range|bereich"
     r"|\d\s*(?:-|–|to|bis)\s*\d+(?:[.,]\d+)?\s*k?hz",
@@ -58,6 +58,15 @@ _UNITS = re.compile(
 _LEAD_LINE = re.compile(  # "Lead,Lead I": of the one column of a watch's export
     r"^(?:lead|ableitung|d[eé]rivation|derivaci[oó]n|derivazione|deriva[cç][aã]o|afleiding|отведение|导联|導聯|誘導)"
     r"[ \t]{0,4}[,;:=\t][ \t]{0,4}([^,;\t\n]{1,30}?)[ \t]{0,4}[,;]{0,20}$",
+    re.IGNORECASE | re.MULTILINE,
+)
+# The same in any language: "Avledning,Avledning I", and "Enhet,µV" beside it.
+_LEAD_TWICE = re.compile(
+    r"^([^\W\d_]{2,30})[ \t]{0,4}[,;:=\t][ \t]{0,4}\1[ \t]{1,4}(\S{1,4}?)[ \t]{0,4}[,;]{0,20}$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_UNIT_CELL = re.compile(
+    r"^[^\W\d_][^,;:=\t\n]{0,40}[,;:=\t][ \t]{0,4}([uµμm]V|мк?В)[ \t]{0,4}[,;]{0,20}$",
     re.IGNORECASE | re.MULTILINE,
 )
 # "ADC gain: 200", "gain = 200 adu/mV"; a bare gain may be an amplifier's, and one in mm/mV is the paper's.
@@ -118,9 +127,13 @@ def stated_above(lines: Sequence[str], notes: list[str]) -> dict[str, Any]:
             said["fs"] = found.pop()
     if (lead := _LEAD_LINE.search(text)) and canonical_lead(lead[1]):
         said["names"] = (lead[1],)
+    elif (lead := _LEAD_TWICE.search(text)) and canonical_lead(lead[2]):
+        said["names"] = (lead[2],)
     rest = [line for line in text.splitlines() if not _OF_A_COUNT.search(line)]
     if unit := _UNITS.search("\n".join(rest)):
         said["unit"] = unit[1]
+    elif said.get("names") and len(units := set(_UNIT_CELL.findall("\n".join(rest)))) == 1:
+        said["unit"] = units.pop()
     if (count := _COUNT.search(text)) and "unit" not in said:
         number, unit_of_one = count[1] or count[5] or count[6], count[2] or count[3] or count[4] or count[7]
         size = float(number.replace(",", ".")) * (millivolt(unit_of_one) or 0)
