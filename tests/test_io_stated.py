@@ -42,6 +42,14 @@ def written(folder, signal, before, form="%.4f"):
         "Sampling interval: 4000 µs",
         "SR: 250",
         "# 250 SPS",
+        "SamplingPeriod=0.004",
+        "Sample interval;0,004",
+        "Time step [s]: 0.004",
+        "dt = 0.004 s",
+        "Sample time (us): 4000",
+        "4 ms per sample",
+        "sfreq: 250.0",
+        "hr=72, sr=250",
     ],
 )
 def test_the_sampling_rate_is_told_from_other_rates(tmp_path, ecg, before):
@@ -82,6 +90,25 @@ def test_a_watch_of_any_language(tmp_path, ecg, lines):
 def test_a_unit_of_something_else_is_no_unit_of_the_table():
     assert stated_above(["Noise,µV", "I,II"], []) == {}
     assert stated_above(["Avledning,Avledning I", "Noise,µV", "Enhet,mV"], []) == {"names": ("I",)}
+
+
+def test_of_two_rates_the_converters_own_is_not_taken():
+    notes: list[str] = []
+    assert stated_above(["ADC sampling rate 8000 Hz, output 250 Hz"], notes) == {} and len(notes) == 1
+    assert stated_above(["ADC sampling rate 250 Hz", "Filter 0.05-100 Hz"], []) == {"fs": 250.0}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Values in uV", "data are given in uV", "All leads in uV", "Voltage (uV)", "Physical dimension: uV"],
+)
+def test_a_unit_by_more_of_its_words(line):
+    assert stated_above([line], []) == {"unit": "uV"}
+
+
+@pytest.mark.parametrize("line", ["delta = 0.01", "step 0.01", "Sample time: 10 s", "dt = 0.01 mV"])
+def test_a_small_number_is_no_interval(line):
+    assert "fs" not in stated_above([line], [])
 
 
 FILTERS_AND_HEARTS = [

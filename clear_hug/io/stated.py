@@ -28,11 +28,11 @@ _SAMPLING = re.compile(  # says outright that it is the sampling rate
     rf"(?:sampl\w{{0,20}}[ \t_-]{{0,4}}(?:rate|freq\w{{0,20}}|hz)"
     # "sampling points", "depth", "site" say another thing
     r"|sampling(?=\s{0,4}(?:[:=,;(\[|@\d]|of\b|at\b|in\s{1,4}k?hz\b))"
-    r"|(?<!\d)(?<!\d )samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?s?\b|\bfs\b|\bsf\b|\bsps\b"
+    r"|(?<!\d)(?<!\d )samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?s?\b|\bfs\b|\bsf\b|\bsfreq\b|\bsps\b"
     r"|abtast(?:raten?|frequenz|ung|geschwindigkeit)(?![a-zäöü])"
     # "SR" is the sinus rhythm too
-    rf"|^\W{{0,4}}sr(?=[ \t]{{0,4}}(?:[\[(]hz[\])][ \t]{{0,4}})?[:=,;\t][ \t]{{0,4}}\d{{3}})|{_SAMPLED})"
-    + _VALUE,
+    rf"|(?:^|[,;])\W{{0,4}}sr(?=[ \t]{{0,4}}(?:[\[(]hz[\])][ \t]{{0,4}})?[:=,;\t][ \t]{{0,4}}\d{{3}})"
+    rf"|{_SAMPLED})" + _VALUE,
     re.IGNORECASE | re.MULTILINE,
 )
 _PER_SECOND = re.compile(r"(\d+(?:[.,]\d+)?)()\s*(?:samples?\s*(?:/|per)\s*s|sps\b)", re.IGNORECASE)
@@ -44,14 +44,23 @@ _NO_SAMPLING = re.compile(  # of the heart, or of a filter
     re.IGNORECASE,
 )
 _STEP = re.compile(
-    r"(?:(?:sampl\w{0,20}|time)[\s_-]{0,4}(?:interval|period|step)|abtastintervall|^\W{0,4}interval\b|\bstep\b|\bdelta\b)"
+    r"(?:(?:sampl\w{0,20}|time)[\s_-]{0,4}(?:interval|period|step|time)|abtastintervall|^\W{0,4}interval\b|\bstep\b"
+    r"|\bdelta\b|\bdt\b)"
     r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)[^\S\n]*([muµμ]?s(?:ec)?)\b"
-    r"|[ \t]{0,4}\(([muµμ]?s(?:ec)?)\)[ \t]{0,4}[:=,;][ \t]{0,4}(\d+(?:[.,]\d+)?))",
+    r"|[ \t]{0,4}[(\[]([muµμ]?s(?:ec)?)[)\]][ \t]{0,4}[:=,;\t][ \t]{0,4}(\d+(?:[.,]\d+)?))",
     re.IGNORECASE | re.MULTILINE,
 )
-_STEP_PER_SAMPLE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(ms|s)(?:ec)?\s*/\s*sample()()", re.IGNORECASE)
+_STEP_PER_SAMPLE = re.compile(
+    r"(\d+(?:[.,]\d+)?)\s*(ms|s)(?:ec)?\s*(?:/|\bper\b)\s*sample()()", re.IGNORECASE
+)
+_STEP_BARE = re.compile(  # without a unit, in s
+    r"(?:sampl\w{0,20}[\s_-]{0,4}(?:interval|period|step)|time[\s_-]{0,4}step|\bdt\b)"
+    r"[ \t]{0,4}[:=,;\t][ \t]{0,4}(0?[.,]0\d+)()()()(?![^\S\n]*[\w.,])",
+    re.IGNORECASE,
+)
 _UNITS = re.compile(
-    r"\b(?:units?|einheit|amplitude|unités?|unidad(?:es)?|unità|unidade|единиц\w*|单位|單位|単位)\b"
+    r"\b(?:units?|einheit|amplitude|voltage|dimension|(?:values?|data|samples|leads|channels)\b[^\d\n/]{0,20}\bin"
+    r"|unités?|unidad(?:es)?|unità|unidade|единиц\w*|单位|單位|単位)\b"
     r"[^\d\n/]{0,20}?(?<![^\W_])([uµμmn]?V|microvolts?|millivolts?|мк?В|[微毫]伏)\b(?!\s*/)",
     re.IGNORECASE,
 )
@@ -92,7 +101,8 @@ _OF_A_COUNT = re.compile(r"resol|auflös|\bper\b|\blsb\b", re.IGNORECASE)
 
 # Of several sampling rates, the one that the samples in the file do not have.
 _BEFORE = re.compile(
-    r"orig|native|device|acqui|\braw\b|record|hardware|\badc\b|input|source|aufnahme|gerät", re.IGNORECASE
+    r"orig|native|intern|device|acqui|\braw\b|record|hardware|\badc\b|input|source|aufnahme|gerät",
+    re.IGNORECASE,
 )
 
 FASTEST_HEART = 240.0  # a minute; a rate without a unit up to here may be a heart's
@@ -107,7 +117,7 @@ def stated_above(lines: Sequence[str], notes: list[str]) -> dict[str, Any]:
         r"\d{16,}", " ", "\n".join(lines)[:20_000]
     )  # no number; a search would try each of its ends
     said: dict[str, Any] = {}
-    step = _STEP.search(text) or _STEP_PER_SAMPLE.search(text)
+    step = next(filter(None, (kind.search(text) for kind in (_STEP, _STEP_PER_SAMPLE, _STEP_BARE))), None)
     if rates := _rates(text):
         if len(rates) == 1:
             said["fs"] = rates[0]
@@ -154,6 +164,9 @@ def _rates(text: str) -> list[float]:
         found.append((text[start : match.end()], _hertz(match)))
     found = [one for one in found if MIN_FS <= one[1] <= MAX_FS] or found  # "fs: 1.0" may be anything
     here = [rate for line, rate in found if not _BEFORE.search(line)]
+    if found and not here:  # another beside may be that of the samples in the file
+        lines = [line for line in text.splitlines() if not _NO_SAMPLING.search(line)]
+        found += [("", _hertz(match)) for line in lines for match in _HZ.finditer(line)]
     return list(dict.fromkeys(here or [rate for _, rate in found]))
 
 
@@ -165,5 +178,6 @@ def _hertz(match: re.Match[str]) -> float:
 
 
 def _seconds_of(match: re.Match[str]) -> float:
-    factor = {"m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}.get((match[2] or match[3])[0].lower(), 1)
+    unit = (match[2] or match[3] or "s")[0].lower()
+    factor = {"m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}.get(unit, 1)
     return float((match[1] or match[4]).replace(",", ".")) * factor
