@@ -285,3 +285,13 @@ def test_what_is_padded_is_absent(tmp_path, padding):
     assert np.isnan(ecg.signal[:, -500:]).all()
     gone = np.isnan(ecg.signal[:, :-500]).any(axis=0)
     assert np.flatnonzero(gone).tolist() == ([7] if padding else [])
+
+
+@pytest.mark.parametrize("key", ["ChannelSensitivity", "ChannelSensitivityCorrectionFactor"])
+def test_a_sensitivity_of_nothing_gives_no_voltage(tmp_path, key):
+    def nothing(group):
+        for channel in group.ChannelDefinitionSequence:
+            setattr(channel, key, 0)
+
+    ecg = read_ecg(changed(tmp_path / "x.dcm", nothing))
+    assert not ecg.units_known and any("is worth 0" in said for said in ecg.warnings)

@@ -219,6 +219,22 @@ def test_rates_are_not_rounded(tmp_path):
 # GE MUSE
 
 
+def test_a_count_that_is_worth_nothing_has_no_voltage(tmp_path):
+    text = muse(tmp_path / "x.xml", MV, FS).read_text()
+    (tmp_path / "y.xml").write_text(re.sub("(<LeadAmplitudeUnitsPerBit>)[^<]+", r"\g<1>0", text))
+    ecg = read_ecg(tmp_path / "y.xml")
+    assert not ecg.units_known and any("is worth 0" in said for said in ecg.warnings)
+    counts = np.round(MV * 1000 / 4.88)
+    np.testing.assert_allclose(ecg.signal[[0, 1]], counts[[0, 1]], atol=1.01)
+
+
+def test_an_electrode_that_is_off_is_told(tmp_path):
+    text = muse(tmp_path / "x.xml", MV, FS).read_text()
+    at = text.rindex("<LeadID>V1")
+    (tmp_path / "y.xml").write_text(text[:at] + "<LeadOff>TRUE</LeadOff>" + text[at:])
+    assert read_ecg(tmp_path / "y.xml").warnings == ("The device calls the electrode of V1 off.",)
+
+
 @pytest.mark.parametrize("tag", ["LeadTimeOffset", "FirstSampleBaseline", "LeadOffsetFirstSample"])
 def test_what_muse_says_of_a_lead_and_nobody_explains_is_told(tmp_path, tag):
     text = muse(tmp_path / "x.xml", MV, FS).read_text()

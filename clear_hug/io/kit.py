@@ -30,6 +30,7 @@ from clear_hug.io.recording import (
     millivolt,
     plain,
     sex_of,
+    some,
     within,
     years,
 )
@@ -71,6 +72,8 @@ def parse(path: Path, parser: Any = None) -> tuple[Any, list[str]]:
 def as_recording(source: str, record: Any, channels: list[Channel], said: list[str]) -> Recording:
     """What ecgdatakit says of a record, with its channels and sentences."""
     device, filters = record.recording.device, record.recording.acquisition.filters
+    if nothing := [lead.label for lead in record.leads if _is_worth_nothing(lead)]:
+        said = [*said, f"By the file one count of {some(nothing)} is worth 0: the values are counts."]
     notch = filters.notch if filters.notch_active is not False else None
     return Recording(
         source, channels, years(record.patient.age), sex_of(record.patient.sex), tuple(said),
@@ -131,8 +134,10 @@ def as_channels(record: Any) -> list[Channel]:
 
 def as_channel(lead: Any, fs: float) -> Channel:
     """A lead by its physical scale, which stands in EDF and DICOM also where the unit alone is missing."""
-    scale, zero = _scale(lead)
     samples = np.asarray(lead.samples)
+    if _is_worth_nothing(lead):
+        return Channel(lead.label, samples, fs, f"0 {lead.resolution_unit}")
+    scale, zero = _scale(lead)
     if lead.is_raw and (scale, zero) != (1.0, 0.0):
         samples = samples * scale + zero
     if lead.is_raw:
@@ -140,6 +145,11 @@ def as_channel(lead: Any, fs: float) -> Channel:
     # ecgdatakit has turned the samples into mV, and left the scale in the file's own unit
     factor = (millivolt(lead.resolution_unit) or 1.0) / (millivolt(lead.units) or 1.0)
     return Channel(lead.label, samples, fs, lead.units, scale * factor, zero * factor)
+
+
+def _is_worth_nothing(lead: Any) -> bool:
+    """Whether one count of a lead is 0 by the file, so that its unit is that of nothing."""
+    return bool(lead.resolution_unit) and lead.resolution == 0
 
 
 def _scale(lead: Any) -> tuple[float, float]:
@@ -155,6 +165,8 @@ def _scale(lead: Any) -> tuple[float, float]:
 
 def _is_scaled(lead: Any) -> bool:
     """Whether a lead's values are physical but for the unit's name, so that it can be guessed from them."""
+    if _is_worth_nothing(lead):
+        return False
     if lead.units or lead.resolution_unit:
         return True
     about = lead.annotations
@@ -201,8 +213,9 @@ def _read_muse(path: Path, source: str) -> Recording:
 
 
 def _muse_offsets(record: Any) -> list[str]:
-    """What MUSE says of a lead's time or zero beside its samples, which no public description explains."""
-    said = []
+    """What MUSE says of a lead beside its samples: off, or at a time or a zero that nobody explains."""
+    off = [lead.label for lead in record.leads if lead.annotations.get("LeadOff")]
+    said = [f"The device calls the electrode of {', '.join(off)} off."] if off else []
     for tag, words in (
         ("LeadTimeOffset", "they may belong at another time"),
         ("FirstSampleBaseline", "their zero may be another"),
