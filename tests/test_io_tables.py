@@ -493,6 +493,60 @@ def test_the_worth_of_a_count_may_stand_in_cells(line):
     assert stated_above([line], []) == {"gain": 200.0}
 
 
+def test_leads_that_are_cells_or_structs_of_matlab_are_all_read(tmp_path):
+    """The last of them had taken the place of the others."""
+    cells = np.empty(12, dtype=object)
+    for i, row in enumerate(MV):
+        cells[i] = row
+    savemat(tmp_path / "x.mat", {"ecg": cells, "fs": FS, "unit": "mV"})
+    np.testing.assert_allclose(read_ecg(tmp_path / "x.mat").signal, MV, atol=1e-5)
+    turned = [(lead, row) for lead, row in zip(LEADS[::-1], MV[::-1], strict=True)]
+    structs = np.array(turned, dtype=[("label", object), ("data", object)])
+    savemat(tmp_path / "x.mat", {"ecg": structs, "fs": FS, "unit": "mV"})
+    ecg = read_ecg(tmp_path / "x.mat")
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+    assert ecg.guessed == ()
+
+
+@pytest.mark.parametrize("form", ["HDF5", "MAT"])
+def test_groups_of_the_same_leads_are_records(tmp_path, form):
+    """The second lacks leads that the first has, and has another rate."""
+    import h5py
+
+    names = [LEADS, LEADS[:6]]
+    if form == "HDF5":
+        with h5py.File(tmp_path / "x", "w") as file:
+            for i, leads in enumerate(names):
+                group = file.create_group(f"p{i}")
+                group.attrs["fs"], group.attrs["unit"] = FS * (i + 1), "mV"
+                for lead in leads:
+                    group[lead] = (i + 1) * MV[LEADS.index(lead)]
+    else:
+        one, two = (
+            {lead: (i + 1) * MV[LEADS.index(lead)] for lead in LEADS} | {"fs": FS * (i + 1), "unit": "mV"}
+            for i in range(2)
+        )
+        savemat(tmp_path / "x", {"one": one, "two": {k: v for k, v in two.items() if k[0] != "V"}},
+                appendmat=False)  # fmt: skip
+    with pytest.raises(NeedsAnswer, match="2 groups of leads") as error:
+        read_ecg(tmp_path / "x")
+    assert error.value.records == 2
+    for record, leads in enumerate(names, 1):
+        ecg = read_ecg(tmp_path / "x", record=record)
+        assert ecg.fs == FS * record and ecg.absent_leads == LEADS[len(leads) :]
+        np.testing.assert_allclose(ecg.signal[: len(leads)], record * MV[: len(leads)], atol=1e-5)
+
+
+def test_what_is_said_of_a_record_is_said_of_that_one(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for i in range(2):
+            file[f"p{i}/ecg"] = MV
+            file[f"p{i}"].attrs["fs"] = FS * (i + 1)
+    assert [read_ecg(tmp_path / "x.h5", record=i).fs for i in (1, 2)] == [FS, 2 * FS]
+
+
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("kind", ["csv", "npz"])
 def test_numbered_leads_are_no_named_ones(tmp_path, kind, first):

@@ -195,14 +195,19 @@ def _mat(path: str, found: _Found) -> None:
     for _, shape, _ in whosmat(path):
         found.room(int(np.prod([float(n) for n in shape])) if shape else 1)
 
+    def each(value: NDArray[Any], place: str) -> Iterator[tuple[str, Any]]:
+        """The elements of a struct or cell array, each at a place of its own."""
+        for i, element in enumerate(value.ravel()[:64], 1):
+            yield (place if value.size == 1 else f"{place}({i})"), element
+
     def walk(value: Any, place: str, depth: int) -> None:
         found.node()
         if depth > MOST_DEPTH:
             raise Refused("is nested too deep")
         if isinstance(value, np.ndarray) and value.dtype.names:
-            for element in value.ravel()[:64]:
+            for here, element in each(value, place):
                 for field in value.dtype.names:
-                    walk(element[field], f"{place}/{field}", depth + 1)
+                    walk(element[field], f"{here}/{field}", depth + 1)
         elif isinstance(value, np.ndarray) and value.dtype.kind == "O":
             texts = [
                 str(np.ravel(x)[0])
@@ -212,8 +217,8 @@ def _mat(path: str, found: _Found) -> None:
             if texts and len(texts) == value.size:
                 found.add(place, np.array(texts))
             else:
-                for element in value.ravel()[:64]:
-                    walk(element, place, depth + 1)
+                for here, element in each(value, place):
+                    walk(element, here, depth + 1)
         else:
             found.add(place, value)
 

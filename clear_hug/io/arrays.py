@@ -194,6 +194,12 @@ def _choose(
     path: Path, source: str, arrays: dict[str, NDArray[Any]], said: dict[str, Any], asked: Asked
 ) -> Recording:
     """The record among a file's arrays: leads by name, or one array of leads by samples."""
+    arrays, said = _strung(arrays, said)
+    if groups := _groups_of_leads(arrays):
+        row = asked_row(path, f"{len(groups)} groups of leads", len(groups), asked)
+        arrays, said = (_beside(groups[row], groups, values) for values in (arrays, said))
+        one = replace(asked, record=None)
+        return replace(_choose(path, source, arrays, said, one), records=len(groups))
     said = said | {k: v.ravel().tolist() for k, v in arrays.items() if v.size == 1}
     said |= {  # one of each lead, all alike
         place: float(v.ravel()[0])
@@ -244,6 +250,8 @@ def _choose(
         known = replace(facts({**of_record, **said}), gains=gains, zeros=zeros)
     elif len(two) > 1 and asked.record is not None:
         place = list(two)[asked_row(path, "", len(two), asked)]
+        known = replace(facts(_beside(_parent(place), list(map(_parent, two)), said)),
+                        gains=known.gains, zeros=known.zeros)  # fmt: skip
         notes = [f"Array {asked.record} of the {len(two)} that may hold a record is read."]
     elif len(two) > 1:
         which = f"record=1 to {len(two)}"
@@ -258,6 +266,54 @@ def _choose(
         guessed = recording.guessed if asked.record else (*recording.guessed, "record")
         recording = replace(recording, records=len(two), guessed=guessed)
     return replace(recording, warnings=(*recording.warnings, *notes))
+
+
+_ELEMENT = re.compile(r"(.+)\((\d+)\)((?:/[^/()]+)?)")
+
+
+def _strung(
+    arrays: Mapping[str, NDArray[Any]], said: Mapping[str, Any]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Leads that are each a cell of an array, or a struct that names it, as one array and a list of names."""
+    arrays, said = dict(arrays), dict(said)
+    strings: dict[tuple[str, str], list[str]] = {}
+    for place, values in arrays.items():
+        if (found := _ELEMENT.fullmatch(place)) and np.squeeze(values).ndim == 1:
+            strings.setdefault((found[1], found[3]), []).append(place)
+    for (base, end), places in strings.items():
+        rows = [np.squeeze(arrays[place]) for place in places]
+        names = []
+        for place in places:
+            beside = place.removesuffix(end)
+            texts = [v for p, v in said.items() if p.startswith(f"{beside}/") and isinstance(v, str)]
+            names += [next((text for text in texts if _lead_of(text)), "")]
+        if len(rows) < 2 or len({row.size for row in rows}) > 1 or (end and not all(names)):
+            continue
+        for place in places:
+            del arrays[place]
+        arrays[f"{base}{end}"] = np.stack(rows)
+        if end:
+            said[f"{base}/leads"] = names
+    return arrays, said
+
+
+def _parent(place: str) -> str:
+    return place.rpartition("/")[0]
+
+
+def _groups_of_leads(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Groups that hold leads by their names, where the same stand in several at one length: records."""
+    leads = {p: (_lead_of(p.split("/")[-1]), v.size) for p, v in arrays.items() if np.squeeze(v).ndim == 1}
+    leads = {place: lead for place, lead in leads.items() if lead[0] in LEADS}
+    several = {lead for lead, n in Counter(leads.values()).items() if n > 1}
+    groups = dict.fromkeys(_parent(place) for place, lead in leads.items() if lead in several)
+    return list(groups) if len(groups) > 1 else []
+
+
+def _beside(own: str, groups: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in one of several groups, or in none of the others."""
+    others = [group for group in groups if group != own and not f"{own}/".startswith(f"{group}/")]
+    return {p: v for p, v in values.items() if not any(p.startswith((f"{g}/", f"{g}@")) for g in others)}
 
 
 def _unit_in(*names: str) -> str:
