@@ -198,8 +198,9 @@ def _choose(
     if groups := _groups_of_leads(arrays):
         row = asked_row(path, f"{len(groups)} groups of leads", len(groups), asked)
         arrays, said = (_beside(groups[row], groups, values) for values in (arrays, said))
-        one = replace(asked, record=None)
-        return replace(_choose(path, source, arrays, said, one), records=len(groups))
+        one = _choose(path, source, arrays, said, replace(asked, record=None))
+        note = f"Record {row + 1} of the {len(groups)} in the file is read."
+        return replace(one, records=len(groups), warnings=(note, *one.warnings))
     said = said | {k: v.ravel().tolist() for k, v in arrays.items() if v.size == 1}
     said |= {  # one of each lead, all alike
         place: float(v.ravel()[0])

@@ -163,6 +163,8 @@ def _with_listed_channels(text: str) -> str:
     Above its columns CH1, CH2 ... it lists the name and the unit of each channel, a line each; below them it
     counts their samples.
     """
+    if "channel" not in text[:20_000].lower():
+        return text
     lines = text.splitlines(keepends=True)
     for i, line in enumerate(lines[:LONGEST_PREAMBLE]):
         found = _LISTED.fullmatch(line.strip(" \t\r\n,;"))
