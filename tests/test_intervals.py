@@ -1,6 +1,10 @@
 """Intervals that a model learns to read: those of `measure`, measured once a record."""
 
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,3 +89,29 @@ def test_processes_share_the_work(data):
         assert path.exists() == (process == 0)
     assert all((share.nan_to_num() != 0).any(1).sum() == 3 for share in shares)
     np.testing.assert_array_equal(np.sort(sum(shares).numpy(), axis=0), np.sort(alone, axis=0))
+
+
+@pytest.mark.slow
+def test_processes_that_see_other_files_agree_on_what_lacks(data, tmp_path):
+    """Another run may write the file between their readings, and each machine may have a corpus of its own."""
+    alone = measured(data, np.arange(6))
+    shutil.copytree(tmp_path / "corpus", tmp_path / "1")
+    (tmp_path / "corpus" / KEPT).unlink()
+    (tmp_path / "corpus").rename(tmp_path / "0")
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import numpy as np
+from accelerate import Accelerator
+from clear_hug.train.corpus import Corpus
+from clear_hug.train.intervals import measured
+told, folder = Accelerator(cpu=True), {str(tmp_path)!r}
+which = str(told.process_index)
+np.save(folder + "/values" + which, measured(Corpus(folder + "/" + which), np.arange(6), told))
+""")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*torchrun, str(script)], env=environment, check=True, capture_output=True, timeout=100
+    )
+    for which in (0, 1):
+        np.testing.assert_array_equal(np.load(tmp_path / f"values{which}.npy"), alone)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -48,7 +50,10 @@ def measured(
     accelerator : of several processes, which then take these records in turn
     """
     path = data.shards[0].parent / KEPT
-    digests, values = _kept(path)
+    kept = [_kept(path)]
+    if accelerator:  # by what one of them read: another run may write it meanwhile
+        broadcast_object_list(kept)
+    digests, values = kept[0]
     asked = data.digests[rows]
     lacking = rows[np.unique(asked, return_index=True)[1]]
     lacking = lacking[~np.isin(data.digests[lacking], digests)]
@@ -87,7 +92,7 @@ def _kept(path: Path) -> tuple[NDArray[np.bytes_], NDArray[np.float32]]:
 
 def _keep(path: Path, digests: NDArray[np.bytes_], values: NDArray[np.float32]) -> None:
     """Written aside, then moved into place; a folder that may not be written keeps nothing."""
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
+    aside = path.with_name(f".{socket.gethostname()}-{os.getpid()}-{path.name}")
     with suppress(OSError):
         told: dict[str, NDArray[Any]] = {"digests": digests[:, None].view(np.uint8), "values": values}
         save_file(told, aside, {"code": _code()})
