@@ -9,7 +9,8 @@ What the same sets say of a single file is `known.py`'s.
 PTB-XL's folds are its own. Elsewhere the patients of records with labels to learn (SNOMED codes) are
 dealt to ten folds by a hash of their name, so that every run, rank and machine agrees; a record whose
 patient is unknown counts as a patient. Records without such labels have no fold (0): there is nothing to
-judge on them, and pre-training reads them all (of a recording in several sets see `Corpus.fold`).
+judge on them, and pre-training reads them all (but see `Corpus.fold` of a recording in several sets, and of
+a patient who has others with labels).
 """
 
 from __future__ import annotations

@@ -537,6 +537,23 @@ def test_a_patient_has_one_fold_when_a_recording_stands_twice(
         assert folds["a-2"] == folds["a-3"] == folds["b-6"]
 
 
+def test_what_has_no_labels_has_the_fold_of_its_patient(tmp_path: Path, simulated: Simulated) -> None:
+    """Else pre-training and teachers would read records of patients who are judged."""
+    for name in ("a", "b"):
+        rows = []
+        for i in range(6):
+            # the third of a's and the first of b's are one recording; nobody labelled b's
+            seed = 2 if (name, i) == ("b", 0) else i + 9 * (name == "b")
+            write_wfdb(simulated("normal", seed), tmp_path / name / f"r{i}")
+            said = "SR" if (name, i) == ("a", 0) else ""
+            rows.append({"record": f"r{i}", "statements": said, "patient": "pq"[i > 3]})
+        write_csv(tmp_path / name / "labels.csv", rows)
+    prepare([tmp_path / "a", tmp_path / "b"], tmp_path / "out", workers=1)
+    data = Corpus(tmp_path / "out")
+    of = {name: set(data.fold[data.patients == name].tolist()) for name in set(data.patients.tolist())}
+    assert of == {"a-p": {fold_of("a-p")}, "b-p": {fold_of("a-p")}, "a-q": {0}, "b-q": {0}}
+
+
 def test_another_set_of_the_same_name_does_not_take_its_place(tmp_path: Path, simulated: Simulated) -> None:
     for where in ("a", "b"):
         write_wfdb(simulated("normal", len(where)), tmp_path / where / "ward" / f"{where}1")

@@ -472,20 +472,19 @@ def _one_fold(
     as_published = np.zeros(len(own), dtype=bool)
     as_published[there] = True
     told = told[np.argsort(~(official | as_published)[told], kind="stable")]
-    joined = (own > 0) | np.isin(recording, recording[told])
-    joined[here] = True
-    rows = np.flatnonzero(joined)
-    traces, trace = np.unique(recording[rows], return_inverse=True)
-    patient = pd.factorize(records.column("patient")[rows])[0]
-    mine = ~official[rows]  # a patient of PTB-XL has the folds that are published
-    n = len(own)
-    one = np.concatenate([rows, rows[mine], here])
+    n, every = len(own), np.arange(len(own))
+    traces, trace = np.unique(recording, return_inverse=True)
+    patient = pd.factorize(records.column("patient"))[0]
+    mine = ~official  # a patient of PTB-XL has the folds that are published
+    one = np.concatenate([every, every[mine], here])
     other = np.concatenate([n + trace, n + traces.size + patient[mine], there])
-    size = n + traces.size + rows.size
+    size = n + traces.size + n
     group = connected_components(coo_array((np.ones(one.size, bool), (one, other)), (size, size)), False)[1]
     groups, first = np.unique(group[told], return_index=True)
+    at = np.searchsorted(groups, group[:n]).clip(max=groups.size - 1)
+    same = groups[at] == group[:n]
     fold = own.copy()
-    fold[rows] = own[told[first[np.searchsorted(groups, group[rows])]]]
+    fold[same] = own[told[first[at[same]]]]
     known, first = np.unique(recording[official], return_index=True)
     if known.size:
         at = np.searchsorted(known, recording).clip(max=known.size - 1)
