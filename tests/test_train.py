@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ from clear_hug.train.pretrain import PretrainConfig, pretrain
 from clear_hug.train.rhythm import by_rhythm, rhythms
 from clear_hug.train.settings import RunError
 from clear_hug.train.teachers import LEAST_TAUGHT, learn_from
-from clear_hug.train.tuning import FinetuneConfig
+from clear_hug.train.tuning import FinetuneConfig, Tuning
 from tests.simulated_ptbxl import write_wfdb
 
 pytestmark = pytest.mark.long  # each trains
@@ -580,6 +581,17 @@ def test_a_frozen_encoder_reads_each_window_of_a_long_record(
         finetune(tmp_path / name, tmp_path / "corpus", init=init, recipe=recipe)
         weights.append(ch.load_checkpoint(tmp_path / name / "checkpoint").model.hug.head.weight)
     torch.testing.assert_close(*weights)
+    monkeypatch.setattr(Augmentation, "off", True)
+    kept, keep = [], Tuning.keep
+
+    def seen(self: Tuning, *of: Any) -> None:
+        keep(self, *of)
+        kept.append(len(self.place))
+
+    monkeypatch.setattr(Tuning, "keep", seen)
+    for epochs in (1, 2, 5):  # windows that no epoch reads are not encoded
+        finetune(tmp_path / str(epochs), tmp_path / "corpus", init=init, recipe=replace(recipe, epochs=epochs))
+    assert kept == [6, 12, 18]
 
 
 def test_tiny_is_what_tests_use_and_tasks_cover_the_field() -> None:
