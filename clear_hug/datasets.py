@@ -154,6 +154,12 @@ def list_records(folder: Path) -> pd.DataFrame:
             f"{folder} would be read file by file, without the labels, patients and folds that its published "
             f"data set tells beside the files: name {' and '.join(map(str, sets))} as the source instead."
         )
+    if name == "cpsc2018" and (others := _beside_cpsc(folder)):
+        theirs = " and ".join(str(path.parent) for path in _references(folder))
+        raise CorpusError(
+            f"{folder} holds more than CPSC2018, such as {others[0].relative_to(folder)}, which would be "
+            f"read as part of it or not at all: name {theirs} and the folders of the others as sources."
+        )
     if (twice := table["record"].duplicated()).any():
         raise CorpusError(f"{folder} holds two records named {table['record'][twice].iloc[0]}; keep one.")
     return table
@@ -163,7 +169,22 @@ def _published_around(folder: Path, where: Iterable[str]) -> list[Path]:
     """Folders of published data sets that files, by their paths below a folder, lie in."""
     inner = {above for path in where for above in Path(path).parents} - {Path()}
     below = sorted(folder / one for one in inner if any(found(folder / one) for found in _PUBLISHED))
-    return below or [one for one in folder.parents if any(found(one) for found in _PUBLISHED[:2])][:1]
+    above = dict.fromkeys((*folder.parents, *folder.resolve().parents))
+    return below or [one for one in above if _is_part(folder, one)][:1]
+
+
+def _is_part(folder: Path, above: Path) -> bool:
+    """The folder is one of PTB-XL's records, or of CPSC2018, whose tables lie above it."""
+    parts = {path.relative_to(above).parts[0] for path in (folder, folder.resolve()) if above in path.parents}
+    is_ptbxl = LAYOUTS["ptbxl"].found(above) and bool(parts & {"records100", "records500"})
+    return is_ptbxl or is_reference(above / "REFERENCE.csv")
+
+
+def _beside_cpsc(folder: Path) -> list[Path]:
+    """ECG files of other names than CPSC2018's below a folder whose subfolders alone hold its tables."""
+    if is_reference(folder / "REFERENCE.csv"):
+        return []
+    return [path for path in _paths(folder) if not re.fullmatch("A[0-9]{4}", path.stem)]
 
 
 def set_name(folder: Path) -> str:
@@ -556,6 +577,6 @@ LAYOUTS: dict[str, Layout] = {
 
 _PUBLISHED = (
     LAYOUTS["ptbxl"].found, lambda folder: is_reference(folder / "REFERENCE.csv"),
-    *(LAYOUTS[name].found for name in ("mimic", "csn", "ludb")),
+    _holds("record_list.csv", "files"), LAYOUTS["csn"].found, LAYOUTS["ludb"].found,
 )  # fmt: skip
 FILES = ("own", "files")  # of ECG files that nobody published: what they do not say may be told

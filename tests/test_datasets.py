@@ -282,6 +282,36 @@ def test_a_folder_about_or_within_a_published_data_set_is_no_folder_of_files(
         list_records(tmp_path / "data")
     assert list_records(ptbxl)["fold"].tolist() == [10]
     assert list_records(csn / "WFDBRecords")["layout"].tolist() == ["files"]
+    (tmp_path / "linked").symlink_to(ptbxl / "records500")
+    with pytest.raises(CorpusError, match=re.escape(f"name {ptbxl.resolve()} as the source")):
+        list_records(tmp_path / "linked")
+    for ward in (ptbxl / "ward", tmp_path / "hospital" / "2020"):  # beside PTB-XL; with a list of its own
+        write_wfdb(simulated("normal", 3), ward / "a")
+    (tmp_path / "hospital" / "2020" / "record_list.csv").write_text("file,day\na,1\n")
+    assert list_records(ptbxl / "ward")["record"].tolist() == ["ward/a"]
+    assert list_records(tmp_path / "hospital")["record"].tolist() == ["hospital/2020/a"]
+
+
+def test_a_folder_above_cpsc2018_and_others_is_not_read_as_cpsc2018(
+    tmp_path: Path, simulated: Simulated
+) -> None:
+    """PTB-XL's test records in the challenges would be CPSC2018's, and learned from under that name."""
+    cpsc = tmp_path / "data" / "cpsc"
+    for name in ("A0001", "A0002"):
+        write_wfdb(simulated("normal", 1), cpsc / name, data="mat")
+    write_csv(
+        cpsc / "REFERENCE.csv",
+        [{"Recording": "A0001", "First_label": 1, "Second_label": "", "Third_label": ""}],
+    )
+    assert len(list_records(cpsc)) == len(list_records(tmp_path / "data")) == 2
+    for other, form in (("cinc/HR00001", "mat"), ("ward/a", "dat")):
+        write_wfdb(simulated("normal", 2), tmp_path / "data" / other, ["Dx: 426783006"], form)
+        with pytest.raises(CorpusError, match=re.escape(f"such as {other}.hea, which")) as refused:
+            list_records(tmp_path / "data")
+        assert f"name {cpsc} and the folders of the others" in str(refused.value)
+        (tmp_path / "data" / other).with_suffix(".hea").unlink()
+        (tmp_path / "data" / other).with_suffix(f".{form}").unlink()
+    assert len(list_records(cpsc)) == 2
 
 
 @pytest.mark.parametrize(

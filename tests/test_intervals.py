@@ -93,7 +93,7 @@ def test_processes_share_the_work(data):
 
 @pytest.mark.slow
 def test_processes_that_see_other_files_agree_on_what_lacks(data, tmp_path):
-    """Another run may write the file between their readings, and each machine may have a corpus of its own."""
+    """Another run may write the file between their readings; a machine may have a corpus of its own."""
     alone = measured(data, np.arange(6))
     shutil.copytree(tmp_path / "corpus", tmp_path / "1")
     (tmp_path / "corpus" / KEPT).unlink()
@@ -110,8 +110,6 @@ np.save(folder + "/values" + which, measured(Corpus(folder + "/" + which), np.ar
 """)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*torchrun, str(script)], env=environment, check=True, capture_output=True, timeout=100
-    )
+    subprocess.run([*torchrun, str(script)], env=environment, check=True, capture_output=True, timeout=100)
     for which in (0, 1):
         np.testing.assert_array_equal(np.load(tmp_path / f"values{which}.npy"), alone)

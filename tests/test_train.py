@@ -590,7 +590,9 @@ def test_a_frozen_encoder_reads_each_window_of_a_long_record(
 
     monkeypatch.setattr(Tuning, "keep", seen)
     for epochs in (1, 2, 5):  # windows that no epoch reads are not encoded
-        finetune(tmp_path / str(epochs), tmp_path / "corpus", init=init, recipe=replace(recipe, epochs=epochs))
+        finetune(
+            tmp_path / str(epochs), tmp_path / "corpus", init=init, recipe=replace(recipe, epochs=epochs)
+        )
     assert kept == [6, 12, 18]
 
 

@@ -238,12 +238,12 @@ class Tuning(Objective):
 
     @torch.no_grad()
     def keep(self, data: Corpus, rows: NDArray[np.int64]) -> None:
-        """Encode each window of some records that an epoch reads, whatever batches they will be learned in."""
+        """Encode what windows of some records an epoch reads, whatever batches they will be learned in."""
         self.model.clear.eval()
         device = self.model.clear.summary.device
         n = np.array([data.n_windows(int(row)) for row in rows])
         kept = []
-        for window in range(min(n.max(), self.recipe.epochs)):  # of a day there are thousands
+        for window in range(min(n.max(), self.recipe.epochs)):  # a day has thousands
             here = rows[n > window]
             for some in np.split(here, range(AT_ONCE, len(here), AT_ONCE)):
                 encoded = self.model.clear.encode(
