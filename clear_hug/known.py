@@ -31,7 +31,7 @@ from clear_hug.datasets import (
 )
 from clear_hug.ecg import ECGError
 from clear_hug.labels import OWN, OWN_TASKS, is_own, read_labels, read_tasks, row_of
-from clear_hug.tasks import TASKS, Task, alike
+from clear_hug.tasks import NO_LABEL, TASKS, Task, alike
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Known:
         every = {**TASKS, **{task.name: task for task in self.own}}
         tasks = [every[name] for name in self.labels][::-1]  # the finer sets of PTB-XL come later
         out = []
-        for statement in self.statements:
+        for statement in (one for one in self.statements if one != NO_LABEL):
             meant = (
                 task.descriptions[label]
                 for task in tasks

@@ -130,7 +130,9 @@ def test_statements_are_told_in_words(tmp_path: Path) -> None:
     header(tmp_path / "one.hea", "Dx: 59118001,1,164889003,59118001")
     said = known(tmp_path / "one.hea")
     assert said.words == ("right bundle branch block", "SNOMED 1", "atrial fibrillation")
-    (tmp_path / "labels.csv").write_text("record,statements,vocabulary\ntwo,ASMI LVH,SCP\nthree,LOW,lvef\n")
+    (tmp_path / "labels.csv").write_text(
+        "record,statements,vocabulary\ntwo,ASMI LVH,SCP\nthree,LOW,lvef\nnobody,none,lvef\n"
+    )
     (tmp_path / "tasks.json").write_text('{"lvef": {"labels": {"LOW": "below 35 %"}}}')
     assert known(tmp_path / "two.hea").words == (
         "anteroseptal myocardial infarction",
@@ -138,6 +140,9 @@ def test_statements_are_told_in_words(tmp_path: Path) -> None:
     )
     assert known(tmp_path / "three.hea").words == ("below 35 %",)
     assert known(tmp_path / "four.hea").words == ()
+    assert known(tmp_path / "nobody.hea").words == () and known(tmp_path / "nobody.hea").labels == {
+        "lvef": ()
+    }
 
 
 def test_beside_a_published_data_set_a_tasks_json_is_none_of_ours(tmp_path: Path) -> None:
