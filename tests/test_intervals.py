@@ -73,6 +73,28 @@ def test_a_folder_that_may_not_be_written_keeps_nothing(data, monkeypatch):
     np.testing.assert_array_equal(measured(data, EVERY), first)
 
 
+def test_a_folder_in_which_nothing_can_be_laid_down_keeps_nothing(data, tmp_path, monkeypatch):
+    """As a read-only share, or a full disk, before anything is moved into place."""
+    lay = Path.write_bytes
+
+    def refuse(path, content):
+        raise PermissionError("read only") if KEPT in path.name else lay(path, content)
+
+    first = measured(data, EVERY)
+    (tmp_path / "corpus" / KEPT).unlink()
+    with monkeypatch.context() as shut:
+        shut.setattr(Path, "write_bytes", refuse)
+        np.testing.assert_array_equal(measured(data, EVERY), first)
+    assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["ptbxl"]
+    intervals._keep(tmp_path / "gone" / KEPT, data.digests[:1], first[:1])
+
+
+def test_whoever_may_read_the_folder_may_read_what_is_kept(data, tmp_path):
+    measured(data, EVERY)
+    plan = (tmp_path / "corpus" / "ptbxl" / "plan.json").stat()
+    assert (tmp_path / "corpus" / KEPT).stat().st_mode == plan.st_mode
+
+
 def test_processes_share_the_work(data):
     """Each measures its own, and all have what the sum over them gives."""
     alone, path = measured(data, np.arange(6)), data.shards[0].parent / KEPT
@@ -107,6 +129,8 @@ from clear_hug.train.intervals import measured
 told, folder = Accelerator(cpu=True), {str(tmp_path)!r}
 which = str(told.process_index)
 np.save(folder + "/values" + which, measured(Corpus(folder + "/" + which), np.arange(6), told))
+told.wait_for_everyone()
+told.end_training()
 """)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from tqdm import tqdm
 
 from clear_hug.beats import TOKEN_FS
@@ -95,7 +95,7 @@ def _keep(path: Path, digests: NDArray[np.bytes_], values: NDArray[np.float32]) 
     aside = path.with_name(f".{socket.gethostname()}-{os.getpid()}-{path.name}")
     with suppress(OSError):
         told: dict[str, NDArray[Any]] = {"digests": digests[:, None].view(np.uint8), "values": values}
-        save_file(told, aside, {"code": _code()})
+        aside.write_bytes(save(told, {"code": _code()}))
         os.replace(aside, path)
     with suppress(OSError):
         aside.unlink(missing_ok=True)
