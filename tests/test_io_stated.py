@@ -266,3 +266,23 @@ def test_a_long_line_is_searched_in_no_time(part):
     begun = time.perf_counter()
     stated_above([part * (20_000 // len(part))], [])
     assert time.perf_counter() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Low voltage in V leads", "Voltage criteria (mV)", "Leads placed in V position", "leads in V, I",
+     "R amplitude (mV),1.2", "QRS amplitude mV: 0.4", "Interval QRS 16 ms", "Delta wave: 20 ms"],
+)  # fmt: skip
+def test_a_finding_is_no_unit_and_no_rate(line):
+    assert stated_above([line], []) == {}
+
+
+def test_values_in_volt_may_be_said():
+    assert stated_above(["Values in V"], []) == {"unit": "V"} == stated_above(["All leads in V.", "x"], [])
+
+
+@pytest.mark.parametrize("line", ["High freq 150 Hz", "AC 50 Hz", "Muscle 35 Hz", "LP: 150 Hz HP: 0.05 Hz"])
+def test_a_devices_rate_stands_beside_its_filters(line):
+    assert stated_above(["Device sampling rate: 500 Hz", line], []) == {"fs": 500.0}
+    notes: list[str] = []
+    assert stated_above(["Device sampling rate: 500 Hz", "Exported at 250 Hz", line], notes) == {} and notes

@@ -1271,3 +1271,111 @@ def test_a_resolution_is_not_applied_to_what_is_a_voltage_already(tmp_path, form
     ecg = read_ecg(tmp_path / "x.npz")
     np.testing.assert_allclose(ecg.signal, micro / 1000, atol=1e-5)
     assert any("not applied" in said for said in ecg.warnings) and "unit" in ecg.guessed
+
+
+def test_a_sheet_that_speaks_for_itself_is_not_spoken_for(tmp_path):
+    """What another one says may be about its own numbers."""
+    with pd.ExcelWriter(tmp_path / "x.xlsx") as book:
+        table = [["Sampling rate (Hz)", 2 * FS], list(LEADS), *MV.T.tolist()]
+        pd.DataFrame(table).to_excel(book, sheet_name="ECG", header=False, index=False)
+        about = pd.DataFrame([["Sampling rate (Hz)", FS], ["Unit", "uV"]])
+        about.to_excel(book, sheet_name="Averaged beats", header=False, index=False)
+    ecg = read_ecg(tmp_path / "x.xlsx")
+    assert (ecg.fs, ecg.guessed, ecg.units_known) == (2 * FS, ("unit",), False)
+
+
+def test_units_in_no_known_order_are_not_applied(tmp_path):
+    """HDF5 lists its arrays by the alphabet; a list beside them need not."""
+    import h5py
+
+    units = ["uV"] * 6 + ["mV"] * 6
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["fs"], file["units"] = FS, units
+        for lead, x, unit in zip(LEADS, MV, units, strict=True):
+            file[lead] = x * (1000 if unit == "uV" else 1)
+    ecg = read_ecg(tmp_path / "x.h5")
+    assert not ecg.units_known and any("differ by lead" in said for said in ecg.warnings)
+
+
+@pytest.mark.parametrize("key", ["units", "gain"])
+def test_what_an_array_says_of_itself_is_of_it_alone(tmp_path, key):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["fs"] = FS
+        for i, (lead, x) in enumerate(zip(LEADS, MV, strict=True)):
+            one, factor = {"units": ("uV", 1000), "gain": (200.0, 200)}[key] if i < 6 else ("mV", 1)
+            one, factor = (500.0, 500) if i >= 6 and key == "gain" else (one, factor)
+            file[lead] = np.round(x * factor) if key == "gain" else x * factor
+            file[lead].attrs[key] = one
+    ecg = read_ecg(tmp_path / "x.h5")
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.0026)
+    assert ecg.units_known
+
+
+@pytest.mark.parametrize("key", ["unit", "gain"])
+def test_structs_of_a_lead_each_keep_what_is_said_of_it(tmp_path, key):
+    leads = np.zeros((1, 12), dtype=[("name", "O"), ("data", "O"), (key, "O"), ("fs", "O")])
+    for i, (lead, x) in enumerate(zip(LEADS, MV, strict=True)):
+        of = (("uV", 1000.0), ("mV", 1.0)) if key == "unit" else ((200.0, 200.0), (500.0, 500.0))
+        one, factor = of[i >= 6]
+        leads[0, i] = (lead, np.round(x * factor) if key == "gain" else x * factor, one, float(FS))
+    savemat(tmp_path / "x.mat", {"leads": leads})
+    ecg = read_ecg(tmp_path / "x.mat")
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.0026)
+    assert (ecg.fs, ecg.units_known, ecg.guessed) == (FS, True, ())
+
+
+def test_a_lead_that_is_named_twice_in_a_list_is_told(tmp_path):
+    path = npz(tmp_path, ecg=MV[:3], fs=FS, unit="mV", leads=np.array(["I", "II", "II"]))
+    with pytest.raises(ECGError, match="lead II stands twice"):
+        read_ecg(path)
+
+
+def test_the_largest_of_several_arrays_has_its_own_rate(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, fs, values in (("a", FS, MV), ("b", 2 * FS, np.repeat(MV, 2, axis=1))):
+            file[f"{name}/ecg"] = values
+            file[name].attrs["fs"] = fs
+    ecg = read_ecg(tmp_path / "x.h5")
+    assert (ecg.fs, "record" in ecg.guessed, ecg.signal.shape[1]) == (2 * FS, True, 2 * MV.shape[1])
+
+
+def test_the_unit_of_the_times_is_not_that_of_the_leads(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["Time"], file["ecg"] = TIME, MV
+        file["Time"].attrs["units"], file["ecg"].attrs["units"] = "s", "mV"
+    ecg = read_ecg(tmp_path / "x.h5")
+    assert (ecg.fs, ecg.units_known) == (FS, True)
+
+
+@pytest.mark.parametrize("key", ["bad_leads", "excluded", "display_order", "missing channels"])
+def test_a_list_of_some_leads_does_not_name_those_of_the_array(tmp_path, key):
+    ecg = read_ecg(npz(tmp_path, ecg=MV, fs=FS, unit="mV", **{key: np.array(LEADS)[::-1]}))
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-5)
+    assert facts({key: ["V1", "V2"]}).names == facts({"axes": ["x", "y", "z"]}).names == ()
+
+
+@pytest.mark.parametrize("seconds", [86_400.0, 3600.0])
+@pytest.mark.parametrize("fs", [100.0, 250.0, 500.0, 1000.0])
+def test_times_in_days_and_hours_at_any_usual_rate(tmp_path, seconds, fs):
+    """250 Hz in days are 6000 Hz in hours."""
+    ecg = simulate_ecg("normal", fs=fs)
+    times = np.arange(ecg.signal.shape[1]) / fs / seconds
+    (tmp_path / "x.csv").write_text(
+        f"Time,{HEAD}\n"
+        + "\n".join(f"{t:.12f},{lines(row[None])}" for t, row in zip(times, ecg.signal.T, strict=True))
+    )
+    assert read_ecg(tmp_path / "x.csv").fs == fs
+
+
+def test_parquet_without_a_row_is_told(tmp_path):
+    pd.DataFrame({"note": pd.Series([], dtype=str), "I": pd.Series([], dtype=float)}).to_parquet(
+        tmp_path / "x.parquet"
+    )
+    with pytest.raises(ECGError, match="no column of values"):
+        read_ecg(tmp_path / "x.parquet")

@@ -246,6 +246,8 @@ def _parquet(path: str, found: _Found) -> None:
             values = values[0]  # a row a record, a list a lead, or one of all leads
             if values.dtype.kind == "O" and len({np.shape(lead) for lead in values}) == 1:
                 values = np.stack(values.tolist())
+        if not len(values):
+            continue
         if values.dtype.kind == "O" and isinstance(values[0], str) and len(set(values)) == 1:
             found.add(f"/{name}", values[0])  # the same in each row
             continue

@@ -86,7 +86,7 @@ def from_array(path: Path, source: str, values: NDArray[Any], known: Facts, aske
         if why:
             guessed.append("leads")
             said.append(why)
-    channels = _by_gain(dict(zip(names, leads, strict=True)), known, asked, said)
+    channels = _by_gain(list(zip(names, leads, strict=True)), known, asked, said)
     return Recording(
         source, channels, known.age, known.sex, tuple(said), bare=True, guessed=tuple(guessed),
         records=max(1, several),
@@ -118,21 +118,23 @@ def _without_padding(leads: NDArray[Any], said: list[str]) -> NDArray[Any]:
     return leads
 
 
-def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said: list[str]) -> list[Channel]:
+def _by_gain(
+    leads: Sequence[tuple[str, NDArray[Any]]], known: Facts, asked: Asked, said: list[str]
+) -> list[Channel]:
     """Channels, divided by the file's gains where only then they span what a heart's do."""
     if len(known.units) == len(leads):
         if known.gain or known.gains:
             said.append(_not_applied(known.gains or (known.gain or 0.0,)))
         return [
             Channel(name, np.asarray(x, np.float64), known.fs, unit)
-            for (name, x), unit in zip(leads.items(), known.units, strict=True)
+            for (name, x), unit in zip(leads, known.units, strict=True)
         ]
     if not (known.gain or known.gains or known.step):
-        return [Channel(name, np.asarray(x, np.float64), known.fs, known.unit) for name, x in leads.items()]
+        return [Channel(name, np.asarray(x, np.float64), known.fs, known.unit) for name, x in leads]
     gains = np.array(known.gains if len(known.gains) == len(leads) else [known.gain or 0.0] * len(leads))
     zeros = np.array(known.zeros if len(known.zeros) == len(leads) else [known.baseline] * len(leads))
     low, high = SPAN_MV
-    plain = [without_absent(x)[0] for x in leads.values()]
+    plain = [without_absent(x)[0] for _, x in leads]
     span = median_span(plain)
     stated = low <= span * (millivolt(known.unit) or 1.0) <= high
     stated |= known.by_step and not _counts(plain, 1000 / (known.gain or 1.0))
@@ -159,7 +161,7 @@ def _by_gain(leads: Mapping[str, NDArray[Any]], known: Facts, asked: Asked, said
     zeros = np.where(steps == 1.0, 0.0, -zeros * steps)
     return [
         Channel(name, np.asarray(x, np.float64) * one + zero, known.fs, unit, float(one), float(zero))
-        for (name, x), one, zero in zip(leads.items(), steps, zeros, strict=True)
+        for (name, x), one, zero in zip(leads, steps, zeros, strict=True)
     ]
 
 
@@ -207,6 +209,7 @@ def _choose(
         for place, v in arrays.items()
         if 1 < v.size <= MOST_LEADS and _EACH.match(place.split("/")[-1]) and np.ptp(v) == 0
     }
+    said = {p: v for p, v in said.items() if not _TIME.match(_owner(p))}
     known = facts(said)
     known = replace(known, gains=_of_each_lead(arrays, _GAINS), zeros=_of_each_lead(arrays, _ZEROS))
     notes: list[str] = []
@@ -220,8 +223,14 @@ def _choose(
         known = replace(known, fs=_rate_beside(path, times, n, known.fs, notes))
         if known.gains:  # in which order of the leads is not known
             notes.append(_not_applied(known.gains))
-        known = replace(known, gains=(), zeros=(), unit=known.unit or _unit_in(*named))
-        channels = _by_gain(named, known, asked, notes)
+        if known.units:
+            notes.append("The units differ by lead, and which is of which lead is not known: not applied.")
+        own = [facts({p: v for p, v in said.items() if _owner(p) == name}) for name in named]
+        units, gains = (tuple(getattr(f, of) or getattr(known, of) for f in own) for of in ("unit", "gain"))
+        known = replace(known, zeros=(), unit=known.unit or _unit_in(*named),
+                        units=units if len(set(units)) > 1 else (),
+                        gains=gains if len(set(gains)) > 1 and all(gains) else ())  # fmt: skip
+        channels = _by_gain(list(named.items()), known, asked, notes)
         return Recording(source, channels, known.age, known.sex, tuple(notes), bare=True)
     usable = {place: v for place, v in arrays.items() if v.ndim >= 1 and v.size >= 100}
     likely = {
@@ -249,14 +258,16 @@ def _choose(
             if v.size == several and not (several == n_leads and _of(p, _GAINS, _ZEROS))
         }
         known = replace(facts({**of_record, **said}), gains=gains, zeros=zeros)
-    elif len(two) > 1 and asked.record is not None:
-        place = list(two)[asked_row(path, "", len(two), asked)]
+    elif len(two) > 1:
+        which = (
+            f"{len(two)} arrays may hold the record; the largest is read. To choose: record=1 to {len(two)}."
+        )
+        if asked.record is not None:
+            place = list(two)[asked_row(path, "", len(two), asked)]
+            which = f"Array {asked.record} of the {len(two)} that may hold a record is read."
+        notes = [which]
         known = replace(facts(_beside(_parent(place), list(map(_parent, two)), said)),
                         gains=known.gains, zeros=known.zeros)  # fmt: skip
-        notes = [f"Array {asked.record} of the {len(two)} that may hold a record is read."]
-    elif len(two) > 1:
-        which = f"record=1 to {len(two)}"
-        notes = [f"{len(two)} arrays may hold the record; the largest is read. To choose: {which}."]
     fits = {p: v for p, v in times.items() if v.size in pick[place].shape}
     if fits:
         n = next(iter(fits.values())).size
@@ -283,19 +294,37 @@ def _strung(
             strings.setdefault((found[1], found[3]), []).append(place)
     for (base, end), places in strings.items():
         rows = [np.squeeze(arrays[place]) for place in places]
-        names = []
-        for place in places:
-            beside = place.removesuffix(end)
-            texts = [v for p, v in said.items() if p.startswith(f"{beside}/") and isinstance(v, str)]
-            names += [next((text for text in texts if _lead_of(text)), "")]
-        if len(rows) < 2 or len({row.size for row in rows}) > 1 or (end and not all(names)):
+        one = [f"{place.removesuffix(end)}/" for place in places]  # struct
+        beside = [{p.removeprefix(at): said[p] for p in said if p.startswith(at)} for at in one]
+        names = [
+            next((v for v in each.values() if isinstance(v, str) and _lead_of(v)), "") for each in beside
+        ]
+        if len(rows) < 2 or len({row.size for row in rows}) > 1:
+            continue
+        if end and (not all(names) or len(set(names)) < len(names)):
             continue
         for place in places:
             del arrays[place]
         arrays[f"{base}{end}"] = np.stack(rows)
-        if end:
-            said[f"{base}/leads"] = names
+        if not end:
+            continue
+        for field in beside[0]:  # of each lead
+            told = [each.get(field, "") for each in beside]
+            for at in one:
+                said.pop(f"{at}{field}", None)
+            if all(value == told[0] for value in told):
+                said[f"{base}/{field}"] = told[0]
+            elif all(isinstance(value, float) for value in told):
+                arrays[f"{base}/{field}"] = np.array(told)
+            else:
+                said[f"{base}/{field}"] = told
+        said[f"{base}/leads"] = names
     return arrays, said
+
+
+def _owner(place: str) -> str:
+    """The name of what an attribute of HDF5 belongs to; "" for anything else."""
+    return place.rpartition("@")[0].split("/")[-1]
 
 
 def _parent(place: str) -> str:

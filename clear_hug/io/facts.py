@@ -68,6 +68,9 @@ _STEP = re.compile(r"^((adc|amplitude)?(resolution|lsb)|(u?v|units?)per(bit|lsb|
 _STEP_IN = re.compile(  # the same with its unit
     r"^(?:(?:adc|amplitude)?(?:resolution|lsb)(?:in)?([unm]v)|([unm]v|(?:micro|milli)volts?)per(?:bit|lsb|count))$"
 )
+_NOT_THE_ORDER = re.compile(  # a list of leads that are left out, or as they are shown
+    r"bad|exclu|miss|lost|absent|nois|drop|remov|reject|discard|flat|invalid|artefact|artifact|display|plot|print"
+)
 _NAMES = re.compile(
     r"^(leads?|(lead|sig|signal|channel|chan|ch|column)(names?|labels?|order)|channels?|signames?|columns|"
     r"labels|titles|desc)$"
@@ -114,8 +117,11 @@ def facts(said: Mapping[str, Any]) -> Facts:
                 sex = sex_of(value)
     if not names:  # by no key that is known: a list of leads names them all the same, if it is the one
         lists = {
-            found for value in said.values() if isinstance(value, list) and (found := _lead_names(value))
+            _lead_names(value)
+            for place, value in said.items()
+            if isinstance(value, list) and not _NOT_THE_ORDER.search(re.split(r"[/@]", place)[-1].lower())
         }
+        lists = {one for one in lists if any(canonical_lead(name.lstrip("-")) in LEADS for name in one)}
         names = lists.pop() if len(lists) == 1 else ()
     by_step = counts_a_mv is not None and not (unit or gain)  # beside a unit it may be done with
     gain = counts_a_mv if by_step else gain
@@ -245,12 +251,16 @@ def pauses(times: NDArray[np.float64]) -> list[str]:
     ]
 
 
+_FASTEST_USUAL = 2100.0  # Hz; 100 Hz in days are 2400 Hz in hours
+
+
 def unit_of_times(step: float) -> tuple[float, str]:
     """What one of the unit is in s, and its name, in which times that rise by `step` are an ECG's."""
     if step < 0.5:  # a second or more between samples is no ECG, nor are more samples than `MAX_FS`
         longer = ((60.0, "minutes"), (3600.0, "hours"), (86_400.0, "days"))
-        fit = (unit for unit in longer if 0 < step * MAX_FS < 1 <= step * MAX_FS * unit[0])
-        return next(fit, (1.0, "seconds"))
+        fits = [unit for unit in longer if 0 < step * MAX_FS < 1 <= step * MAX_FS * unit[0]]
+        usual = [unit for unit in fits if step * unit[0] * _FASTEST_USUAL >= 1]
+        return next(iter(usual or fits), (1.0, "seconds"))
     units = ((1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-9, "nanoseconds"))
     return next((unit for unit in units if MIN_FS <= 1 / (step * unit[0]) <= MAX_FS), units[0])
 

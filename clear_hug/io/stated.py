@@ -44,8 +44,9 @@ _NO_SAMPLING = re.compile(  # of the heart, or of a filter
     re.IGNORECASE,
 )
 _STEP = re.compile(
-    r"(?:(?:sampl\w{0,20}|time)[\s_-]{0,4}(?:interval|period|step|time)|abtastintervall|^\W{0,4}interval\b|\bstep\b"
-    r"|\bdelta\b|\bdt\b)"
+    r"(?:(?:sampl\w{0,20}|time)[\s_-]{0,4}(?:interval|period|step|time)|abtastintervall"
+    # of a beat: "Interval QRS 16 ms", "Delta wave 20 ms"
+    r"|^\W{0,4}interval\b(?!\W{1,4}(?:P|P[QR]|QRS|QTc?|RR|ST)\b)|\bstep\b|\bdelta\b(?!\W{1,4}wave)|\bdt\b)"
     r"(?:[^\d\n]{0,20}?(\d+(?:[.,]\d+)?)[^\S\n]*([muµμ]?s(?:ec)?)\b"
     r"|[ \t]{0,4}[(\[]([muµμ]?s(?:ec)?)[)\]][ \t]{0,4}[:=,;\t][ \t]{0,4}(\d+(?:[.,]\d+)?))",
     re.IGNORECASE | re.MULTILINE,
@@ -59,10 +60,13 @@ _STEP_BARE = re.compile(  # without a unit, in s
     re.IGNORECASE,
 )
 _UNITS = re.compile(
-    r"\b(?:units?|einheit|amplitude|voltage|dimension|(?:values?|data|samples|leads|channels)\b[^\d\n/]{0,20}\bin"
+    # not "R amplitude (mV)", "voltage criteria (mV)", "low voltage in V leads", "leads in V position"
+    r"\b(?:units?|einheit|(?<!\b[PQRSTU] )(?<!\bST )(?<!\bQRS )(?<!\bwave )amplitude"
+    r"|(?:voltage|dimension)(?=[ \t]{0,4}(?:[:=,;\t(\[]|in[ \t]{1,4}[uµμmn]V\b))"
+    r"|(?:values?|data|samples|leads|channels)\b[^\d\n/]{0,20}\bin(?!\W{1,4}V\b(?![ \t]{0,4}[)\].;,]?$))"
     r"|unités?|unidad(?:es)?|unità|unidade|единиц\w*|单位|單位|単位)\b"
     r"[^\d\n/]{0,20}?(?<![^\W_])([uµμmn]?V|microvolts?|millivolts?|мк?В|[微毫]伏)\b(?!\s*/)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,
 )
 _LEAD_LINE = re.compile(  # "Lead,Lead I": of the one column of a watch's export
     r"^(?:lead|ableitung|d[eé]rivation|derivaci[oó]n|derivazione|deriva[cç][aã]o|afleiding|отведение|导联|導聯|誘導)"
@@ -104,6 +108,7 @@ _BEFORE = re.compile(
     r"orig|native|intern|device|acqui|\braw\b|record|hardware|\badc\b|input|source|aufnahme|gerät",
     re.IGNORECASE,
 )
+_AFTER = re.compile(r"export|output|sampled|stored|saved|written|convert|decimat|\bfile\b", re.IGNORECASE)
 
 FASTEST_HEART = 240.0  # a minute; a rate without a unit up to here may be a heart's
 
@@ -165,7 +170,8 @@ def _rates(text: str) -> list[float]:
     found = [one for one in found if MIN_FS <= one[1] <= MAX_FS] or found  # "fs: 1.0" may be anything
     here = [rate for line, rate in found if not _BEFORE.search(line)]
     if found and not here:  # another beside may be that of the samples in the file
-        lines = [line for line in text.splitlines() if not _NO_SAMPLING.search(line)]
+        lines = [line for line in text.splitlines() if _BEFORE.search(line) or _AFTER.search(line)]
+        lines = [line for line in lines if not _NO_SAMPLING.search(line)]
         found += [("", _hertz(match)) for line in lines for match in _HZ.finditer(line)]
     return list(dict.fromkeys(here or [rate for _, rate in found]))
 

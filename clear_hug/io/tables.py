@@ -104,7 +104,7 @@ def read_table(path: Path, asked: Asked) -> Recording:
 
 
 def _from_text(path: Path, source: str, text: str, asked: Asked, beside: Sequence[str] = ()) -> Recording:
-    """The table of a text; `beside` are lines that are no part of it, and may say what those above it may."""
+    """The table of a text; `beside` are lines elsewhere, which speak where those above it say nothing."""
     for sign in _NO_END:
         if sign in text:
             text = text.replace(sign, " ")
@@ -120,7 +120,7 @@ def _from_text(path: Path, source: str, text: str, asked: Asked, beside: Sequenc
         )
     before = lines[: layout.skip]
     notes: list[str] = []
-    known = Facts(**stated_above([*before, *beside], notes))
+    known = Facts(**(stated_above(before, notes) or stated_above(beside, notes)))
     text, layout = without_thousands(text, layout, notes)
     if layout.named_rows:
         return _named_rows(path, source, text, layout, known, notes)
