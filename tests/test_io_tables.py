@@ -1379,3 +1379,10 @@ def test_parquet_without_a_row_is_told(tmp_path):
     )
     with pytest.raises(ECGError, match="no column of values"):
         read_ecg(tmp_path / "x.parquet")
+
+
+def test_a_unit_before_another_word_beside_a_lead_is_read():
+    head = f"Sampling rate: {FS} Hz\n" + ",".join(f"{lead} [uV] (filtered)" for lead in LEADS)
+    ecg = read_ecg_upload({"x.csv": f"{head}\n{lines(1000 * MV.T)}".encode()})
+    assert (ecg.fs, ecg.units_known, ecg.guessed) == (FS, True, ())
+    np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)

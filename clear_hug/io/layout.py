@@ -264,7 +264,7 @@ def split_unit(cell: str) -> tuple[str, str]:
         return cell, ""
     match = _HEADING.match(cell)
     if match and re.fullmatch(r"(un)?filtered|raw|clean(ed)?", match[2], re.IGNORECASE):
-        return match[1], ""
+        return split_unit(match[1])
     if match and canonical_lead(cell.lstrip("-")) and millivolt(match[2]) is None:  # "V1 (C1)"
         return cell, ""
     if match and (millivolt(match[2]) is not None or cell.endswith(("]", ")"))):
