@@ -35,8 +35,6 @@ USUAL_RATE, SPREAD_OF_RATE = 70.0, 0.25  # beats/min; of its logarithm
 USUAL_SD, SPREAD_OF_SD, LEAST_SD = 0.025, 0.7, 0.005  # of RR, as a share of RR; of its logarithm
 FARTHEST = 4.0  # from the usual, in units of the spread
 N_INTERVALS = len(USUAL) + 2
-
-
 KEPT = "intervals.safetensors"
 
 
