@@ -31,6 +31,7 @@ from clear_hug.datasets import (
 )
 from clear_hug.ecg import ECGError
 from clear_hug.labels import OWN, OWN_TASKS, is_own, read_labels, read_tasks, row_of
+from clear_hug.snomed import WORDS
 from clear_hug.tasks import NO_LABEL, TASKS, Task, alike
 
 
@@ -79,7 +80,8 @@ class Known:
                 for label, there in zip(task.labels, task.encode([statement]), strict=True)
                 if there
             )
-            out.append(next(meant, f"{self.vocabulary} {statement}"))
+            written = next(meant, f"{self.vocabulary} {statement}")
+            out.append(WORDS.get(statement, written) if self.vocabulary == "SNOMED" else written)
         return tuple(dict.fromkeys(out))
 
 

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "clear_hug"
 
 # A module imports only from rows above its own.
 ROWS = [
-    {"leads", "tasks", "qrs", "store", "runs", "turns", "fused"},
+    {"leads", "tasks", "snomed", "qrs", "store", "runs", "turns", "fused"},
     {"ecg"},
     {"simulate", "io", "exchange", "beats"},
     {"quality"},

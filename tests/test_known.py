@@ -127,9 +127,9 @@ def test_labels_of_a_set_that_only_bears_the_same_name_are_not_held_against_an_a
 
 
 def test_statements_are_told_in_words(tmp_path: Path) -> None:
-    header(tmp_path / "one.hea", "Dx: 59118001,1,164889003,59118001")
+    header(tmp_path / "one.hea", "Dx: 59118001,1,425856008,59118001")
     said = known(tmp_path / "one.hea")
-    assert said.words == ("right bundle branch block", "SNOMED 1", "atrial fibrillation")
+    assert said.words == ("right bundle branch block", "SNOMED 1", "paroxysmal ventricular tachycardia")
     (tmp_path / "labels.csv").write_text(
         "record,statements,vocabulary\ntwo,ASMI LVH,SCP\nthree,LOW,lvef\nnobody,none,lvef\n"
     )
