@@ -99,14 +99,19 @@ def of_runs(
     if missing := [run for run in needed if not run.is_dir()]:
         sys.exit(f"{missing[0]} and {len(missing) - 1} more runs lack: checkpoints/small.sh trains them.")
     out: dict[str, list[Answers]] = {}
+    learned: dict[str, list[int]] = {}  # by ours, which stands first
     for name, ends in BESIDE.items():
         for end in ends:
             logits = np.full((len(rows), len(targets)), np.nan, np.float32)
             for run, folds in PAIRS.items():
                 of = np.isin(data.fold[rows], folds)
                 told = answers(folder / (run + end), data, rows[of], targets)
-                if told.train_folds is None or set(told.train_folds) & set(folds):
-                    sys.exit(f"{run + end} learned from folds {told.train_folds}; expected none of {folds}.")
+                theirs = sorted(told.train_folds or ())
+                if not theirs or set(theirs) & set(folds) or theirs != learned.setdefault(run, theirs):
+                    also = f", and those that {run} learned from" if end else ""
+                    sys.exit(
+                        f"{run + end} learned from folds {theirs}; expected none of {list(folds)}{also}."
+                    )
                 logits[of] = told.logits
             out.setdefault(name, []).append(Answers(logits, None, (), how=told.how))
     return out

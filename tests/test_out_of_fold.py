@@ -88,15 +88,23 @@ def test_a_figure_is_the_mean_over_pairs_of_folds_and_seeds(corpus, small, runs,
     assert low <= gain <= high and gain == pytest.approx(1 - np.mean(expected), abs=1.1e-3)
 
 
-def test_a_run_that_learned_from_the_folds_is_refused(corpus, small, runs):
+@pytest.mark.parametrize(
+    "theirs", [[1, 2, 3], [1, 2, 5]]
+)  # one that it is asked of; not all that ours learned
+def test_a_run_that_learned_from_other_folds_is_refused(corpus, small, runs, theirs):
     path = runs / "cv34-resnet-1" / "predictions.npz"
     with np.load(path) as saved:
         told = dict(saved)
-    np.savez(path, **{**told, "train_folds": [1, 2, 3]})
-    with pytest.raises(
-        SystemExit, match=r"cv34-resnet-1 learned from folds \(1, 2, 3\); expected none of \(3, 4\)"
-    ):
+    np.savez(path, **{**told, "train_folds": theirs})
+    words = (
+        rf"cv34-resnet-1 learned from folds \[{', '.join(map(str, theirs))}\]; expected none of \[3, 4\], and"
+    )
+    with pytest.raises(SystemExit, match=words):
         out_of_fold(str(small), corpus, runs)
+
+
+def test_a_run_that_lacks_is_named(corpus, small, runs):
+    path = runs / "cv34-resnet-1" / "predictions.npz"
     path.unlink()
     path.parent.rmdir()
     with pytest.raises(SystemExit, match="cv34-resnet-1 and 0 more runs lack"):
