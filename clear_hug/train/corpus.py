@@ -12,6 +12,8 @@ A shard is a folder a source, in parts of some records each, so that memory does
       lead_scale.npy   (record, 12) float32 mV; NaN for an absent lead or unknown units
       records.csv      a row a record: id, fold, patient, age, sex, units, statements, sizes, content hash
       failures.csv, warnings.csv   of this part
+
+Beside the shards lies intervals.safetensors, what `intervals.py` has measured of their records.
 """
 
 from __future__ import annotations
