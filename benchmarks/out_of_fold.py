@@ -35,6 +35,7 @@ def out_of_fold(
     corpus: Path = Path("corpus"),
     runs_of: Path | None = None,
     write: bool = False,
+    without: tuple[str, ...] = (),
 ) -> None:
     """Print the table, in Markdown.
 
@@ -43,8 +44,11 @@ def out_of_fold(
         corpus: folder of prepared shards
         runs_of: folder of the runs of `checkpoints/small.sh`; what the checkpoint keeps when not given
         write: keep the answers of these runs in the checkpoint
+        without: labels that are not counted, as `form/LNGQT`
     """
     opened, data = load_checkpoint(checkpoint), Corpus(corpus)
+    if strange := sorted(set(without) - set(opened.targets)):
+        sys.exit(f"without = {strange[0]}: no label of {opened.name}; expected some of {opened.targets}.")
     folds = [fold for pair in PAIRS.values() for fold in pair]
     rows = np.flatnonzero(data.labelled_for(opened.tasks) & np.isin(data.fold, folds))
     said: Mapping[str, Sequence[Answers]]
@@ -67,16 +71,19 @@ def out_of_fold(
     print("|---|---|" + "---|---|" * len(others))
     start = 0
     for task in opened.tasks:
-        part = slice(start, start + len(task.labels))
-        start = part.stop
+        names = opened.targets[start : start + len(task.labels)]
+        counted = np.array([name not in without for name in names])
+        part, start = start + np.flatnonzero(counted), start + len(names)
+        if not counted.any():
+            continue
         truth, n, pairs = data.labels([task], rows), 0, []
         for pair in PAIRS.values():
             of = np.isin(data.fold[rows], pair)
             n += int(of.sum())
-            some = of & truth.any(axis=1)
+            some = of & truth.any(axis=1)  # the task's subset, whichever of its labels are counted
             weights = draw_weights(data.patients[rows][some], seed=n)  # other draws for each pair of folds
             pairs.append([
-                figure([run.logits[some, part] for run in said[name]], truth[some], weights)
+                figure([run.logits[some][:, part] for run in said[name]], truth[some][:, counted], weights)
                 for name in (OURS, *others)
             ])  # fmt: skip
         values = np.array([[value for value, _ in pair] for pair in pairs]).mean(axis=0)

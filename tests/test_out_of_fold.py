@@ -88,6 +88,23 @@ def test_a_figure_is_the_mean_over_pairs_of_folds_and_seeds(corpus, small, runs,
     assert low <= gain <= high and gain == pytest.approx(1 - np.mean(expected), abs=1.1e-3)
 
 
+def test_a_label_that_is_left_out_is_in_no_mean(corpus, small, runs, capsys):
+    """What the runs beside ours say of one label is turned over: no figure without it may change."""
+    label = f"{TASK.name}/{TASK.labels[0]}"
+    out_of_fold(str(small), corpus, runs, without=(label,))
+    table = capsys.readouterr().out
+    for path in runs.glob("*/predictions.npz"):
+        with np.load(path) as saved:
+            told = dict(saved)
+        np.savez(path, **{**told, "logits": told["logits"] * np.where(np.arange(5) == 0, -1, 1)})
+    out_of_fold(str(small), corpus, runs, without=(label,))
+    assert capsys.readouterr().out == table
+    out_of_fold(str(small), corpus, runs)
+    assert capsys.readouterr().out != table
+    with pytest.raises(SystemExit, match="without = form/XYZ: no label of small"):
+        out_of_fold(str(small), corpus, runs, without=("form/XYZ",))
+
+
 @pytest.mark.parametrize(
     "theirs", [[1, 2, 3], [1, 2, 5]]
 )  # one that it is asked of; not all that ours learned

@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 
 import clear_hug as ch
 from clear_hug.beats import split_windows
-from clear_hug.checkpoint import CHECKPOINTS, list_checkpoints
+from clear_hug.checkpoint import CHECKPOINTS, OUT_OF_FOLD, list_checkpoints
 from clear_hug.diagnosis import collate
 from clear_hug.reconstruct import hide_at_random, hide_beats
 from clear_hug.train.answers import pretraining
@@ -43,7 +43,7 @@ def test_the_default_is_there_and_as_small_as_promised(shipped):
     files = {path.name: path.stat().st_size for path in (CHECKPOINTS / "small").iterdir()}
     assert set(files) == {
         "model.safetensors", "config.json", "metrics.json", "calibration.json", "README.md",
-        "faithfulness.json", "operating.json", "baselines.safetensors",
+        "faithfulness.json", "operating.json", "baselines.safetensors", OUT_OF_FOLD,
     }  # fmt: skip
     assert sum(files.values()) < BYTES
 
