@@ -1,6 +1,7 @@
 """Formats by ecgdatakit, where a file says more than is usual: it is taken, or its loss is told."""
 
 import copy
+import json
 import re
 
 import numpy as np
@@ -8,10 +9,10 @@ import pydicom
 import pytest
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import read_ecg
+from clear_hug.io import NeedsAnswer, read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
-from tests.written_formats import aecg, dicom, mfer, muse, scp
+from tests.written_formats import aecg, dicom, kardia, mfer, mortara, muse, scp
 
 FS = 500.0
 MV = np.round(simulate_ecg("normal", fs=FS).signal.astype(np.float64) * 400) / 400
@@ -244,3 +245,24 @@ def test_what_muse_says_of_a_lead_and_nobody_explains_is_told(tmp_path, tag):
     assert said.startswith(f"The file gives V1 a {tag}: it is not applied")
     (tmp_path / "y.xml").write_text(text[:at] + f"<{tag}>0</{tag}>" + text[at:])
     assert not read_ecg(tmp_path / "y.xml").warnings
+
+
+# Several formats
+
+
+def test_a_lead_that_stands_twice_is_refused_by_its_name(tmp_path):
+    path = mortara(tmp_path / "x.xml", MV, FS)
+    path.write_text(path.read_text().replace('NAME="III"', 'NAME="II"'))
+    with pytest.raises(NeedsAnswer, match="lead II stands twice in x.xml"):
+        read_ecg(path)
+    ecg = read_ecg(path, leads=list(LEADS))
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+
+
+def test_limb_leads_of_unlike_length_are_told_by_their_lengths(tmp_path):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    tree = json.loads(path.read_text())
+    del tree["data"]["raw"]["samples"]["leadII"][-100:]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ECGError, match=r"leads differ in length in x \(I 5,000, II 4,900"):
+        read_ecg(path)

@@ -34,6 +34,7 @@ from clear_hug.io.recording import (
     within,
     years,
 )
+from clear_hug.leads import canonical_lead
 
 
 @cache
@@ -128,8 +129,28 @@ def _stored(record: Any) -> dict[str, float]:
 
 
 def as_channels(record: Any) -> list[Channel]:
-    """The leads of a record, each at its exact rate."""
-    return [as_channel(lead, _exact_rate(record, lead)) for lead in record.leads]
+    """The leads of a record, each at its exact rate and by its own name."""
+    names = as_stored([lead.label for lead in record.leads])
+    return [
+        replace(as_channel(lead, _exact_rate(record, lead)), name=name)
+        for lead, name in zip(record.leads, names, strict=True)
+    ]
+
+
+def as_stored(labels: Sequence[str]) -> list[str]:
+    """Labels without the number that ecgdatakit puts behind a lead's second one.
+
+    Left there, "D_2", a second of Nehb's D, reads as D2, which is II; and a second II would be said to have a
+    name that is unknown.
+    """
+    names = []
+    for label in labels:
+        found = re.fullmatch(r"(.+)_\d+", label)
+        again = (
+            found is not None and found[1] in labels and (canonical_lead(found[1]) or canonical_lead(label))
+        )
+        names.append(found[1] if found and again else label)
+    return names
 
 
 def as_channel(lead: Any, fs: float) -> Channel:
@@ -253,10 +274,33 @@ def _read_scp(path: Path, source: str) -> Recording:
         ) from None
     for lead in record.leads:  # the pulse of a lead is no lead
         lead.label = re.sub(r"^(.*)-cal$", r"calibration of \1", lead.label, flags=re.IGNORECASE)
-    channels = as_channels(record)
     starts = [int(lead.annotations.get("start_sample", 1)) for lead in record.leads]
-    channels, apart = in_time([(at - min(starts), [c]) for at, c in zip(starts, channels, strict=True)])
-    return as_recording(source, record, channels, said + apart)
+    parts, covered = _without_covered(list(zip(starts, as_channels(record), strict=True)))
+    channels, apart = in_time([(at - min(starts), [c]) for at, c in parts])
+    return as_recording(source, record, channels, said + covered + apart)
+
+
+def _without_covered(parts: list[tuple[int, Channel]]) -> tuple[list[tuple[int, Channel]], list[str]]:
+    """Leads (first sample, channel) without those that another of their name outlasts on both sides.
+
+    So lies lead II in a column of a print, and whole in the strip below it. What is to be said comes beside.
+    """
+    kept: list[tuple[int, Channel]] = []
+    said = []
+    for i, (at, channel) in enumerate(parts):
+        lead = canonical_lead(channel.name)
+        others = [p for k, p in enumerate(parts) if k != i and lead and canonical_lead(p[1].name) == lead]
+        if any(outlasts(*other, at, channel) for other in others):
+            said.append(f"Lead {lead} stands twice: the longer, which covers the other, is read.")
+        else:
+            kept.append((at, channel))
+    return kept, said
+
+
+def outlasts(at: int, lead: Any, other_at: int, other: Any) -> bool:
+    """Whether a lead that begins `at` a sample outlasts another on both sides, as a strip below twelve."""
+    end, other_end = at + len(lead.samples), other_at + len(other.samples)
+    return at <= other_at and end >= other_end and len(lead.samples) > len(other.samples)
 
 
 def in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel], list[str]]:

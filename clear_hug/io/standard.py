@@ -74,7 +74,8 @@ def to_ecg(path: Path, recording: Recording, asked: Asked) -> ECG:
             f"Every lead {span}: each was scaled to its own range, so that no voltage can be read "
             "from this record."
         )
-    if not span and (wrong := limb_check(signals)[0]):
+    alike = len({s.size for s in signals.values()}) == 1  # else the record refuses them by their lengths
+    if alike and not span and (wrong := limb_check(signals)[0]):
         said.append(wrong)
     ecg = ecg_from_leads(
         signals, rate, record_id=path.stem, units_known=known, source=recording.source,
@@ -147,7 +148,11 @@ def _named(path: Path, channels: list[Channel], said: list[str]) -> tuple[dict[s
         if lead is None or (scalp and _CHEST.match(name)) or (lead in leads and is_modified(name)):
             left_out.append(channel.name.strip()[:30] or "(no name)")
         elif lead in leads:
-            raise ECGError(f"lead {lead} stands twice in {path.name}; keep one of the two.")
+            raise NeedsAnswer(
+                f"lead {lead} stands twice in {path.name}; keep one of the two, or say each channel's lead: "
+                "leads=[...].",
+                "leads", channels=len(channels),
+            )  # fmt: skip
         else:
             leads[lead] = replace(channel, samples=-channel.samples) if upside_down else channel
             if is_modified(name):
