@@ -1,5 +1,6 @@
 """Formats by ecgdatakit, where a file says more than is usual: it is taken, or its loss is told."""
 
+import base64
 import copy
 import json
 import re
@@ -12,7 +13,7 @@ from clear_hug.ecg import ECGError
 from clear_hug.io import NeedsAnswer, read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
-from tests.written_formats import aecg, dicom, kardia, mfer, mortara, muse, scp
+from tests.written_formats import aecg, dicom, kardia, mfer, mortara, muse, philips, scp
 
 FS = 500.0
 MV = np.round(simulate_ecg("normal", fs=FS).signal.astype(np.float64) * 400) / 400
@@ -266,3 +267,58 @@ def test_limb_leads_of_unlike_length_are_told_by_their_lengths(tmp_path):
     path.write_text(json.dumps(tree))
     with pytest.raises(ECGError, match=r"leads differ in length in x \(I 5,000, II 4,900"):
         read_ecg(path)
+
+
+@pytest.mark.parametrize("written", [aecg, mortara, muse, philips])
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_xml_that_calls_itself_utf_16(tmp_path, written, code):
+    path = written(tmp_path / "x.xml", MV, FS)
+    text = re.sub(r"<\?xml.*?\?>", "", path.read_text(), count=1)
+    path.write_bytes(f'<?xml version="1.0" encoding="utf-16"?>{text}'.encode(code))
+    ecg = read_ecg(path)
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.01)
+    assert (ecg.fs, ecg.warnings) == (FS, ())
+
+
+def test_philips_leads_are_as_long_as_they_are_said_to_be(tmp_path):
+    path = philips(tmp_path / "x.xml", MV, FS)
+    text = path.read_text()
+    for seconds, there in (
+        (5000, "counts 2,500 samples in each of 12 leads, and holds 60,000"),
+        (11000, "holds"),
+    ):
+        path.write_text(text.replace('durationperchannel="10000"', f'durationperchannel="{seconds}"'))
+        with pytest.raises(ECGError, match=there):
+            read_ecg(path)
+    spare = base64.b64encode(bytes(2 * 4 * N)).decode()  # of channels that are not in use
+    path.write_text(text.replace("</parsedwaveforms>", f"{spare}</parsedwaveforms>"))
+    np.testing.assert_allclose(read_ecg(path).signal, MV, atol=STEP)
+
+
+def test_what_mortara_says_of_a_leads_zero_is_told(tmp_path):
+    path = mortara(tmp_path / "x.xml", MV, FS)
+    path.write_text(path.read_text().replace('OFFSET="0"', 'OFFSET="100"', 1))
+    assert read_ecg(path).warnings == (
+        "The file gives I an OFFSET: it is not applied, and their zero may be another.",
+    )
+
+
+@pytest.mark.parametrize("order", [sorted, reversed])
+def test_kardias_fields_may_stand_in_any_order(tmp_path, order):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({key: tree[key] for key in order(list(tree))}))
+    ecg = read_ecg(path)
+    np.testing.assert_allclose(ecg.signal[:6], MV[:6], atol=STEP)
+    assert ecg.source == "Kardia JSON"
+
+
+def test_a_rate_of_kardia_or_mortara_is_not_rounded(tmp_path):
+    for written, old, new in (
+        (kardia, '"frequency": 500.0', '"frequency": 299.6'),
+        (mortara, 'SAMPLE_FREQ="500"', 'SAMPLE_FREQ="299.6"'),
+    ):
+        path = written(tmp_path / "x", MV, FS)
+        assert old in (text := path.read_text())
+        path.write_text(text.replace(old, new))
+        assert read_ecg(path).fs == 299.6

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +23,9 @@ import numpy as np
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.aecg import aecg_parser
+from clear_hug.io.jsons import begins_as_json
+from clear_hug.io.limits import LIMITS
+from clear_hug.io.markup import as_declared, marked, number_in, tree_of
 from clear_hug.io.recording import (
     Asked,
     Channel,
@@ -35,6 +41,9 @@ from clear_hug.io.recording import (
     years,
 )
 from clear_hug.leads import canonical_lead
+
+_OTHER_ZERO = "their zero may be another"
+_PHILIPS_CHANNELS = 16  # for which its files may have room, of which those beyond the leads are empty
 
 
 @cache
@@ -55,16 +64,21 @@ _WORTH_SAYING = re.compile(
 _UNSAID = re.compile(r"for VR|raw ADC samples|raw counts")
 
 
-def parse(path: Path, parser: Any = None) -> tuple[Any, list[str]]:
-    """A record of ecgdatakit, by a parser of its own or one given, and those of its warnings that are of use.
+def parse(path: Path, parser: Any) -> tuple[Any, list[str]]:
+    """A record of ecgdatakit, and those of its warnings that are of use.
 
     The others may quote the file: pydicom's "Invalid value for VR PN" names the patient.
+
+    parser : one of `parsers`, whose samples come in mV where it knows how; or an object of our own
     """
     from ecgdatakit import FileParser
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        record = parser.parse(path) if parser else FileParser.parse(path)
+        if isinstance(parser, type):
+            record = FileParser._auto_scale(FileParser._run_parser(parser, path))
+        else:
+            record = copy(parser).parse(path)  # it keeps what it warns of, and others may read meanwhile
     texts = dict.fromkeys(str(w.message) for w in caught)
     kept = [t for t in texts if _WORTH_SAYING.search(t) and not _UNSAID.search(t)]
     return record, [plain(t, path).replace(path.name, "the file") for t in kept]
@@ -198,10 +212,12 @@ def _is_scaled(lead: Any) -> bool:
 
 
 def _exact_rate(record: Any, lead: Any) -> float:
-    """The sampling rate before ecgdatakit rounds it (EDF, aECG, DICOM, MFER and SCP-ECG tell)."""
+    """The sampling rate before ecgdatakit rounds it (EDF, aECG, DICOM, MFER, SCP-ECG and Kardia tell)."""
     meta = record.raw_metadata
     interval = meta.get("rhythm_sample_interval_us")
+    raw = meta.get("raw")  # of Kardia's two signals
     rates = [
+        number_in(str(raw.get("frequency"))) if isinstance(raw, dict) else None,
         meta.get("exact_sampling_rates", {}).get(lead.label),
         meta.get("rhythm_time", {}).get("sampling_rate_exact"),
         1e6 / interval if interval else None,
@@ -212,14 +228,14 @@ def _exact_rate(record: Any, lead: Any) -> float:
     return float(near[0] if near else lead.sampling_rate)
 
 
-def _read(path: Path, source: str) -> Recording:
-    record, said = parse(path)
+def _read(path: Path, source: str, parser: Any) -> Recording:
+    record, said = parse(path, parser)
     return as_recording(source, record, as_channels(record), said)
 
 
-def _read_muse(path: Path, source: str) -> Recording:
+def _read_muse(path: Path, source: str, parser: Any) -> Recording:
     """GE MUSE XML; the rate stands in up to three places, and they need not agree."""
-    record, said = parse(path)
+    record, said = parse(path, parser)
     said = [sentence for sentence in said if "was not applied" not in sentence]  # said in our words
     recording = as_recording(source, record, as_channels(record), said + _muse_offsets(record))
     stated = re.findall(rb"<(?:ECG)?SampleBase>\s*(\d+)\s*<", path.read_bytes())
@@ -239,15 +255,15 @@ def _muse_offsets(record: Any) -> list[str]:
     said = [f"The device calls the electrode of {', '.join(off)} off."] if off else []
     for tag, words in (
         ("LeadTimeOffset", "they may belong at another time"),
-        ("FirstSampleBaseline", "their zero may be another"),
-        ("LeadOffsetFirstSample", "their zero may be another"),
+        ("FirstSampleBaseline", _OTHER_ZERO),
+        ("LeadOffsetFirstSample", _OTHER_ZERO),
     ):
         if names := [lead.label for lead in record.leads if lead.annotations.get(tag)]:
             said.append(f"The file gives {', '.join(names)} a {tag}: it is not applied, and {words}.")
     return said
 
 
-def _read_aecg(path: Path, source: str) -> Recording:
+def _read_aecg(path: Path, source: str, parser: Any) -> Recording:
     """HL7 aECG: each lead where its set of sequences stands in time."""
     record, said = parse(path, aecg_parser())
     starts = [int(lead.annotations.get("first_sample", 0)) for lead in record.leads]
@@ -255,7 +271,7 @@ def _read_aecg(path: Path, source: str) -> Recording:
     return as_recording(source, record, channels, said + apart)
 
 
-def _read_scp(path: Path, source: str) -> Recording:
+def _read_scp(path: Path, source: str, parser: Any) -> Recording:
     """SCP-ECG: each lead where it stands in time; ecgdatakit leaves its first sample beside it.
 
     Raises
@@ -265,7 +281,7 @@ def _read_scp(path: Path, source: str) -> Recording:
     from ecgdatakit.exceptions import UnsupportedFormatError
 
     try:
-        record, said = parse(path)
+        record, said = parse(path, parser)
     except UnsupportedFormatError as error:
         what = re.sub(r"^SCP-ECG: | is not supported$", "", str(error))
         raise ECGError(
@@ -324,9 +340,45 @@ def in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel], 
     ]
 
 
-def _read_ishne(path: Path, source: str) -> Recording:
+def _read_philips(path: Path, source: str, parser: Any) -> Recording:
+    """Philips' XML; its leads lie end to end, so that another length than the stated one would shift all.
+
+    Raises
+    ------
+    ECGError : the samples are not as many as the leads have by their length
+    """
+    from ecgdatakit.parsing.parsers import sierra_xml as sierra
+
+    record, said = parse(path, parser)
+    found = sierra.find_tag(sierra._parse_xml(path.read_bytes()), "parsedwaveforms")
+    waves = sierra._first(found)
+    if not sierra._compression(waves):  # else each lead is a piece of its own
+        text, n, leads = sierra._text(waves), record.leads[0].samples.size, len(record.leads)
+        plain_text = sierra._attr(waves, "dataencoding") == "Plain"
+        there = len(text.split()) if plain_text else len(b64decode(text)) // 2
+        allocated = record.recording.acquisition.signal.number_channels_allocated or leads
+        if there not in (n * leads, n * allocated, n * _PHILIPS_CHANNELS):
+            raise ECGError(
+                f"{path.name} counts {n:,} samples in each of {leads} leads, and holds {there:,}: which are "
+                "of which lead is not known. Export it again."
+            )
+    return as_recording(source, record, as_channels(record), said)
+
+
+def _read_mortara(path: Path, source: str, parser: Any) -> Recording:
+    """Mortara's XML, at the rates that ecgdatakit rounds, and what it says of a lead's zero in our words."""
+    record, said = parse(path, parser)
+    rates = [number_in(channel.get("SAMPLE_FREQ")) for channel in tree_of(path, "ECG").findall("CHANNEL")]
+    channels = [replace(c, fs=rate or c.fs) for c, rate in zip(as_channels(record), rates, strict=True)]
+    if offsets := record.raw_metadata.get("channel_offsets"):
+        said = [sentence for sentence in said if "OFFSET" not in sentence]
+        said.append(f"The file gives {some(offsets)} an OFFSET: it is not applied, and {_OTHER_ZERO}.")
+    return as_recording(source, record, channels, said)
+
+
+def _read_ishne(path: Path, source: str, parser: Any) -> Recording:
     """ISHNE; ecgdatakit does not compare the length that the header promises with what is there."""
-    record, said = parse(path)
+    record, said = parse(path, parser)
     for lead in record.leads:  # ecgdatakit's name for a code of no lead, which would be read as I, II or III
         lead.label = re.sub(r"^Lead (\d+)$", r"channel \1", lead.label)
     promised, there = (record.raw_metadata.get(key, 0) for key in ("ecg_size", "samples_per_lead"))
@@ -335,11 +387,11 @@ def _read_ishne(path: Path, source: str) -> Recording:
     return as_recording(source, record, as_channels(record), said)
 
 
-def _read_mfer(path: Path, source: str) -> Recording:
+def _read_mfer(path: Path, source: str, parser: Any) -> Recording:
     """MFER; ecgdatakit passes over what the file says of channels that it does not count."""
     from ecgdatakit.parsing.parsers.mfer import MWF_ATT, _iter_tlv
 
-    recording = _read(path, source)
+    recording = _read(path, source, parser)
     content = path.read_bytes()
     described = {channel for tag, channel, *_ in _iter_tlv(content, 0, len(content)) if tag == MWF_ATT}
     beyond = max(described, default=0) + 1
@@ -352,21 +404,33 @@ def _read_mfer(path: Path, source: str) -> Recording:
     return replace(recording, warnings=(*recording.warnings, said))
 
 
+def _is_kardia(path: Path, head: bytes) -> bool:
+    """By its names, in whatever order they stand: the samples may come before all that tells of them."""
+    if parsers()["AliveCor Kardia JSON"].can_parse(path, head):
+        return True
+    if not begins_as_json(head) or path.stat().st_size > LIMITS["text"].most:
+        return False
+    content = path.read_bytes()
+    return b'"recordedAt"' in content and (b'"amplitudeResolution"' in content or b'"data12L"' in content)
+
+
 def _format(
     name: str,
     source: str,
     *extensions: str,
-    read: Callable[[Path, str], Recording] = _read,
+    read: Callable[[Path, str, Any], Recording] = _read,
     limit: str = "bytes",
 ) -> Reader:
     """A format by ecgdatakit's name for it."""
+    xml = ".xml" in extensions
 
     def recognise(path: Path, head: bytes) -> bool:
-        return bool(parsers()[name].can_parse(path, head))
+        return bool(parsers()[name].can_parse(path, marked(head) if xml else head))
 
     def checked(path: Path, asked: Asked) -> Recording:
         within(limit, path.stat().st_size, path.name)
-        return read(path, source)
+        with as_declared(path) if xml else nullcontext(path) as file:
+            return read(file, source, parsers()[name])
 
     return Reader(checked, extensions, recognise)
 
@@ -374,11 +438,17 @@ def _format(
 KIT: Mapping[str, Reader] = {
     "HL7 aECG": _format("HL7 aECG", "HL7 aECG", ".xml", read=_read_aecg, limit="text"),
     "GE MUSE XML": _format("GE MUSE XML", "GE MUSE XML", ".xml", read=_read_muse, limit="text"),
-    "Philips Sierra XML": _format("Philips Sierra XML", "Philips Sierra XML", ".xml", limit="text"),
-    "Mortara ELI XML": _format("Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", limit="text"),
+    "Philips Sierra XML": _format(
+        "Philips Sierra XML", "Philips Sierra XML", ".xml", read=_read_philips, limit="text"
+    ),
+    "Mortara ELI XML": _format(
+        "Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", read=_read_mortara, limit="text"
+    ),
     "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp", read=_read_scp),
     "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
     "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr", read=_read_mfer),
-    "Kardia JSON": _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"),
+    "Kardia JSON": replace(
+        _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"), recognise=_is_kardia
+    ),
 }
 """Format -> reader."""

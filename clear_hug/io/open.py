@@ -147,8 +147,11 @@ def _read(path: Path, asked: Asked) -> ECG:
 
 
 def reader_of(path: Path, head: bytes) -> Reader | None:
-    """The first format that recognises a file."""
-    return next((r for r in READERS.values() if r.recognise(path, head)), None)
+    """The first format that recognises a file; what lies unpressed in an archive is not the file's own."""
+    if is_gzip(head):
+        return None
+    known = (READERS["NPZ"], READERS["XLSX"]) if is_zip(head) else tuple(READERS.values())
+    return next((r for r in known if r.recognise(path, head)), None)
 
 
 def _is_picture(path: Path, head: bytes, reader: Reader | None) -> bool:
