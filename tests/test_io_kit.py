@@ -4,6 +4,8 @@ import base64
 import copy
 import json
 import re
+import threading
+import warnings
 
 import numpy as np
 import pydicom
@@ -11,6 +13,7 @@ import pytest
 
 from clear_hug.ecg import ECGError
 from clear_hug.io import NeedsAnswer, read_ecg
+from clear_hug.io.kit import parse
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from tests.written_formats import aecg, dicom, kardia, mfer, mortara, muse, philips, scp
@@ -322,3 +325,33 @@ def test_a_rate_of_kardia_or_mortara_is_not_rounded(tmp_path):
         assert old in (text := path.read_text())
         path.write_text(text.replace(old, new))
         assert read_ecg(path).fs == 299.6
+
+
+def test_what_is_odd_about_a_file_is_told_while_another_is_read(tmp_path):
+    begun, left = [threading.Event(), threading.Event()], threading.Event()
+
+    class Parser:
+        def __init__(self, row):
+            self.row = row
+
+        def parse(self, path):
+            begun[self.row].set()
+            if self.row:
+                left.wait(5)  # for the first to be done, where it is not already
+            else:
+                begun[1].wait(0.5)
+            warnings.warn(f"checksum of file {self.row} is wrong", stacklevel=1)
+
+    said: dict[int, list[str]] = {}
+
+    def read(row):
+        said[row] = parse(tmp_path / "x", Parser(row))[1]
+        left.set()
+
+    threads = [threading.Thread(target=read, args=(row,)) for row in (0, 1)]
+    threads[0].start()
+    begun[0].wait(5)
+    threads[1].start()
+    for thread in threads:
+        thread.join(20)
+    assert said == {row: [f"checksum of file {row} is wrong."] for row in (0, 1)}

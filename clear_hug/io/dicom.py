@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import shutil
 import struct
-import warnings
 import zlib
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from clear_hug.ecg import ECGError
 from clear_hug.io.kit import as_channel, as_channels, as_recording, as_stored, in_time, outlasts, parse
 from clear_hug.io.private import private_folder
-from clear_hug.io.recording import Asked, Channel, Recording, some, within
+from clear_hug.io.recording import Asked, Channel, Recording, heard, some, within
 from clear_hug.leads import LEADS, canonical_lead
 
 SOURCE = "DICOM waveform"
@@ -91,8 +90,7 @@ def _waves(path: Path) -> list[Any]:
     """The multiplex groups that hold samples."""
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they may quote the file
+    with heard():  # and not told: warnings may quote the file
         ds = pydicom.dcmread(path)
     return [w for w in ds.get("WaveformSequence") or () if w.get("WaveformData") is not None and _frames(w)]
 
@@ -208,8 +206,7 @@ def _class_of(path: Path) -> str:
     """What kind of thing a DICOM file is, by its SOP class."""
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they may quote the file
+    with heard():  # and not told: warnings may quote the file
         return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID", ""))
 
 

@@ -9,7 +9,6 @@ the others rest on ecgdatakit's word.
 from __future__ import annotations
 
 import re
-import warnings
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -32,6 +31,7 @@ from clear_hug.io.recording import (
     Reader,
     Recording,
     filter_words,
+    heard,
     measured,
     millivolt,
     plain,
@@ -73,8 +73,7 @@ def parse(path: Path, parser: Any) -> tuple[Any, list[str]]:
     """
     from ecgdatakit import FileParser
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with heard() as caught:
         if isinstance(parser, type):
             record = FileParser._auto_scale(FileParser._run_parser(parser, path))
         else:
