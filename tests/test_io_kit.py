@@ -316,6 +316,24 @@ def test_kardias_fields_may_stand_in_any_order(tmp_path, order):
     assert ecg.source == "Kardia JSON"
 
 
+@pytest.mark.parametrize(("lasts", "told"), [(10_000, False), (10_300, False), (30_000, True), (5_000, True)])
+def test_kardias_length_is_held_against_its_samples(tmp_path, lasts, told):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "duration": lasts}))
+    said = read_ecg(path).warnings
+    assert any("or the rate is wrong" in one for one in said) is told and (told or not said)
+
+
+def test_a_skew_between_mfers_leads_is_told(tmp_path):
+    content = mfer(tmp_path / "x.mwf", MV, FS).read_bytes()
+    at = content.index(b"\x3f\x00")  # what is said of the first channel
+    for skew, words in ((4_000_000, "up to 4 ms apart"), (1000, None)):
+        tag = b"\x43\x04" + skew.to_bytes(4, "little")
+        (tmp_path / "x.mwf").write_bytes(content[:at] + tag + content[at:])
+        said = read_ecg(tmp_path / "x.mwf").warnings
+        assert words in said[0] if words else not said
+
+
 def test_a_rate_of_kardia_or_mortara_is_not_rounded(tmp_path):
     for written, old, new in (
         (kardia, '"frequency": 500.0', '"frequency": 299.6'),

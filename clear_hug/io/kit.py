@@ -390,17 +390,37 @@ def _read_mfer(path: Path, source: str, parser: Any) -> Recording:
     """MFER; ecgdatakit passes over what the file says of channels that it does not count."""
     from ecgdatakit.parsing.parsers.mfer import MWF_ATT, _iter_tlv
 
-    recording = _read(path, source, parser)
+    record, said = parse(path, parser)
+    skew = max(record.raw_metadata.get("sample_skew_ns", ()), default=0) / 1e9  # s
+    if record.leads and skew * record.leads[0].sampling_rate >= 1:
+        said.append(
+            f"The file says that leads were sampled up to {1e3 * skew:.3g} ms apart: it is not applied."
+        )
+    recording = as_recording(source, record, as_channels(record), said)
     content = path.read_bytes()
     described = {channel for tag, channel, *_ in _iter_tlv(content, 0, len(content)) if tag == MWF_ATT}
     beyond = max(described, default=0) + 1
     if beyond <= len(recording.channels):
         return recording
-    said = (
+    more = (
         f"The file describes a channel {beyond} and counts {len(recording.channels)}: leads and length may "
         "be wrong."
     )
-    return replace(recording, warnings=(*recording.warnings, said))
+    return replace(recording, warnings=(*recording.warnings, more))
+
+
+def _read_kardia(path: Path, source: str, parser: Any) -> Recording:
+    """Kardia's JSON, of which the length that it states is held against its samples and their rate."""
+    record, said = parse(path, parser)
+    channels = as_channels(record)
+    stated = record.recording.duration
+    longest = max((c.samples.size / (c.fs or 1) for c in channels), default=0.0)
+    if stated and abs(longest - stated.total_seconds()) > 0.02 * longest + 1:
+        said.append(
+            f"The file says that it lasts {stated.total_seconds():.3g} s, and its samples last {longest:.3g} "
+            "s by its rate: it was cut short, or the rate is wrong."
+        )
+    return as_recording(source, record, channels, said)
 
 
 def _is_kardia(path: Path, head: bytes) -> bool:
@@ -447,7 +467,8 @@ KIT: Mapping[str, Reader] = {
     "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
     "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr", read=_read_mfer),
     "Kardia JSON": replace(
-        _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"), recognise=_is_kardia
+        _format("AliveCor Kardia JSON", "Kardia JSON", ".json", read=_read_kardia, limit="text"),
+        recognise=_is_kardia,
     ),
 }
 """Format -> reader."""
