@@ -813,3 +813,11 @@ def test_a_record_that_lies_unpressed_in_an_archive(tmp_path):
     (tmp_path / "x.xml.gz").write_bytes(gzip.compress(path.read_bytes(), 0))
     for name in ("x.zip", "x.xml.gz"):
         np.testing.assert_array_equal(read_ecg(tmp_path / name).signal, read_ecg(path).signal)
+
+
+@pytest.mark.parametrize("begin", [b"\x1f\x8b\x08\0", b"PK\x03\x04"])
+def test_samples_that_begin_as_an_archive_does(tmp_path, begin):
+    header = write(tmp_path, "a")
+    data = header.with_suffix(".dat")
+    data.write_bytes(begin + data.read_bytes()[4:])
+    assert read_ecg(data).signal.shape == (12, 5000)

@@ -13,7 +13,7 @@ import pytest
 
 from clear_hug.ecg import ECGError
 from clear_hug.io import NeedsAnswer, read_ecg
-from clear_hug.io.kit import parse
+from clear_hug.io.kit import as_stored, parse
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 from tests.written_formats import aecg, dicom, kardia, mfer, mortara, muse, philips, scp
@@ -263,6 +263,23 @@ def test_a_lead_that_stands_twice_is_refused_by_its_name(tmp_path):
     np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
 
 
+def test_a_lead_that_stands_twice_alike_is_read(tmp_path):
+    path = mortara(tmp_path / "x.xml", MV, FS)
+    first, second = re.findall(r"<CHANNEL .*?/>", path.read_text())[:2]
+    path.write_text(path.read_text().replace(first, first + second))
+    ecg = read_ecg(path)
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+    assert ecg.warnings == ("Lead II stands twice, the same to the sample: one is read.",)
+
+
+def test_names_that_the_file_itself_counts_are_its_own():
+    counted = ["V", *(f"V_{i}" for i in range(1, 7)), "C", "C_1", "C_2"]
+    assert as_stored(counted) == counted
+    assert as_stored(["V_2", "V"]) == ["V_2", "V"]
+    assert as_stored(["II", "D", "II_2", "D_2", "II_3"]) == ["II", "D", "II", "D", "II"]
+    assert as_stored(["ECG", "ECG_2"]) == ["ECG", "ECG_2"]
+
+
 def test_limb_leads_of_unlike_length_are_told_by_their_lengths(tmp_path):
     path = kardia(tmp_path / "x.json", MV, FS)
     tree = json.loads(path.read_text())
@@ -298,6 +315,23 @@ def test_philips_leads_are_as_long_as_they_are_said_to_be(tmp_path):
     np.testing.assert_allclose(read_ecg(path).signal, MV, atol=STEP)
 
 
+def test_philips_samples_that_only_fill_up_shift_no_lead(tmp_path):
+    path = philips(tmp_path / "x.xml", MV, FS)
+    text = path.read_text()
+    counts = np.round(MV * 400).astype("<i2").tobytes()
+    written = base64.b64encode(counts).decode()
+    for fill, read in ((b"", True), (bytes(2), True), (bytes(22), True), (bytes(24), False)):
+        path.write_text(text.replace(written, base64.b64encode(counts + fill).decode()))
+        if read:
+            np.testing.assert_allclose(read_ecg(path).signal, MV, atol=STEP)
+        else:
+            with pytest.raises(ECGError, match="5,000 samples in each of 12 leads, and holds 60,012"):
+                read_ecg(path)
+    note = '<note><parsedwaveforms dataencoding="Plain">1 2 3</parsedwaveforms></note>'
+    path.write_text(text.replace("<waveforms>", f"{note}<waveforms>"))
+    np.testing.assert_allclose(read_ecg(path).signal, MV, atol=STEP)
+
+
 def test_what_mortara_says_of_a_leads_zero_is_told(tmp_path):
     path = mortara(tmp_path / "x.xml", MV, FS)
     path.write_text(path.read_text().replace('OFFSET="0"', 'OFFSET="100"', 1))
@@ -316,6 +350,13 @@ def test_kardias_fields_may_stand_in_any_order(tmp_path, order):
     assert ecg.source == "Kardia JSON"
 
 
+def test_a_list_of_kardias_records_is_told_of_as_such(tmp_path):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    path.write_text(f"[{path.read_text()}]")
+    with pytest.raises(ECGError, match="no JSON of the form that is read"):
+        read_ecg(path)
+
+
 @pytest.mark.parametrize(("lasts", "told"), [(10_000, False), (10_300, False), (30_000, True), (5_000, True)])
 def test_kardias_length_is_held_against_its_samples(tmp_path, lasts, told):
     path = kardia(tmp_path / "x.json", MV, FS)
@@ -332,6 +373,14 @@ def test_a_skew_between_mfers_leads_is_told(tmp_path):
         (tmp_path / "x.mwf").write_bytes(content[:at] + tag + content[at:])
         said = read_ecg(tmp_path / "x.mwf").warnings
         assert words in said[0] if words else not said
+    tag = b"\x43\x04" + (4_000_000).to_bytes(4, "little")
+    late = content
+    for channel in range(12):  # of all alike: none is apart from another
+        head = bytes((0x3F, channel))
+        at = late.index(head) + 2
+        late = late[:at] + bytes((late[at] + len(tag),)) + tag + late[at + 1 :]
+    (tmp_path / "x.mwf").write_bytes(late)
+    assert not read_ecg(tmp_path / "x.mwf").warnings
 
 
 def test_a_rate_of_kardia_or_mortara_is_not_rounded(tmp_path):

@@ -154,15 +154,15 @@ def as_stored(labels: Sequence[str]) -> list[str]:
     """Labels without the number that ecgdatakit puts behind a lead's second one.
 
     Left there, "D_2", a second of Nehb's D, reads as D2, which is II; and a second II would be said to have a
-    name that is unknown.
+    name that is unknown. It counts from 2: where a "V_1" stands too, the file itself counts its leads so.
     """
-    names = []
+    names: list[str] = []
     for label in labels:
-        found = re.fullmatch(r"(.+)_\d+", label)
+        bare = re.sub(r"_\d+$", "", label)
         again = (
-            found is not None and found[1] in labels and (canonical_lead(found[1]) or canonical_lead(label))
+            bare in names and f"{bare}_1" not in labels and (canonical_lead(bare) or canonical_lead(label))
         )
-        names.append(found[1] if found and again else label)
+        names.append(bare if again else label)
     return names
 
 
@@ -349,14 +349,16 @@ def _read_philips(path: Path, source: str, parser: Any) -> Recording:
     from ecgdatakit.parsing.parsers import sierra_xml as sierra
 
     record, said = parse(path, parser)
-    found = sierra.find_tag(sierra._parse_xml(path.read_bytes()), "parsedwaveforms")
-    waves = sierra._first(found)
+    root = sierra._parse_xml(path.read_bytes())["restingecgdata"]
+    found = sierra._get(root, "waveforms", "parsedwaveforms")
+    waves = sierra._first(sierra.find_tag(root, "parsedwaveforms") if found is None else found)
     if not sierra._compression(waves):  # else each lead is a piece of its own
         text, n, leads = sierra._text(waves), record.leads[0].samples.size, len(record.leads)
         plain_text = sierra._attr(waves, "dataencoding") == "Plain"
         there = len(text.split()) if plain_text else len(b64decode(text)) // 2
         allocated = record.recording.acquisition.signal.number_channels_allocated or leads
-        if there not in (n * leads, n * allocated, n * _PHILIPS_CHANNELS):
+        # fewer than one more for each channel only fill up
+        if n not in (there // channels for channels in (leads, allocated, _PHILIPS_CHANNELS)):
             raise ECGError(
                 f"{path.name} counts {n:,} samples in each of {leads} leads, and holds {there:,}: which are "
                 "of which lead is not known. Export it again."
@@ -391,7 +393,8 @@ def _read_mfer(path: Path, source: str, parser: Any) -> Recording:
     from ecgdatakit.parsing.parsers.mfer import MWF_ATT, _iter_tlv
 
     record, said = parse(path, parser)
-    skew = max(record.raw_metadata.get("sample_skew_ns", ()), default=0) / 1e9  # s
+    skews = record.raw_metadata.get("sample_skew_ns", [])  # of the leads of which one is said
+    skew = float(np.ptp([*skews, *[0] * (len(record.leads) - len(skews))] or [0])) / 1e9  # s
     if record.leads and skew * record.leads[0].sampling_rate >= 1:
         said.append(
             f"The file says that leads were sampled up to {1e3 * skew:.3g} ms apart: it is not applied."
@@ -427,7 +430,7 @@ def _is_kardia(path: Path, head: bytes) -> bool:
     """By its names, in whatever order they stand: the samples may come before all that tells of them."""
     if parsers()["AliveCor Kardia JSON"].can_parse(path, head):
         return True
-    if not begins_as_json(head) or path.stat().st_size > LIMITS["text"].most:
+    if not begins_as_json(head, b"{") or path.stat().st_size > LIMITS["text"].most:
         return False
     content = path.read_bytes()
     return b'"recordedAt"' in content and (b'"amplitudeResolution"' in content or b'"data12L"' in content)
