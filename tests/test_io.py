@@ -1,6 +1,7 @@
 """Units, names and rates are right to the sample; what cannot be read says so in one sentence."""
 
 import base64
+import gzip
 import os
 import re
 import tempfile
@@ -23,6 +24,7 @@ from clear_hug.io import EXTENSIONS, LIMITS, READERS, Limit, find_records, read_
 from clear_hug.io.physionet import _wfdb
 from clear_hug.leads import LEADS
 from tests.real_data import DATA, needs_data
+from tests.written_formats import muse
 
 FS = 500
 CARRIED = Path(get_testdata_file("waveform_ecg.dcm", download=False))  # pydicom's own 12-lead ECG
@@ -802,3 +804,20 @@ def test_headers_are_parsed_as_wfdb_itself_parses_them(tmp_path):
     assert quick.__globals__["RECORD_SPECS"] is not _header.RECORD_SPECS
     for line in ("a 12 500 5000", "a/3 2 360.5/75(10) 650000 0:0:1 01/02/1990", "a 1", "a 1 250.0 10 12:30"):
         assert repr(quick(line)) == repr(plain(line))
+
+
+def test_a_record_that_lies_unpressed_in_an_archive(tmp_path):
+    path = muse(tmp_path / "a.xml", counts().T / 1000, FS)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_STORED) as archive:
+        archive.write(path, "a.xml")
+    (tmp_path / "x.xml.gz").write_bytes(gzip.compress(path.read_bytes(), 0))
+    for name in ("x.zip", "x.xml.gz"):
+        np.testing.assert_array_equal(read_ecg(tmp_path / name).signal, read_ecg(path).signal)
+
+
+@pytest.mark.parametrize("begin", [b"\x1f\x8b\x08\0", b"PK\x03\x04"])
+def test_samples_that_begin_as_an_archive_does(tmp_path, begin):
+    header = write(tmp_path, "a")
+    data = header.with_suffix(".dat")
+    data.write_bytes(begin + data.read_bytes()[4:])
+    assert read_ecg(data).signal.shape == (12, 5000)

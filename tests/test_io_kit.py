@@ -1,17 +1,22 @@
 """Formats by ecgdatakit, where a file says more than is usual: it is taken, or its loss is told."""
 
+import base64
 import copy
+import json
 import re
+import threading
+import warnings
 
 import numpy as np
 import pydicom
 import pytest
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import read_ecg
+from clear_hug.io import NeedsAnswer, read_ecg
+from clear_hug.io.kit import as_stored, parse
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
-from tests.written_formats import aecg, dicom, mfer, muse, scp
+from tests.written_formats import aecg, dicom, kardia, mfer, mortara, muse, philips, scp
 
 FS = 500.0
 MV = np.round(simulate_ecg("normal", fs=FS).signal.astype(np.float64) * 400) / 400
@@ -244,3 +249,176 @@ def test_what_muse_says_of_a_lead_and_nobody_explains_is_told(tmp_path, tag):
     assert said.startswith(f"The file gives V1 a {tag}: it is not applied")
     (tmp_path / "y.xml").write_text(text[:at] + f"<{tag}>0</{tag}>" + text[at:])
     assert not read_ecg(tmp_path / "y.xml").warnings
+
+
+# Several formats
+
+
+def test_a_lead_that_stands_twice_is_refused_by_its_name(tmp_path):
+    path = mortara(tmp_path / "x.xml", MV, FS)
+    path.write_text(path.read_text().replace('NAME="III"', 'NAME="II"'))
+    with pytest.raises(NeedsAnswer, match="lead II stands twice in x.xml"):
+        read_ecg(path)
+    ecg = read_ecg(path, leads=list(LEADS))
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+
+
+def test_a_lead_that_stands_twice_alike_is_read(tmp_path):
+    path = mortara(tmp_path / "x.xml", MV, FS)
+    first, second = re.findall(r"<CHANNEL .*?/>", path.read_text())[:2]
+    path.write_text(path.read_text().replace(first, first + second))
+    ecg = read_ecg(path)
+    np.testing.assert_allclose(ecg.signal, MV, atol=STEP)
+    assert ecg.warnings == ("Lead II stands twice, the same to the sample: one is read.",)
+
+
+def test_names_that_the_file_itself_counts_are_its_own():
+    counted = ["V", *(f"V_{i}" for i in range(1, 7)), "C", "C_1", "C_2"]
+    assert as_stored(counted) == counted
+    assert as_stored(["V_2", "V"]) == ["V_2", "V"]
+    assert as_stored(["II", "D", "II_2", "D_2", "II_3"]) == ["II", "D", "II", "D", "II"]
+    assert as_stored(["ECG", "ECG_2"]) == ["ECG", "ECG_2"]
+
+
+def test_limb_leads_of_unlike_length_are_told_by_their_lengths(tmp_path):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    tree = json.loads(path.read_text())
+    del tree["data"]["raw"]["samples"]["leadII"][-100:]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ECGError, match=r"leads differ in length in x \(I 5,000, II 4,900"):
+        read_ecg(path)
+
+
+@pytest.mark.parametrize("written", [aecg, mortara, muse, philips])
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_xml_that_calls_itself_utf_16(tmp_path, written, code):
+    path = written(tmp_path / "x.xml", MV, FS)
+    text = re.sub(r"<\?xml.*?\?>", "", path.read_text(), count=1)
+    path.write_bytes(f'<?xml version="1.0" encoding="utf-16"?>{text}'.encode(code))
+    ecg = read_ecg(path)
+    np.testing.assert_allclose(ecg.signal, MV, atol=0.01)
+    assert (ecg.fs, ecg.warnings) == (FS, ())
+
+
+def test_philips_leads_are_as_long_as_they_are_said_to_be(tmp_path):
+    path = philips(tmp_path / "x.xml", MV, FS)
+    text = path.read_text()
+    for seconds, there in (
+        (5000, "counts 2,500 samples in each of 12 leads, and holds 60,000"),
+        (11000, "holds"),
+    ):
+        path.write_text(text.replace('durationperchannel="10000"', f'durationperchannel="{seconds}"'))
+        with pytest.raises(ECGError, match=there):
+            read_ecg(path)
+    spare = base64.b64encode(bytes(2 * 4 * N)).decode()  # of channels that are not in use
+    path.write_text(text.replace("</parsedwaveforms>", f"{spare}</parsedwaveforms>"))
+    np.testing.assert_allclose(read_ecg(path).signal, MV, atol=STEP)
+
+
+def test_philips_samples_that_only_fill_up_shift_no_lead(tmp_path):
+    path = philips(tmp_path / "x.xml", MV, FS)
+    text = path.read_text()
+    counts = np.round(MV * 400).astype("<i2").tobytes()
+    written = base64.b64encode(counts).decode()
+    for fill, read in ((b"", True), (bytes(2), True), (bytes(22), True), (bytes(24), False)):
+        path.write_text(text.replace(written, base64.b64encode(counts + fill).decode()))
+        if read:
+            np.testing.assert_allclose(read_ecg(path).signal, MV, atol=STEP)
+        else:
+            with pytest.raises(ECGError, match="5,000 samples in each of 12 leads, and holds 60,012"):
+                read_ecg(path)
+    note = '<note><parsedwaveforms dataencoding="Plain">1 2 3</parsedwaveforms></note>'
+    path.write_text(text.replace("<waveforms>", f"{note}<waveforms>"))
+    np.testing.assert_allclose(read_ecg(path).signal, MV, atol=STEP)
+
+
+def test_what_mortara_says_of_a_leads_zero_is_told(tmp_path):
+    path = mortara(tmp_path / "x.xml", MV, FS)
+    path.write_text(path.read_text().replace('OFFSET="0"', 'OFFSET="100"', 1))
+    assert read_ecg(path).warnings == (
+        "The file gives I an OFFSET: it is not applied, and their zero may be another.",
+    )
+
+
+@pytest.mark.parametrize("order", [sorted, reversed])
+def test_kardias_fields_may_stand_in_any_order(tmp_path, order):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({key: tree[key] for key in order(list(tree))}))
+    ecg = read_ecg(path)
+    np.testing.assert_allclose(ecg.signal[:6], MV[:6], atol=STEP)
+    assert ecg.source == "Kardia JSON"
+
+
+def test_a_list_of_kardias_records_is_told_of_as_such(tmp_path):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    path.write_text(f"[{path.read_text()}]")
+    with pytest.raises(ECGError, match="no JSON of the form that is read"):
+        read_ecg(path)
+
+
+@pytest.mark.parametrize(("lasts", "told"), [(10_000, False), (10_300, False), (30_000, True), (5_000, True)])
+def test_kardias_length_is_held_against_its_samples(tmp_path, lasts, told):
+    path = kardia(tmp_path / "x.json", MV, FS)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "duration": lasts}))
+    said = read_ecg(path).warnings
+    assert any("or the rate is wrong" in one for one in said) is told and (told or not said)
+
+
+def test_a_skew_between_mfers_leads_is_told(tmp_path):
+    content = mfer(tmp_path / "x.mwf", MV, FS).read_bytes()
+    at = content.index(b"\x3f\x00")  # what is said of the first channel
+    for skew, words in ((4_000_000, "up to 4 ms apart"), (1000, None)):
+        tag = b"\x43\x04" + skew.to_bytes(4, "little")
+        (tmp_path / "x.mwf").write_bytes(content[:at] + tag + content[at:])
+        said = read_ecg(tmp_path / "x.mwf").warnings
+        assert words in said[0] if words else not said
+    tag = b"\x43\x04" + (4_000_000).to_bytes(4, "little")
+    late = content
+    for channel in range(12):  # of all alike: none is apart from another
+        head = bytes((0x3F, channel))
+        at = late.index(head) + 2
+        late = late[:at] + bytes((late[at] + len(tag),)) + tag + late[at + 1 :]
+    (tmp_path / "x.mwf").write_bytes(late)
+    assert not read_ecg(tmp_path / "x.mwf").warnings
+
+
+def test_a_rate_of_kardia_or_mortara_is_not_rounded(tmp_path):
+    for written, old, new in (
+        (kardia, '"frequency": 500.0', '"frequency": 299.6'),
+        (mortara, 'SAMPLE_FREQ="500"', 'SAMPLE_FREQ="299.6"'),
+    ):
+        path = written(tmp_path / "x", MV, FS)
+        assert old in (text := path.read_text())
+        path.write_text(text.replace(old, new))
+        assert read_ecg(path).fs == 299.6
+
+
+def test_what_is_odd_about_a_file_is_told_while_another_is_read(tmp_path):
+    begun, left = [threading.Event(), threading.Event()], threading.Event()
+
+    class Parser:
+        def __init__(self, row):
+            self.row = row
+
+        def parse(self, path):
+            begun[self.row].set()
+            if self.row:
+                left.wait(5)  # for the first to be done, where it is not already
+            else:
+                begun[1].wait(0.5)
+            warnings.warn(f"checksum of file {self.row} is wrong", stacklevel=1)
+
+    said: dict[int, list[str]] = {}
+
+    def read(row):
+        said[row] = parse(tmp_path / "x", Parser(row))[1]
+        left.set()
+
+    threads = [threading.Thread(target=read, args=(row,)) for row in (0, 1)]
+    threads[0].start()
+    begun[0].wait(5)
+    threads[1].start()
+    for thread in threads:
+        thread.join(20)
+    assert said == {row: [f"checksum of file {row} is wrong."] for row in (0, 1)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clear_hug.ecg import ECGError
-from clear_hug.io import read_ecg
+from clear_hug.io import NeedsAnswer, read_ecg
 from clear_hug.leads import LEADS
 from clear_hug.simulate import simulate_ecg
 
@@ -64,6 +64,27 @@ def leads_of(number, rows, avm, step_us, order, pack, flag=0):
     return section(number, struct.pack("<HHBB", avm, step_us, order, flag) + sizes + b"".join(data))
 
 
+def assembled(path, parts):
+    """A file of these sections (number -> bytes)."""
+    pointers, at = struct.pack("<HII", 0, 136, 7), 7 + 136
+    for number in range(1, 12):
+        size = len(parts.get(number, b""))
+        pointers += struct.pack("<HII", number, size, at if size else 0)
+        at += size
+    rest = section(0, pointers) + b"".join(parts[number] for number in sorted(parts))
+    rest = struct.pack("<I", 6 + len(rest)) + rest
+    path.write_bytes(struct.pack("<H", binascii.crc_hqx(rest, 0xFFFF)) + rest)
+    return path
+
+
+def stretches(path, codes, rows, places):
+    """A file of leads by their codes, each over its own samples (first, last), counted from 1."""
+    place = b"".join(struct.pack("<IIB", *ends, code) for ends, code in zip(places, codes, strict=True))
+    pack = {3: section(3, bytes((len(codes), 3 << 3)) + place)}
+    pack[6] = leads_of(6, rows, 2500, 2000, 0, lambda x: x.astype("<i2").tobytes())
+    return assembled(path, pack)
+
+
 def scp(path, packing="none", order=0, beats=None, flag=0):
     """A file of twelve leads.
 
@@ -97,15 +118,7 @@ def scp(path, packing="none", order=0, beats=None, flag=0):
         parts[5] = leads_of(5, beat, avm, 2000, order, pack)
     parts[3] = section(3, bytes((12, 12 << 3 | 4 | bool(beats))) + place)
     parts[6] = leads_of(6, residual, 2500, 2000 if not flag else 8000, order, pack, flag)
-    pointers, at = struct.pack("<HII", 0, 136, 7), 7 + 136
-    for number in range(1, 12):
-        size = len(parts.get(number, b""))
-        pointers += struct.pack("<HII", number, size, at if size else 0)
-        at += size
-    rest = section(0, pointers) + b"".join(parts[number] for number in sorted(parts))
-    rest = struct.pack("<I", 6 + len(rest)) + rest
-    path.write_bytes(struct.pack("<H", binascii.crc_hqx(rest, 0xFFFF)) + rest)
-    return path
+    return assembled(path, parts)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -138,3 +151,37 @@ def test_packing_that_ends_too_soon_is_no_record(tmp_path):
         (tmp_path / "y.scp").write_bytes(content[:cut])
         with pytest.raises(ECGError):
             read_ecg(tmp_path / "y.scp")
+
+
+@pytest.mark.parametrize("strip_first", [True, False])
+def test_the_strip_below_a_print_is_read_and_not_its_columns_lead(tmp_path, strip_first):
+    quarter = N // 4
+    ends = [(1 + quarter * (i // 3), quarter * (i // 3 + 1)) for i in range(12)]
+    codes, places = list(CODES), list(ends)
+    at = 0 if strip_first else 12
+    codes.insert(at, 2)
+    places.insert(at, (1, N))
+    order = list(range(12))
+    order.insert(at, 1)
+    rows = [COUNTS[row, a - 1 : b] for row, (a, b) in zip(order, places, strict=True)]
+    ecg = read_ecg(stretches(tmp_path / "x.scp", codes, rows, places))
+    np.testing.assert_allclose(ecg.signal[1], COUNTS[1] / 400, atol=1e-5)
+    np.testing.assert_allclose(ecg.signal[11, 3 * quarter :], COUNTS[11, 3 * quarter :] / 400, atol=1e-5)
+    assert np.isnan(ecg.signal[11, : 3 * quarter]).all()
+    assert any("Lead II stands twice: the longer" in said for said in ecg.warnings)
+    assert not any("known name" in said for said in ecg.warnings)
+
+
+def test_a_lead_that_stands_twice_is_refused_and_may_be_said(tmp_path):
+    path = stretches(tmp_path / "x.scp", (1, 2, 2), COUNTS[:3], [(1, N)] * 3)
+    with pytest.raises(NeedsAnswer, match="lead II stands twice in x.scp") as error:
+        read_ecg(path)
+    assert (error.value.asks, error.value.channels) == (("leads",), 3)
+    ecg = read_ecg(path, leads=["I", "II", "III"])
+    np.testing.assert_allclose(ecg.signal[:3], COUNTS[:3] / 400, atol=1e-5)
+
+
+def test_nehbs_leads_are_not_taken_for_lead_ii(tmp_path):
+    ecg = read_ecg(stretches(tmp_path / "x.scp", (1, 70, 70), COUNTS[[0, 7, 8]], [(1, N)] * 3))
+    assert ecg.present.tolist() == [True] + [False] * 11
+    assert ecg.warnings == ("Left out, since they are not ECG leads by a known name: D, D.",)

@@ -1386,3 +1386,27 @@ def test_a_unit_before_another_word_beside_a_lead_is_read():
     ecg = read_ecg_upload({"x.csv": f"{head}\n{lines(1000 * MV.T)}".encode()})
     assert (ecg.fs, ecg.units_known, ecg.guessed) == (FS, True, ())
     np.testing.assert_allclose(ecg.signal, MV, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_table_of_lists_is_one_record_or_refused_by_its_rows(tmp_path, rows):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {lead: [x.tolist()] * rows for lead, x in zip(LEADS, MV, strict=True)}
+    table = pa.table({"id": list(range(rows)), **columns})
+    pq.write_table(table.replace_schema_metadata({"fs": str(FS), "unit": "mV"}), tmp_path / "x.parquet")
+    if rows == 1:
+        np.testing.assert_allclose(read_ecg(tmp_path / "x.parquet").signal, MV, atol=1e-6)
+    else:
+        with pytest.raises(ECGError, match="x.parquet holds 3 rows of lists, .* save one record alone"):
+            read_ecg(tmp_path / "x.parquet")
+
+
+def test_a_watchs_export_saved_again_as_unicode_text(tmp_path):
+    head = "Name,Jane\nRecorded Date,2020-01-01\nSample Rate,512 hertz\n\n\nLead,Lead I\nUnit,µV\n\n"
+    text = head + "\n".join(f"{1000 * x:.3f}" for x in MV[0])
+    (tmp_path / "x.csv").write_bytes(text.encode("utf-16"))
+    ecg = read_ecg(tmp_path / "x.csv")
+    np.testing.assert_allclose(ecg.signal[0], MV[0], atol=1e-5)
+    assert (ecg.fs, ecg.units_known) == (512, True)

@@ -142,13 +142,20 @@ def test_averaged_beats_alone_are_no_record(texts, kind, rhythm):
             if kind != "schiller" else "no rhythm strip (ECG_RHYTHMS; found: ECG_AVERAGES)")  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["dcar_1", "schiller"])
+@pytest.mark.parametrize("kind", ["dcar_1", "schiller", "cardiosoft"])
 def test_of_several_rhythms_one_is_asked_for(texts, kind):
     block = r"(<ecgWaveformMXG[^>]*>(?:(?!MXG).)*</ecgWaveformMXG>)</wav>"
     if kind == "schiller":
         block = r"(<wavedata><type>ECG_RHYTHMS.*</wavedata>)</event>"
-    end = "</wav>" if kind == "dcar_1" else "</event>"
-    half = re.search(block, texts[kind])[1].replace("4.88", "2.44").replace("1.0<", "0.5<")
+    if kind == "cardiosoft":
+        block = r"(<StripData>.*</StripData>)"
+    end = {"dcar_1": "</wav>", "schiller": "</event>", "cardiosoft": "</CardiologyXML>"}[kind]
+    half = (
+        re.search(block, texts[kind])[1]
+        .replace("4.88", "2.44")
+        .replace("1.0<", "0.5<")
+        .replace(">5<", ">2.5<")
+    )
     text = changed(texts[kind], end, half.replace("\\", "") + end)
     error = refused(text, "2 rhythm strips", "record=1 to 2")
     assert isinstance(error, NeedsAnswer) and (error.asks, error.records) == (("record",), 2)

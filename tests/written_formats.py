@@ -125,6 +125,24 @@ def mortara(path: Path, mv: np.ndarray, fs: float) -> Path:
     return path
 
 
+def philips(path: Path, mv: np.ndarray, fs: float) -> Path:
+    """Philips' Sierra 1.04, not compressed: 2.5 µV a count, lead after lead."""
+    counts = np.round(mv * 400).astype("<i2")
+    path.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><restingecgdata xmlns="http://www3.medical.philips.com">'
+        "<documentinfo><documenttype>PhilipsECG</documenttype><documentversion>1.04</documentversion>"
+        '</documentinfo><dataacquisition date="2020-01-01" time="10:00:00"><acquirer><institutionname>'
+        f"{JANE['place']}</institutionname></acquirer><signalcharacteristics><samplingrate>{fs:g}</samplingrate>"
+        "<resolution>2.5</resolution><numberchannelsallocated>12</numberchannelsallocated></signalcharacteristics>"
+        f"</dataacquisition><patient><generalpatientdata><patientid>{JANE['id']}</patientid><name><lastname>"
+        f"{JANE['family']}</lastname><firstname>{JANE['name']}</firstname></name><age><years>70</years></age>"
+        '<sex>Female</sex></generalpatientdata></patient><waveforms><parsedwaveforms dataencoding="Base64" '
+        f'durationperchannel="{1000 * mv.shape[1] / fs:g}" numberofleads="12" leadlabels="{" ".join(LEADS)}">'
+        f"{base64.b64encode(counts.tobytes()).decode()}</parsedwaveforms></waveforms></restingecgdata>"
+    )
+    return path
+
+
 def aecg(path: Path, mv: np.ndarray, fs: float) -> Path:
     def sequence(lead: str, row: np.ndarray) -> str:
         digits = " ".join(map(str, np.round(row * 1000).astype(int)))
@@ -409,6 +427,7 @@ WRITTEN: dict[str, tuple[str, Callable[..., Path]]] = {
     "Kardia JSON": ("x.json", kardia),
     "FHIR": ("x.json", fhir),
     "JSON": ("x.json", by_name),
+    "Philips Sierra XML": ("x.xml", philips),
     "Mortara ELI XML": ("x.xml", mortara),
     "HL7 aECG": ("x.xml", aecg),
     "GE MUSE XML": ("x.xml", muse),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 MOST_NODES = 10_000  # of a tree of groups or structs
 MOST_DEPTH = 12
+FEWEST_ROWS = 100  # of a table whose rows are samples
 MOST_SAID = 60  # lines of a sheet that may say what another holds
 MOST_TEXT = 200  # characters of a value that may say a rate, a unit or a lead
 
@@ -251,6 +252,11 @@ def _parquet(path: str, found: _Found) -> None:
         if values.dtype.kind == "O" and isinstance(values[0], str) and len(set(values)) == 1:
             found.add(f"/{name}", values[0])  # the same in each row
             continue
+        if values.dtype.kind == "O" and len(values) < FEWEST_ROWS and isinstance(values[0], np.ndarray):
+            raise Refused(
+                f"holds {len(values)} rows of lists, a record or a lead each; save one record alone, with "
+                "a column a lead and a row a sample, or all its leads in one row"
+            )
         if values.dtype.kind == "O":
             try:
                 values = values.astype(np.float64)

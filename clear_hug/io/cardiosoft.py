@@ -51,9 +51,10 @@ def is_sapphire(path: Path, head: bytes) -> bool:
 def read_cardiosoft(path: Path, asked: Asked) -> Recording:
     """The rhythm strip (StripData), not the averaged beat nor the filtered full disclosure."""
     root = tree_of(path, _CARDIOSOFT)
-    strip = root.find(".//StripData")
-    if strip is None:
+    strips = [strip for strip in root.iter("StripData") if strip.find("WaveformData") is not None]
+    if not strips:
         raise ECGError(f"{path.name} is CardioSoft XML without a rhythm strip (StripData).")
+    strip, which = chosen(path, strips, asked)
     rate = strip.find("SampleRate")
     fs = None if rate is None else rate_in(path, rate.text, rate.get("units"), asked, "SampleRate")
     resolution = strip.find("Resolution")
@@ -72,7 +73,7 @@ def read_cardiosoft(path: Path, asked: Asked) -> Recording:
         for wave in strip.findall("WaveformData")
     ]
     total = strip.findtext("ChannelSampleCountTotal")
-    said = [] if step else [NO_STEP]
+    said = which if step else [*which, NO_STEP]
     said += miscounted((channel.name, total, channel.samples.size) for channel in channels)
     age = root.find(".//PatientInfo/Age")
     old = age.text if age is not None and age.get("units") == "YEARS" else None
@@ -82,7 +83,7 @@ def read_cardiosoft(path: Path, asked: Asked) -> Recording:
         "CardioSoft XML", channels, years(old), sex_of(root.findtext(".//PatientInfo/Gender")),
         tuple(said), stored=measured(**stored),
         device=(root.findtext(".//DeviceInfo/Desc") or "").strip()[:40],
-        filters=_filters(root.find(".//FilterSetting")),
+        filters=_filters(root.find(".//FilterSetting")), records=len(strips),
     )  # fmt: skip
 
 

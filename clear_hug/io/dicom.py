@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import shutil
 import struct
-import warnings
 import zlib
 from functools import cache
 from pathlib import Path
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
-from clear_hug.io.kit import as_channel, as_channels, as_recording, in_time, parse
+from clear_hug.io.kit import as_channel, as_channels, as_recording, as_stored, in_time, outlasts, parse
 from clear_hug.io.private import private_folder
-from clear_hug.io.recording import Asked, Channel, Recording, some, within
+from clear_hug.io.recording import Asked, Channel, Recording, heard, some, within
 from clear_hug.leads import LEADS, canonical_lead
 
 SOURCE = "DICOM waveform"
@@ -91,8 +90,7 @@ def _waves(path: Path) -> list[Any]:
     """The multiplex groups that hold samples."""
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they may quote the file
+    with heard():  # and not told: warnings may quote the file
         ds = pydicom.dcmread(path)
     return [w for w in ds.get("WaveformSequence") or () if w.get("WaveformData") is not None and _frames(w)]
 
@@ -208,8 +206,7 @@ def _class_of(path: Path) -> str:
     """What kind of thing a DICOM file is, by its SOP class."""
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they may quote the file
+    with heard():  # and not told: warnings may quote the file
         return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID", ""))
 
 
@@ -233,12 +230,6 @@ def _within_when_inflated(path: Path) -> None:
                 return
 
 
-def _covers(at: int, lead: Any, other_at: int, other: Any) -> bool:
-    """Whether a lead outlasts another of its name on both sides, as a strip below the twelve does."""
-    end, other_end = at + len(lead.samples), other_at + len(other.samples)
-    return at <= other_at and end >= other_end and len(lead.samples) > len(other.samples)
-
-
 def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str], bool]:
     """Channels of the rhythm groups, what is to be said, and whether averaged beats lie beside them."""
     import pydicom
@@ -252,6 +243,8 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
             untold = wave.get("MultiplexGroupTimeOffset") in (None, "")
             offset = None if untold else _number(wave, "MultiplexGroupTimeOffset")  # ms
             skews = dict(zip(map(id, group["leads"]), _skews(wave, said), strict=True))
+            for lead, name in zip(group["leads"], as_stored([x.label for x in group["leads"]]), strict=True):
+                lead.label = name
             found.append(group | {"offset": offset, "skews": skews})
     length = [g["num_samples"] / g["sampling_frequency"] for g in found]
     longest = max(length)
@@ -276,7 +269,7 @@ def _join_groups(path: Path, said: list[str]) -> tuple[list[Channel], list[str],
         own: dict[str, list[tuple[int, Any]]] = {"": places.get("", [])}
         for lead in group["leads"]:
             name, begins = canonical_lead(lead.label) or "", at + group["skews"][id(lead)]
-            if all(_covers(begins, lead, *other) for other in places.get(name, ()) if name):
+            if all(outlasts(begins, lead, *other) for other in places.get(name, ()) if name):
                 own.setdefault(name, []).append((begins, lead))
         places |= own
     parts = [part for several in places.values() for part in several]

@@ -48,8 +48,9 @@ _CHANGES = re.compile(  # what samples are worth, or when and of whom they are
 )
 
 
-def begins_as_json(head: bytes) -> bool:
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+def begins_as_json(head: bytes, signs: bytes = b"{[") -> bool:
+    """Whether a file begins as an object or a list of JSON; `signs` may name one of the two."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(tuple(bytes([sign]) for sign in signs))
 
 
 def tree_of(path: Path) -> Any:

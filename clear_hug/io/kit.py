@@ -9,8 +9,10 @@ the others rest on ecgdatakit's word.
 from __future__ import annotations
 
 import re
-import warnings
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,12 +22,16 @@ import numpy as np
 
 from clear_hug.ecg import ECGError
 from clear_hug.io.aecg import aecg_parser
+from clear_hug.io.jsons import begins_as_json
+from clear_hug.io.limits import LIMITS
+from clear_hug.io.markup import as_declared, marked, number_in, tree_of
 from clear_hug.io.recording import (
     Asked,
     Channel,
     Reader,
     Recording,
     filter_words,
+    heard,
     measured,
     millivolt,
     plain,
@@ -34,6 +40,10 @@ from clear_hug.io.recording import (
     within,
     years,
 )
+from clear_hug.leads import canonical_lead
+
+_OTHER_ZERO = "their zero may be another"
+_PHILIPS_CHANNELS = 16  # for which its files may have room, of which those beyond the leads are empty
 
 
 @cache
@@ -54,16 +64,20 @@ _WORTH_SAYING = re.compile(
 _UNSAID = re.compile(r"for VR|raw ADC samples|raw counts")
 
 
-def parse(path: Path, parser: Any = None) -> tuple[Any, list[str]]:
-    """A record of ecgdatakit, by a parser of its own or one given, and those of its warnings that are of use.
+def parse(path: Path, parser: Any) -> tuple[Any, list[str]]:
+    """A record of ecgdatakit, and those of its warnings that are of use.
 
     The others may quote the file: pydicom's "Invalid value for VR PN" names the patient.
+
+    parser : one of `parsers`, whose samples come in mV where it knows how; or an object of our own
     """
     from ecgdatakit import FileParser
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        record = parser.parse(path) if parser else FileParser.parse(path)
+    with heard() as caught:
+        if isinstance(parser, type):
+            record = FileParser._auto_scale(FileParser._run_parser(parser, path))
+        else:
+            record = copy(parser).parse(path)  # it keeps what it warns of, and others may read meanwhile
     texts = dict.fromkeys(str(w.message) for w in caught)
     kept = [t for t in texts if _WORTH_SAYING.search(t) and not _UNSAID.search(t)]
     return record, [plain(t, path).replace(path.name, "the file") for t in kept]
@@ -128,8 +142,28 @@ def _stored(record: Any) -> dict[str, float]:
 
 
 def as_channels(record: Any) -> list[Channel]:
-    """The leads of a record, each at its exact rate."""
-    return [as_channel(lead, _exact_rate(record, lead)) for lead in record.leads]
+    """The leads of a record, each at its exact rate and by its own name."""
+    names = as_stored([lead.label for lead in record.leads])
+    return [
+        replace(as_channel(lead, _exact_rate(record, lead)), name=name)
+        for lead, name in zip(record.leads, names, strict=True)
+    ]
+
+
+def as_stored(labels: Sequence[str]) -> list[str]:
+    """Labels without the number that ecgdatakit puts behind a lead's second one.
+
+    Left there, "D_2", a second of Nehb's D, reads as D2, which is II; and a second II would be said to have a
+    name that is unknown. It counts from 2: where a "V_1" stands too, the file itself counts its leads so.
+    """
+    names: list[str] = []
+    for label in labels:
+        bare = re.sub(r"_\d+$", "", label)
+        again = (
+            bare in names and f"{bare}_1" not in labels and (canonical_lead(bare) or canonical_lead(label))
+        )
+        names.append(bare if again else label)
+    return names
 
 
 def as_channel(lead: Any, fs: float) -> Channel:
@@ -177,10 +211,12 @@ def _is_scaled(lead: Any) -> bool:
 
 
 def _exact_rate(record: Any, lead: Any) -> float:
-    """The sampling rate before ecgdatakit rounds it (EDF, aECG, DICOM, MFER and SCP-ECG tell)."""
+    """The sampling rate before ecgdatakit rounds it (EDF, aECG, DICOM, MFER, SCP-ECG and Kardia tell)."""
     meta = record.raw_metadata
     interval = meta.get("rhythm_sample_interval_us")
+    raw = meta.get("raw")  # of Kardia's two signals
     rates = [
+        number_in(str(raw.get("frequency"))) if isinstance(raw, dict) else None,
         meta.get("exact_sampling_rates", {}).get(lead.label),
         meta.get("rhythm_time", {}).get("sampling_rate_exact"),
         1e6 / interval if interval else None,
@@ -191,14 +227,14 @@ def _exact_rate(record: Any, lead: Any) -> float:
     return float(near[0] if near else lead.sampling_rate)
 
 
-def _read(path: Path, source: str) -> Recording:
-    record, said = parse(path)
+def _read(path: Path, source: str, parser: Any) -> Recording:
+    record, said = parse(path, parser)
     return as_recording(source, record, as_channels(record), said)
 
 
-def _read_muse(path: Path, source: str) -> Recording:
+def _read_muse(path: Path, source: str, parser: Any) -> Recording:
     """GE MUSE XML; the rate stands in up to three places, and they need not agree."""
-    record, said = parse(path)
+    record, said = parse(path, parser)
     said = [sentence for sentence in said if "was not applied" not in sentence]  # said in our words
     recording = as_recording(source, record, as_channels(record), said + _muse_offsets(record))
     stated = re.findall(rb"<(?:ECG)?SampleBase>\s*(\d+)\s*<", path.read_bytes())
@@ -218,15 +254,15 @@ def _muse_offsets(record: Any) -> list[str]:
     said = [f"The device calls the electrode of {', '.join(off)} off."] if off else []
     for tag, words in (
         ("LeadTimeOffset", "they may belong at another time"),
-        ("FirstSampleBaseline", "their zero may be another"),
-        ("LeadOffsetFirstSample", "their zero may be another"),
+        ("FirstSampleBaseline", _OTHER_ZERO),
+        ("LeadOffsetFirstSample", _OTHER_ZERO),
     ):
         if names := [lead.label for lead in record.leads if lead.annotations.get(tag)]:
             said.append(f"The file gives {', '.join(names)} a {tag}: it is not applied, and {words}.")
     return said
 
 
-def _read_aecg(path: Path, source: str) -> Recording:
+def _read_aecg(path: Path, source: str, parser: Any) -> Recording:
     """HL7 aECG: each lead where its set of sequences stands in time."""
     record, said = parse(path, aecg_parser())
     starts = [int(lead.annotations.get("first_sample", 0)) for lead in record.leads]
@@ -234,7 +270,7 @@ def _read_aecg(path: Path, source: str) -> Recording:
     return as_recording(source, record, channels, said + apart)
 
 
-def _read_scp(path: Path, source: str) -> Recording:
+def _read_scp(path: Path, source: str, parser: Any) -> Recording:
     """SCP-ECG: each lead where it stands in time; ecgdatakit leaves its first sample beside it.
 
     Raises
@@ -244,7 +280,7 @@ def _read_scp(path: Path, source: str) -> Recording:
     from ecgdatakit.exceptions import UnsupportedFormatError
 
     try:
-        record, said = parse(path)
+        record, said = parse(path, parser)
     except UnsupportedFormatError as error:
         what = re.sub(r"^SCP-ECG: | is not supported$", "", str(error))
         raise ECGError(
@@ -253,10 +289,33 @@ def _read_scp(path: Path, source: str) -> Recording:
         ) from None
     for lead in record.leads:  # the pulse of a lead is no lead
         lead.label = re.sub(r"^(.*)-cal$", r"calibration of \1", lead.label, flags=re.IGNORECASE)
-    channels = as_channels(record)
     starts = [int(lead.annotations.get("start_sample", 1)) for lead in record.leads]
-    channels, apart = in_time([(at - min(starts), [c]) for at, c in zip(starts, channels, strict=True)])
-    return as_recording(source, record, channels, said + apart)
+    parts, covered = _without_covered(list(zip(starts, as_channels(record), strict=True)))
+    channels, apart = in_time([(at - min(starts), [c]) for at, c in parts])
+    return as_recording(source, record, channels, said + covered + apart)
+
+
+def _without_covered(parts: list[tuple[int, Channel]]) -> tuple[list[tuple[int, Channel]], list[str]]:
+    """Leads (first sample, channel) without those that another of their name outlasts on both sides.
+
+    So lies lead II in a column of a print, and whole in the strip below it. What is to be said comes beside.
+    """
+    kept: list[tuple[int, Channel]] = []
+    said = []
+    for i, (at, channel) in enumerate(parts):
+        lead = canonical_lead(channel.name)
+        others = [p for k, p in enumerate(parts) if k != i and lead and canonical_lead(p[1].name) == lead]
+        if any(outlasts(*other, at, channel) for other in others):
+            said.append(f"Lead {lead} stands twice: the longer, which covers the other, is read.")
+        else:
+            kept.append((at, channel))
+    return kept, said
+
+
+def outlasts(at: int, lead: Any, other_at: int, other: Any) -> bool:
+    """Whether a lead that begins `at` a sample outlasts another on both sides, as a strip below twelve."""
+    end, other_end = at + len(lead.samples), other_at + len(other.samples)
+    return at <= other_at and end >= other_end and len(lead.samples) > len(other.samples)
 
 
 def in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel], list[str]]:
@@ -280,9 +339,47 @@ def in_time(parts: Sequence[tuple[int, list[Channel]]]) -> tuple[list[Channel], 
     ]
 
 
-def _read_ishne(path: Path, source: str) -> Recording:
+def _read_philips(path: Path, source: str, parser: Any) -> Recording:
+    """Philips' XML; its leads lie end to end, so that another length than the stated one would shift all.
+
+    Raises
+    ------
+    ECGError : the samples are not as many as the leads have by their length
+    """
+    from ecgdatakit.parsing.parsers import sierra_xml as sierra
+
+    record, said = parse(path, parser)
+    root = sierra._parse_xml(path.read_bytes())["restingecgdata"]
+    found = sierra._get(root, "waveforms", "parsedwaveforms")
+    waves = sierra._first(sierra.find_tag(root, "parsedwaveforms") if found is None else found)
+    if not sierra._compression(waves):  # else each lead is a piece of its own
+        text, n, leads = sierra._text(waves), record.leads[0].samples.size, len(record.leads)
+        plain_text = sierra._attr(waves, "dataencoding") == "Plain"
+        there = len(text.split()) if plain_text else len(b64decode(text)) // 2
+        allocated = record.recording.acquisition.signal.number_channels_allocated or leads
+        # fewer than one more for each channel only fill up
+        if n not in (there // channels for channels in (leads, allocated, _PHILIPS_CHANNELS)):
+            raise ECGError(
+                f"{path.name} counts {n:,} samples in each of {leads} leads, and holds {there:,}: which are "
+                "of which lead is not known. Export it again."
+            )
+    return as_recording(source, record, as_channels(record), said)
+
+
+def _read_mortara(path: Path, source: str, parser: Any) -> Recording:
+    """Mortara's XML, at the rates that ecgdatakit rounds, and what it says of a lead's zero in our words."""
+    record, said = parse(path, parser)
+    rates = [number_in(channel.get("SAMPLE_FREQ")) for channel in tree_of(path, "ECG").findall("CHANNEL")]
+    channels = [replace(c, fs=rate or c.fs) for c, rate in zip(as_channels(record), rates, strict=True)]
+    if offsets := record.raw_metadata.get("channel_offsets"):
+        said = [sentence for sentence in said if "OFFSET" not in sentence]
+        said.append(f"The file gives {some(offsets)} an OFFSET: it is not applied, and {_OTHER_ZERO}.")
+    return as_recording(source, record, channels, said)
+
+
+def _read_ishne(path: Path, source: str, parser: Any) -> Recording:
     """ISHNE; ecgdatakit does not compare the length that the header promises with what is there."""
-    record, said = parse(path)
+    record, said = parse(path, parser)
     for lead in record.leads:  # ecgdatakit's name for a code of no lead, which would be read as I, II or III
         lead.label = re.sub(r"^Lead (\d+)$", r"channel \1", lead.label)
     promised, there = (record.raw_metadata.get(key, 0) for key in ("ecg_size", "samples_per_lead"))
@@ -291,38 +388,71 @@ def _read_ishne(path: Path, source: str) -> Recording:
     return as_recording(source, record, as_channels(record), said)
 
 
-def _read_mfer(path: Path, source: str) -> Recording:
+def _read_mfer(path: Path, source: str, parser: Any) -> Recording:
     """MFER; ecgdatakit passes over what the file says of channels that it does not count."""
     from ecgdatakit.parsing.parsers.mfer import MWF_ATT, _iter_tlv
 
-    recording = _read(path, source)
+    record, said = parse(path, parser)
+    skews = record.raw_metadata.get("sample_skew_ns", [])  # of the leads of which one is said
+    skew = float(np.ptp([*skews, *[0] * (len(record.leads) - len(skews))] or [0])) / 1e9  # s
+    if record.leads and skew * record.leads[0].sampling_rate >= 1:
+        said.append(
+            f"The file says that leads were sampled up to {1e3 * skew:.3g} ms apart: it is not applied."
+        )
+    recording = as_recording(source, record, as_channels(record), said)
     content = path.read_bytes()
     described = {channel for tag, channel, *_ in _iter_tlv(content, 0, len(content)) if tag == MWF_ATT}
     beyond = max(described, default=0) + 1
     if beyond <= len(recording.channels):
         return recording
-    said = (
+    more = (
         f"The file describes a channel {beyond} and counts {len(recording.channels)}: leads and length may "
         "be wrong."
     )
-    return replace(recording, warnings=(*recording.warnings, said))
+    return replace(recording, warnings=(*recording.warnings, more))
+
+
+def _read_kardia(path: Path, source: str, parser: Any) -> Recording:
+    """Kardia's JSON, of which the length that it states is held against its samples and their rate."""
+    record, said = parse(path, parser)
+    channels = as_channels(record)
+    stated = record.recording.duration
+    longest = max((c.samples.size / (c.fs or 1) for c in channels), default=0.0)
+    if stated and abs(longest - stated.total_seconds()) > 0.02 * longest + 1:
+        said.append(
+            f"The file says that it lasts {stated.total_seconds():.3g} s, and its samples last {longest:.3g} "
+            "s by its rate: it was cut short, or the rate is wrong."
+        )
+    return as_recording(source, record, channels, said)
+
+
+def _is_kardia(path: Path, head: bytes) -> bool:
+    """By its names, in whatever order they stand: the samples may come before all that tells of them."""
+    if parsers()["AliveCor Kardia JSON"].can_parse(path, head):
+        return True
+    if not begins_as_json(head, b"{") or path.stat().st_size > LIMITS["text"].most:
+        return False
+    content = path.read_bytes()
+    return b'"recordedAt"' in content and (b'"amplitudeResolution"' in content or b'"data12L"' in content)
 
 
 def _format(
     name: str,
     source: str,
     *extensions: str,
-    read: Callable[[Path, str], Recording] = _read,
+    read: Callable[[Path, str, Any], Recording] = _read,
     limit: str = "bytes",
 ) -> Reader:
     """A format by ecgdatakit's name for it."""
+    xml = ".xml" in extensions
 
     def recognise(path: Path, head: bytes) -> bool:
-        return bool(parsers()[name].can_parse(path, head))
+        return bool(parsers()[name].can_parse(path, marked(head) if xml else head))
 
     def checked(path: Path, asked: Asked) -> Recording:
         within(limit, path.stat().st_size, path.name)
-        return read(path, source)
+        with as_declared(path) if xml else nullcontext(path) as file:
+            return read(file, source, parsers()[name])
 
     return Reader(checked, extensions, recognise)
 
@@ -330,11 +460,18 @@ def _format(
 KIT: Mapping[str, Reader] = {
     "HL7 aECG": _format("HL7 aECG", "HL7 aECG", ".xml", read=_read_aecg, limit="text"),
     "GE MUSE XML": _format("GE MUSE XML", "GE MUSE XML", ".xml", read=_read_muse, limit="text"),
-    "Philips Sierra XML": _format("Philips Sierra XML", "Philips Sierra XML", ".xml", limit="text"),
-    "Mortara ELI XML": _format("Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", limit="text"),
+    "Philips Sierra XML": _format(
+        "Philips Sierra XML", "Philips Sierra XML", ".xml", read=_read_philips, limit="text"
+    ),
+    "Mortara ELI XML": _format(
+        "Mortara ELI (EL250/ELI280)", "Mortara ELI XML", ".xml", read=_read_mortara, limit="text"
+    ),
     "SCP-ECG": _format("SCP-ECG", "SCP-ECG", ".scp", read=_read_scp),
     "ISHNE": _format("ISHNE Holter", "ISHNE", ".ecg", read=_read_ishne),
     "MFER": _format("MFER", "MFER", ".mwf", ".mfer", ".mfr", read=_read_mfer),
-    "Kardia JSON": _format("AliveCor Kardia JSON", "Kardia JSON", ".json", limit="text"),
+    "Kardia JSON": replace(
+        _format("AliveCor Kardia JSON", "Kardia JSON", ".json", read=_read_kardia, limit="text"),
+        recognise=_is_kardia,
+    ),
 }
 """Format -> reader."""

@@ -28,6 +28,7 @@ INDEX = re.compile(
     r"^(|#|n|no|nr|index|idx|samples?|sample\s*(#|no|number|nr)|unnamed: 0|point|row)\.?$", re.IGNORECASE
 )
 _HEADING = re.compile(r"^(.*?)\s*[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")  # "II [mV]", "V1 (uV)", "I/mV"
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_NAME = 100  # characters
 _LOOKED_AT = 60  # lines, to find the dialect
 LONGEST_PREAMBLE = 200  # lines
@@ -58,7 +59,7 @@ def decode(content: bytes) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content.startswith(UTF_16_MARKS):
         return content.decode("utf-16", errors="replace")
     head = content[:2000]
     if head[1::2].count(0) > 0.4 * len(head[1::2]) > 0:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_hug.ecg import ECGError
+from clear_hug.io.private import private_folder
 from clear_hug.io.recording import Asked, NeedsAnswer, asked_row, read_bytes, some
 
 T = TypeVar("T")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][-+]?[0-9]+)?")
 _THOUSAND = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")  # "1,000": a thousand, or one
-_UTF_16 = re.compile(rb"""(\A\s{0,20}<\?xml[^>]{0,100}?)\s{1,20}encoding=["']utf-?16["']""", re.IGNORECASE)
+_UTF_16 = re.compile(
+    rb"""(\A(?:\xef\xbb\xbf)?\s{0,20}<\?xml[^>]{0,100}?)\s{1,20}encoding=["']utf-?16["']""", re.IGNORECASE
+)
 _HERTZ = {"": 1.0, "hz": 1.0, "1/s": 1.0, "khz": 1e3}
 NO_STEP = "The file does not say what one count is: the values are counts."
 
@@ -34,13 +38,35 @@ def tree_of(path: Path, root: str) -> Any:
     """The file's element `root`; entities are refused."""
     from ecgdatakit.parsing.helpers.xml import parse_xml_root
 
-    content = read_bytes(path, "text")
-    if b"\0" not in content[:200]:  # .NET writes "utf-16" over text in UTF-8
-        content = _UTF_16.sub(rb"\1", content[:200], count=1) + content[200:]
-    found = parse_xml_root(content)
+    found = parse_xml_root(_rightly_declared(read_bytes(path, "text")))
     if found.tag != root:
         raise ECGError(f"{path.name} holds <{root}>, and not as its outermost element; export it by itself.")
     return found
+
+
+def _rightly_declared(content: bytes) -> bytes:
+    """XML that does not call itself UTF-16 where it is none: .NET writes so over text in UTF-8."""
+    if b"\0" in content[:200]:
+        return content
+    return _UTF_16.sub(rb"\1", content[:200], count=1) + content[200:]
+
+
+@contextmanager
+def as_declared(path: Path) -> Iterator[Path]:
+    """XML for a reader that trusts what it says of its encoding: the file, or a copy that says it right."""
+    with path.open("rb") as file:
+        head = file.read(200)
+    if _rightly_declared(head) == head:
+        yield path
+        return
+    with private_folder() as folder:
+        (folder / path.name).write_bytes(_rightly_declared(read_bytes(path, "text")))
+        yield folder / path.name
+
+
+def marked(head: bytes) -> bytes:
+    """The head of a file of XML, with the mark of UTF-16 before it where its zeros alone tell that."""
+    return {b"<\0": b"\xff\xfe", b"\0<": b"\xfe\xff"}.get(head[:2], b"") + head
 
 
 def number_in(text: str | None) -> float | None:

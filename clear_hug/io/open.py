@@ -147,8 +147,10 @@ def _read(path: Path, asked: Asked) -> ECG:
 
 
 def reader_of(path: Path, head: bytes) -> Reader | None:
-    """The first format that recognises a file."""
-    return next((r for r in READERS.values() if r.recognise(path, head)), None)
+    """The first format that recognises a file; what lies unpressed in an archive is not the file's own."""
+    packed = is_zip(head) or is_gzip(head)  # or so begin samples beside their header
+    known = (READERS[name] for name in ("WFDB", "NPZ", "XLSX")) if packed else READERS.values()
+    return next((r for r in known if r.recognise(path, head)), None)
 
 
 def _is_picture(path: Path, head: bytes, reader: Reader | None) -> bool:

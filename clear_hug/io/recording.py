@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -311,6 +313,21 @@ def arrays_apart(
         return read_apart(kind, path, LIMITS["values"].most, APART_BYTES, seconds)
     except Refused as refused:
         raise ECGError(f"{path.name} {refused}.") from None
+
+
+_one_listener = threading.RLock()
+
+
+@contextmanager
+def heard() -> Iterator[list[warnings.WarningMessage]]:
+    """What libraries warn of meanwhile, for one thread after the other: Python lists it for all at once.
+
+    Else the first of two threads to leave takes the list of the other away, and what is odd about a file that
+    somebody else reads at that moment is never told.
+    """
+    with _one_listener, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
 
 
 def first_bytes(path: Path) -> bytes:

@@ -74,7 +74,8 @@ def to_ecg(path: Path, recording: Recording, asked: Asked) -> ECG:
             f"Every lead {span}: each was scaled to its own range, so that no voltage can be read "
             "from this record."
         )
-    if not span and (wrong := limb_check(signals)[0]):
+    alike = len({s.size for s in signals.values()}) == 1  # else the record refuses them by their lengths
+    if alike and not span and (wrong := limb_check(signals)[0]):
         said.append(wrong)
     ecg = ecg_from_leads(
         signals, rate, record_id=path.stem, units_known=known, source=recording.source,
@@ -146,14 +147,21 @@ def _named(path: Path, channels: list[Channel], said: list[str]) -> tuple[dict[s
             lead = None  # "Lead 2" of a dozen may be any of them
         if lead is None or (scalp and _CHEST.match(name)) or (lead in leads and is_modified(name)):
             left_out.append(channel.name.strip()[:30] or "(no name)")
-        elif lead in leads:
-            raise ECGError(f"lead {lead} stands twice in {path.name}; keep one of the two.")
-        else:
-            leads[lead] = replace(channel, samples=-channel.samples) if upside_down else channel
-            if is_modified(name):
-                said.append(
-                    f"{name} is a monitor's lead and stands for {lead}: its electrodes sit elsewhere."
-                )
+            continue
+        if upside_down:
+            channel = replace(channel, samples=-channel.samples)
+        if lead in leads and not _same(channel, leads[lead]):
+            raise NeedsAnswer(
+                f"lead {lead} stands twice in {path.name}; keep one of the two, or say each channel's lead: "
+                "leads=[...].",
+                "leads", channels=len(channels),
+            )  # fmt: skip
+        if lead in leads:
+            said.append(f"Lead {lead} stands twice, the same to the sample: one is read.")
+            continue
+        leads[lead] = channel
+        if is_modified(name):
+            said.append(f"{name} is a monitor's lead and stands for {lead}: its electrodes sit elsewhere.")
     if not any(lead in LEADS for lead in leads):
         names = some([*left_out, *leads]) or "none"
         raise NeedsAnswer(
@@ -162,6 +170,12 @@ def _named(path: Path, channels: list[Channel], said: list[str]) -> tuple[dict[s
             "leads", channels=len(channels),
         )  # fmt: skip
     return leads, left_out
+
+
+def _same(one: Channel, other: Channel) -> bool:
+    """Whether two channels hold the same values, at one rate and in one unit."""
+    alike = (one.fs, one.unit) == (other.fs, other.unit)
+    return alike and np.array_equal(one.samples, other.samples, equal_nan=True)
 
 
 def _rate(path: Path, leads: dict[str, Channel], asked: Asked, said: list[str], guessed: list[str]) -> float:

@@ -25,6 +25,7 @@ from clear_hug.io.layout import (
     INDEX,
     LONGEST_PREAMBLE,
     TIME,
+    UTF_16_MARKS,
     Layout,
     cells,
     decode,
@@ -64,7 +65,8 @@ def is_table(path: Path, head: bytes) -> bool:
         suffix != ".json"
         and looks_like_table(head)
         or (
-            b"\0" not in head and (suffix in (".csv", ".tsv") or (suffix == ".txt" and _mostly_numbers(head)))
+            (b"\0" not in head or head.startswith(UTF_16_MARKS))
+            and (suffix in (".csv", ".tsv") or (suffix == ".txt" and _mostly_numbers(head)))
         )
     )
 
