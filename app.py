@@ -45,11 +45,10 @@ with guard():
                 for row in page.ranking[:3]
             )
         )
-        said = {page.words(row) for row in page.ranking[:3]}
-        first = page.checkpoint.tasks[0].name
+        said = {page.words(row) for row in page.ranking[:3] if called[row]}
         others: dict[str, float] = {}  # words -> probability; a label that two tasks have stands once
         for row in page.ranking:
-            if called[row] and answer.tasks[row] != first and page.words(row) not in said:
+            if called[row] and page.words(row) not in said:
                 others.setdefault(page.words(row), answer.probabilities[row])
         if others:
             words.markdown(
